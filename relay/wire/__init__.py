@@ -1,0 +1,1 @@
+"""The IB socket protocol as values, sans-IO: bytes in, values out; no asyncio, socket, time, logging or os."""

@@ -1,0 +1,31 @@
+"""Plain `async def` tests on the relay's own event loop, each under one deadline."""
+
+import asyncio
+import inspect
+
+import pytest
+
+DEADLINE = 60.0  # seconds; a hung test names itself instead of hanging the run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run a coroutine test to its end on a loop of its own (pytest alone does not)."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
+
+    async def bounded():
+        async with asyncio.timeout(DEADLINE):
+            await pyfuncitem.obj(**arguments)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(bounded())
+    return True
+
+
+def _loop_factory():
+    from relay.poller import new_event_loop
+
+    return new_event_loop
