@@ -1,0 +1,224 @@
+"""The first bytes of each side, and what they are when they are not ours.
+
+    client   "API\\0", u32 length, "v<min>..<max>[ <options>]"        no NUL at the end; "v<N>" when min is max
+    gateway  u32 length, "<server version>\\0<time and zone>\\0"       text in every era
+             u32 length, "-1\\0<host[:port]>\\0"                       redirect, which only the Java client follows
+    legacy   "<client version>\\0"                                    before v100: no prefix, no length
+
+Recorded from ibapi 9.81.1 to 10.51.1, ib_insync, ib_async, @stoqey/ib and ib-tws-api; redirect after the Java client
+(EClientSocket, EDecoder), legacy from npm ib 0.2.9 and IbPy 1.0.3.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from relay.wire.framing import LENGTH, LENGTH_SIZE, WireError, encode_frame, split_fields
+
+API_PREFIX = b"API\0"
+_CLIENT_HEADER = len(API_PREFIX) + LENGTH_SIZE
+
+# Bytes of payload, either side. The longest recorded hello has 33; connect options are a few words. Far above that, far
+# below anything that costs memory, and small enough to tell ASCII of another protocol, read as a length, from a hello.
+MAX_HELLO = 4096
+
+_MIN_SERVER_HELLO = 3  # bytes: one digit, two NULs
+_SERVER_HELLO_FIRST = frozenset(b"-0123456789")
+_RANGE = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: (.*))?", re.DOTALL)
+_RANGE_START = re.compile(rb"(?:v(?:\d{1,9}(?:\.(?:\.(?:\d{1,9}(?: .*)?)?)?| .*)?)?)?", re.DOTALL)
+_LEGACY = re.compile(rb"\d{2,3}\0", re.DOTALL)  # 62 and 63 are the ones recorded
+_LEGACY_START = re.compile(rb"\d{1,3}")
+_VERSION = re.compile(rb"\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """The range of server versions a client speaks, and its connect options ("+PACEAPI")."""
+
+    min_version: int
+    max_version: int
+    options: str = ""
+
+    def encode(self) -> bytes:
+        """The whole hello, prefix and length included."""
+        versions = f"v{self.min_version}"
+        if self.max_version != self.min_version:
+            versions += f"..{self.max_version}"
+        payload = versions + (f" {self.options}" if self.options else "")
+        return API_PREFIX + encode_frame(payload.encode("utf-8", "replace"))
+
+    @classmethod
+    def decode(cls, data: bytes) -> ClientHello:
+        """From the whole hello and nothing after it (`client_hello_end` says where that is)."""
+        data = bytes(data)
+        if client_hello_end(data) != len(data) or not data:
+            raise WireError(f"client hello: {data[:24]!r} is not one whole hello")
+        match = _RANGE.fullmatch(data[_CLIENT_HEADER:])
+        if match is None:
+            raise WireError(f"client hello: {data[_CLIENT_HEADER:][:24]!r} is no version range")
+        low = int(match[1])
+        high = int(match[2] or match[1])
+        if low > high:
+            raise WireError(f"client hello: range {low}..{high} is empty")
+        return cls(low, high, (match[3] or b"").decode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """The server version of the session and the gateway's clock as it writes it.
+
+    The zone at its end is free text, may be several words, and is not always UTF-8 (GB2312 was seen, rust-ibapi
+    PR 364): undecodable bytes become replacement characters.
+    """
+
+    server_version: int
+    connection_time: str
+
+    def encode(self) -> bytes:
+        """The whole frame."""
+        time = self.connection_time.encode("utf-8", "replace")
+        return encode_frame(b"%d\0%s\0" % (self.server_version, time))
+
+    @classmethod
+    def decode(cls, data: bytes) -> ServerHello:
+        """From the whole frame; WireError for anything else, a redirect included."""
+        hello = decode_server_hello(data)
+        if not isinstance(hello, cls):
+            raise WireError(f"server hello: redirect to {hello.host}")
+        return hello
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The gateway's "ask over there"; port None means: the same port."""
+
+    host: str
+    port: int | None = None
+
+    def encode(self) -> bytes:
+        """The whole frame."""
+        target = self.host if self.port is None else f"{self.host}:{self.port}"
+        return encode_frame(b"-1\0%s\0" % target.encode("utf-8", "replace"))
+
+
+def decode_server_hello(data: bytes) -> ServerHello | Redirect:
+    """The gateway's first frame, length included and nothing after it."""
+    data = bytes(data)
+    if server_hello_end(data) != len(data) or not data:
+        raise WireError(f"server hello: {data[:24]!r} is not one whole hello")
+    fields = split_fields(data[LENGTH_SIZE:])
+    if len(fields) != 2:
+        raise WireError(f"server hello: {len(fields)} fields, 2 expected")
+    version, rest = fields
+    if version == b"-1":
+        return _redirect(rest.decode("utf-8", "replace"))
+    if _VERSION.fullmatch(version) is None:
+        raise WireError(f"server hello: {version[:24]!r} is no server version")
+    return ServerHello(int(version), rest.decode("utf-8", "replace"))
+
+
+def _redirect(target: str) -> Redirect:
+    """host, host:port, or [v6]:port; more than one colon without brackets is a bare IPv6 address."""
+    host, colon, port = target.rpartition(":")
+    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if colon and host and not bare_v6 and re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536:
+        return Redirect(host, int(port))
+    if not target:
+        raise WireError("server hello: redirect to nowhere")
+    return Redirect(target, None)
+
+
+def client_hello_end(data: bytes) -> int:
+    """Length of the client hello `data` starts with; 0 = not whole yet, -1 = it can never be one."""
+    head = bytes(data[:_CLIENT_HEADER])
+    if not head.startswith(API_PREFIX[: len(head)]):
+        return -1
+    length = _announced(head[len(API_PREFIX) :])
+    if length > MAX_HELLO or (len(head) == _CLIENT_HEADER and length < 2):
+        return -1
+    end = _CLIENT_HEADER + length
+    return end if len(head) == _CLIENT_HEADER and len(data) >= end else 0
+
+
+def server_hello_end(data: bytes) -> int:
+    """Length of the server hello `data` starts with; 0 = not whole yet, -1 = it can never be one.
+
+    Looks at the length and the first byte only: whether the two fields make sense is for `decode_server_hello`.
+    """
+    head = bytes(data[: LENGTH_SIZE + 1])
+    length = _announced(head[:LENGTH_SIZE])
+    if length > MAX_HELLO or (len(head) >= LENGTH_SIZE and length < _MIN_SERVER_HELLO):
+        return -1
+    if len(head) > LENGTH_SIZE and head[LENGTH_SIZE] not in _SERVER_HELLO_FIRST:
+        return -1
+    end = LENGTH_SIZE + length
+    return end if len(data) >= end and len(head) > LENGTH_SIZE else 0
+
+
+def _announced(length: bytes) -> int:
+    """The smallest value a length can have of which only the first bytes are known."""
+    return LENGTH.unpack(length.ljust(LENGTH_SIZE, b"\0"))[0]
+
+
+class Opening(Enum):
+    """What the first bytes of a peer are."""
+
+    MORE = "more"  # could still become an IB hello
+    IB = "ib"
+    LEGACY = "legacy"
+    TLS = "tls"
+    HTTP = "http"
+    SSH = "ssh"
+    VNC = "vnc"
+    PROXY = "proxy"  # a PROXY protocol header: a load balancer in front of us is set up to send one
+    TEXT = "text"
+    GARBAGE = "garbage"
+
+
+# First bytes of other protocols, requests and answers: a client may speak one to us, a wrong upstream may answer in one.
+# A shorter opening that is the start of one of these counts as that one: it cannot become IB any more, and a scanner
+# that sends three bytes should get a name too.
+_SIGNATURES = (
+    (Opening.TLS, (b"\x16\x03", b"\x15\x03")),
+    (Opening.HTTP, (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE ")),
+    (Opening.HTTP, (b"PRI * HTTP/2", b"HTTP/")),
+    (Opening.SSH, (b"SSH-",)),
+    (Opening.VNC, (b"RFB ",)),
+    (Opening.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
+)
+_TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
+_LOOKED_AT = 64  # bytes; enough to tell text from garbage
+
+
+def classify_opening(data: bytes) -> Opening:
+    """What the first bytes a client sent are. IB only when its hello is whole and valid."""
+    end = client_hello_end(data)
+    if end > 0:
+        try:
+            ClientHello.decode(bytes(data[:end]))
+        except WireError:
+            return Opening.GARBAGE
+        return Opening.IB
+    if end == 0:
+        started = bytes(data[_CLIENT_HEADER : _CLIENT_HEADER + MAX_HELLO])
+        return Opening.MORE if _RANGE_START.fullmatch(started) else Opening.GARBAGE
+    head = bytes(data[:_LOOKED_AT])
+    if _LEGACY.match(head):
+        return Opening.LEGACY
+    if _LEGACY_START.fullmatch(head):
+        return Opening.MORE
+    return recognise(head)
+
+
+def recognise(data: bytes) -> Opening:
+    """The name of another protocol by its first bytes, TEXT or GARBAGE if none fits; never MORE, IB or LEGACY."""
+    head = bytes(data[:_LOOKED_AT])
+    if not head:
+        return Opening.GARBAGE
+    for opening, signatures in _SIGNATURES:
+        for signature in signatures:
+            if head[: len(signature)] == signature[: len(head)]:
+                return opening
+    return Opening.TEXT if _TEXT.fullmatch(head) else Opening.GARBAGE
