@@ -1,0 +1,132 @@
+"""The load generator must catch a relay that is fast because it is wrong: every fault below, in every kind of work.
+
+Not part of the default tests (they need no compiler); run it with  python -m pytest -o addopts= tests/bench
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench import load
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+AT = 150  # the byte of a direction that is touched: in the session, behind all handshakes
+HELLO_AT = 5  # the byte that is touched in work that is over before byte 150
+FAULTS: dict[str, Callable[[bytes, int], bytes]] = {
+    "changed": lambda data, at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+    "dropped": lambda data, at: data[:at] + data[at + 1 :],
+    "repeated": lambda data, at: data[: at + 1] + data[at:],
+}
+STREAMS = [
+    ("bulk_up", 40, 65_536, "up"),
+    ("bulk_down", 40, 65_536, "down"),
+    ("stream_up", 2_000, 1, "up"),
+    ("stream_up", 2_000, 20, "up"),
+    ("stream_down", 2_000, 1, "down"),
+    ("stream_down", 2_000, 20, "down"),
+]
+EXCHANGES = [("round_trips", 200, 10), ("fan_out", 200, 4), ("connections", 40, 4)]
+ALL = [(what, count, parameter) for what, count, parameter, _ in STREAMS] + EXCHANGES + [("idle", 10, 0)]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return load.build(tmp_path_factory.mktemp("load"))
+
+
+def run(program: Path, port: int, what: str, count: int, parameter: int) -> dict[str, float]:
+    with load.Client(program, "-", port, what, count, parameter) as client:
+        return client.work()
+
+
+@contextlib.contextmanager
+def serving(program: Path) -> Iterator[load.Server]:
+    server = load.Server(program, "-")
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("work", ALL, ids=lambda work: f"{work[0]}-{work[2]}")
+def test_clean_bytes_are_measured_and_nobody_complains(program: Path, work: tuple) -> None:
+    server = load.Server(program, "-")
+    got = run(program, server.port, *work)
+    assert (server.close(), got["count"]) == ("", work[1])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("work", STREAMS, ids=lambda work: f"{work[0]}-{work[2]}")
+def test_a_byte_of_a_stream_that_is_wrong_fails_the_work(program: Path, work: tuple, fault: str) -> None:
+    *what, direction = work
+    with serving(program) as server, faulty_relay(server.port, FAULTS[fault], {direction: AT}) as port:
+        with pytest.raises(load.LoadError):
+            run(program, port, *what)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("work", EXCHANGES, ids=lambda work: work[0])
+def test_a_byte_of_an_exchange_that_is_wrong_fails_the_work(program: Path, work: tuple, direction: str) -> None:
+    at = HELLO_AT if work[0] == "connections" else AT
+    with serving(program) as server, faulty_relay(server.port, FAULTS["changed"], {direction: at}) as port:
+        with pytest.raises(load.LoadError):
+            run(program, port, *work)
+
+
+def test_a_byte_after_the_last_answer_fails_the_work(program: Path) -> None:
+    with serving(program) as server, faulty_relay(server.port, FAULTS["changed"], {}, last_words=b"\0") as port:
+        with pytest.raises(load.LoadError):
+            run(program, port, "round_trips", 10, 0)
+
+
+@contextlib.contextmanager
+def faulty_relay(upstream: int, fault: Callable[[bytes, int], bytes], at: dict[str, int], last_words: bytes = b"") -> Iterator[int]:
+    """A thread-per-direction relay that applies `fault` once per connection and direction, at byte `at[direction]`."""
+    sockets: list[socket.socket] = [socket.create_server(("127.0.0.1", 0))]
+    threads: list[threading.Thread] = []
+
+    def move(source: socket.socket, sink: socket.socket, at: int | None, last_words: bytes) -> None:
+        moved = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if at is not None and moved <= at < moved + len(data):
+                    data, moved = fault(data, at - moved), 1 << 60
+                moved += len(data)
+                sink.sendall(data)
+            sink.sendall(last_words)
+        for end in (source, sink):  # a reset is no half-close: what is over is over, in both directions
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RD if end is source else socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = sockets[0].accept()
+                gateway = socket.create_connection(("127.0.0.1", upstream))
+                sockets.extend((client, gateway))
+                for flow in ((client, gateway, at.get("up"), b""), (gateway, client, at.get("down"), last_words)):
+                    start(move, *flow)
+
+    def start(target: Callable, *arguments: object) -> None:
+        threads.append(threading.Thread(target=target, args=arguments))
+        threads[-1].start()
+
+    start(accept)
+    try:
+        yield sockets[0].getsockname()[1]
+    finally:
+        for end in sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(5)
+        for end in sockets:
+            end.close()
