@@ -81,9 +81,13 @@ def read_allow(value: object) -> Network | None:
     if not isinstance(value, str):
         raise Refused(value)
     try:
-        return ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError as error:
         raise Refused(value, _network_hint(value)) from error
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))  # peers are compared as IPv4, too
 
 
 def build_allow(entries: tuple[Network | None, ...]) -> Allow:
@@ -128,7 +132,8 @@ def _is_loopback(host: str) -> bool:
     return _is_literal(host) and ipaddress.ip_address(host).is_loopback
 
 
-ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+IN_BRACKETS = r"\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]"
+ADDRESS = re.compile(rf"(?:{IN_BRACKETS}|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{{1,5}})", re.ASCII)
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # RFC 1123, and "_" because compose services have it
 HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(?:\.{LABEL})*\.?", re.ASCII)
 
@@ -163,7 +168,7 @@ def _address_hint(value: str) -> str:
         return ALONE
     if value.startswith("*:"):
         return "for all interfaces write 0.0.0.0:PORT or [::]:PORT"
-    if value.count(":") > 1 and "[" not in value:
+    if re.fullmatch(r"[0-9A-Fa-f.:]*:[0-9A-Fa-f.]*:[0-9]+", value):
         return "an IPv6 address stands in brackets"
     return ""
 

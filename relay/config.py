@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from relay.addresses import Allow, Listen, Refused, Upstream, overlap, reaches
 from relay.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
 
+PREFIX = "IB_RELAY_"
 FILE_VARIABLE = "IB_RELAY_CONFIG"
 MAX_FILE = 1 << 20  # bytes; a real file has a few hundred, anything like this is the wrong file
+NO_FILE = "(no file)"
 DEFAULT, FILE = "default", "file"  # the two origins that are not the name of a variable or a flag
 
 
@@ -74,25 +76,26 @@ def load(
 
     `flags` maps keys to what was typed ("listen": "127.0.0.1:4003"); None and () mean not given.
     """
-    top, tables = _from_file(file_text, file_name)
+    shown = _clipped(file_name, 200)
+    top, tables = _from_file(file_text, shown)
     for origin, key, value in _from_environment(environ) + _from_flags(flags):
         if key in MAP_KEYS and len(tables) > 1:
             names = ", ".join(table["name"][0] for table in tables)
-            raise ConfigError(f"{origin}: seen with the maps {names} in {file_name}; allowed: {key} in their tables there")
+            raise ConfigError(f"{origin}: seen with the maps {names}; allowed: {key} in their tables in {shown}")
         target, keys = (top, TOP_KEYS) if key in TOP_KEYS else (tables[0], MAP_KEYS)
         target[key] = (_checked(keys[key], value, origin), origin)
     maps = tuple(PortMap(**_values(table)) for table in tables)
     origins = {key: top[key][1] if key in top else DEFAULT for key in TOP_KEYS}
     for entry, table in zip(maps, tables, strict=True):
         origins |= {f"{entry.name}.{key}": table[key][1] if key in table else DEFAULT for key in MAP_KEYS}
-    _check_together(maps, origins, file_name)
+    _check_together(maps, origins, shown)
     file = file_name if file_text is not None else None
     return Loaded(Config(**_values(top), maps=maps), origins, file, warnings=_warnings(maps))
 
 
 def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Rows (key, value, origin) of everything in force; the second and later values of a list have an empty key."""
-    rows = [("config", loaded.file or "(no file)", loaded.file_origin)]
+    rows = [("config", loaded.file or NO_FILE, loaded.file_origin)]
     for name, key in TOP_KEYS.items():
         rows.append((name, key.show(getattr(loaded.config, name)), loaded.origins[name]))
     for entry in loaded.config.maps:
@@ -123,7 +126,8 @@ def _from_file(text: bytes | None, name: str) -> tuple[dict, list[dict]]:
     for number, table in enumerate(tables, start=1):
         if "name" not in table and len(tables) > 1:
             raise ConfigError(f"{name}: map {number}: name: missing; allowed: {MAP_KEYS['name'].allowed}")
-        label = table["name"] if isinstance(table.get("name"), str) else str(number)
+        label = table.get("name", PortMap().name)
+        label = label if isinstance(label, str) else str(number)
         maps.append(_table(table, MAP_KEYS, f"{name}: map {_clipped(label)}"))
         if label in names:
             raise ConfigError(f"{name}: map {number}: name: seen {_seen(label)} again; allowed: a name of its own")
@@ -160,8 +164,9 @@ def _suggestion(name: str, keys: Mapping[str, Key]) -> str:
         return "it belongs below a [[map]] line"
     if keys is MAP_KEYS and name in TOP_KEYS:
         return "it belongs above the first [[map]] line"
-    nearest = difflib.get_close_matches(name, keys, n=1)
-    return f'did you mean "{nearest[0]}"?' if nearest else f"allowed: {', '.join(keys)}"
+    known = [*keys, "map"] if keys is TOP_KEYS else list(keys)
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f'did you mean "{nearest[0]}"?' if nearest else f"allowed: {', '.join(known)}"
 
 
 # A Kubernetes service or a Docker link called "ib-relay" puts these into every neighbour's environment.
@@ -169,16 +174,16 @@ INJECTED = re.compile(r"IB_RELAY_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9
 
 
 def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, object]]:
-    variables = {f"IB_RELAY_{key.upper()}": key for key in (*TOP_KEYS, *MAP_KEYS)}
+    variables = {PREFIX + key.upper(): key for key in (*TOP_KEYS, *MAP_KEYS)}
     given = []
-    for variable in sorted(name for name in environ if name.startswith("IB_RELAY_")):
+    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
         text = environ[variable].strip()
         injected = INJECTED.fullmatch(variable) or (variable == "IB_RELAY_PORT" and text.startswith("tcp://"))
         if variable == FILE_VARIABLE or injected or not text:  # empty is how compose files spell "not set"
             continue
         if variable not in variables:
-            nearest = difflib.get_close_matches(variable, variables, n=1, cutoff=0.75)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"allowed: {', '.join(variables)}"
+            nearest = difflib.get_close_matches(variable[len(PREFIX) :].lower(), variables.values(), n=1)
+            hint = f"did you mean {PREFIX}{nearest[0].upper()}?" if nearest else f"allowed: {', '.join(variables)}"
             raise ConfigError(f"{_clipped(variable)}: unknown variable; {hint}")
         key = variables[variable]
         given.append((variable, key, _key(key).from_text(text)))
@@ -215,7 +220,10 @@ def _seen(value: object) -> str:
     """A value the way a file spells it, on one line and never long."""
     if isinstance(value, bool):
         return str(value).lower()
-    return _clipped(f'"{value}"' if isinstance(value, str) else repr(value))
+    try:
+        return _clipped(f'"{value}"' if isinstance(value, str) else repr(value))
+    except ValueError:
+        return "a number of thousands of digits"  # repr() refuses those, a hexadecimal one comes through the parser
 
 
 def _clipped(value: object, limit: int = 60) -> str:
@@ -266,38 +274,55 @@ def _warnings(maps: tuple[PortMap, ...]) -> tuple[str, ...]:
 
 # The edge: the file system.
 
-SYSTEM_FOLDER = "/etc/ib-relay"
+SYSTEM_PLACE = "/etc/ib-relay/config.toml"
+SERVICE_VARIABLE = "CONFIGURATION_DIRECTORY"  # set by systemd for a unit that has one, see systemd.exec(5)
 
 
 def places(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Where a file is looked for when none is named, nearest first: the service's folder, the user's, the system's."""
-    folders = [folder for folder in environ.get("CONFIGURATION_DIRECTORY", "").split(":") if folder]  # systemd.exec(5)
+    folders = [folder for folder in environ.get(SERVICE_VARIABLE, "").split(":") if folder]
     home, xdg = environ.get("HOME", ""), environ.get("XDG_CONFIG_HOME", "")
     if xdg.startswith("/"):  # a relative one is to be ignored (XDG base directory specification)
         folders.append(f"{xdg}/ib-relay")
     elif home.startswith("/"):
         folders.append(f"{home.rstrip('/')}/.config/ib-relay")
-    return tuple(f"{folder}/config.toml" for folder in dict.fromkeys([*folders, SYSTEM_FOLDER]))
+    return tuple(dict.fromkeys([*(f"{folder}/config.toml" for folder in folders), SYSTEM_PLACE]))
 
 
 def read_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     """`load` with the file that `path` (the --config flag), IB_RELAY_CONFIG or a standard place names."""
     for named, origin in ((path, "--config"), (environ.get(FILE_VARIABLE), FILE_VARIABLE)):
         if named:
-            return replace(load(_read(named, f"{origin}: "), named, environ, flags), file_origin=origin)
+            try:
+                text = _read(named)
+            except (OSError, ValueError) as error:
+                raise _unreadable(f"{origin}: {_clipped(named, 200)}", error) from error
+            return replace(load(text, named, environ, flags), file_origin=origin)
+    return _from_standard_place(environ, flags)
+
+
+def _from_standard_place(environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     for place in places(environ):
-        text = _read(place, "", missing_is_fine=True)
-        if text is not None:
-            return load(text, place, environ, flags)
-    return load(None, "(no file)", environ, flags)
+        try:
+            text = _read(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            refusal = _unreadable(_clipped(place, 200), error)
+            if isinstance(error, PermissionError) and place == SYSTEM_PLACE and not environ.get(SERVICE_VARIABLE):
+                # The service's own file, and this is not the service: a user trying something out.
+                loaded = load(None, NO_FILE, environ, flags)
+                return replace(loaded, warnings=(f"{refusal}; going on without it", *loaded.warnings))
+            raise refusal from error
+        return load(text, place, environ, flags)
+    return load(None, NO_FILE, environ, flags)
 
 
-def _read(path: str, prefix: str, missing_is_fine: bool = False) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        if missing_is_fine and isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            return None
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{prefix}{_clipped(path, 200)}: {why}; allowed: a readable TOML file") from error
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_FILE + 1)
+
+
+def _unreadable(where: str, error: Exception) -> ConfigError:
+    why = getattr(error, "strerror", None) or error  # not an OSError: a NUL byte in the path
+    return ConfigError(f"{where}: seen {str(why).lower()}; allowed: a readable TOML file")
