@@ -1,0 +1,402 @@
+"""One relayed connection, from accept to its end record: the phases of its life and what each kind of end means.
+
+    opening    the client's first bytes, then the dial (opening.py)
+    open       two flows carry bytes; in ib mode one observer watches both
+    flushing   one side was reset or vanished: the other gets what was read, then a reset of its own
+    closed     the record is out, the sockets are gone
+
+An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is passed
+on as a FIN and the other direction lives on, a reset is passed on as a reset, but only after everything that was read
+before it has been acknowledged by the receiver (a reset makes its kernel drop what is still on the way).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import Any
+
+from relay import tcp
+from relay.config import PortMap, Protocol
+from relay.deadlines import Deadlines
+from relay.flow import Flow
+from relay.hold import HelloHold
+from relay.opening import LEFT_GRACE, Opening, error_name
+from relay.poller import READ
+from relay.record import Cause, Phase, Reason, Record
+from relay.wire.observer import Observer, Stage
+
+FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
+
+_CLEAN = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
+
+
+@dataclass(slots=True)
+class Services:
+    """What every connection of a relay uses."""
+
+    poller: Any
+    deadlines: Deadlines
+    scratch: memoryview
+    log: Any  # .write(Record)
+    ended: Any  # called with the connection when its record is out
+    count: Any  # () -> live connections
+    draining: bool = False
+
+
+class Connection:
+    """See above. Everything runs on the event loop's thread; `start` begins, `end` finishes, both are called once."""
+
+    __slots__ = (
+        "services", "map", "keep_alive", "connection_id", "client", "upstream", "client_address", "local_port",
+        "peer", "opened_at", "connect_seconds", "ready_at", "opening", "up", "down", "observer", "hold",
+        "first_fin", "cause", "broken", "sink_error", "flush_left", "flush_since", "patient", "closed", "half_closed",
+    )  # fmt: skip
+
+    def __init__(self, services: Services, port_map: PortMap, keep_alive: tcp.KeepAlive, connection_id: str,
+                 client: socket.socket, client_address: tuple, local_port: int) -> None:  # fmt: skip
+        self.services = services
+        self.map = port_map
+        self.keep_alive = keep_alive
+        self.connection_id = connection_id
+        self.client = client
+        self.upstream: socket.socket | None = None
+        self.client_address = client_address
+        self.local_port = local_port
+        self.peer: tuple[str | None, int | None] = (None, None)  # the upstream address that answered
+        self.opened_at = monotonic()
+        self.connect_seconds: float | None = None
+        self.ready_at: float | None = None
+        self.opening: Opening | None = None
+        self.up: Flow | None = None
+        self.down: Flow | None = None
+        self.observer = Observer() if port_map.protocol is Protocol.IB else None
+        self.hold: HelloHold | None = None
+        self.first_fin: str | None = None  # "client" or "upstream"
+        self.cause: Cause | None = None
+        self.broken: Flow | None = None  # flushing: the flow whose source is gone
+        self.sink_error: tuple[Flow, OSError] | None = None  # a write failed; what that side had sent is still being read
+        self.flush_left = 0
+        self.flush_since = 0.0
+        self.patient: tuple[socket.socket, ...] = ()  # sockets whose user time-out is lifted
+        self.closed = False
+        self.half_closed = False
+
+    # Opening
+
+    @property
+    def poller(self):
+        return self.services.poller
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return self.services.deadlines
+
+    def start(self) -> None:
+        """The client was accepted and admitted: write the open record, wait for first bytes or dial."""
+        self.services.log.write(self.record("open"))
+        self.opening = Opening(self)
+        self.opening.start(self.opened_at)
+
+    def opened(self, upstream: socket.socket, early: bytes, client_finished: bool) -> None:
+        """The gateway answered the dial: tie the two flows and pass on what the client has already sent."""
+        services, self.opening, self.upstream = self.services, None, upstream
+        up = self.up = Flow(self, services.poller, services.scratch, self.client, upstream)
+        down = self.down = Flow(self, services.poller, services.scratch, upstream, self.client)
+        up.reverse, down.reverse = down, up
+        observer = self.observer
+        handler = down.ready
+        if observer is not None:
+            up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
+        self._take_over_client(up)
+        if early:
+            now = monotonic()
+            up.first = up.last = now
+            up.push(early)
+            if observer is not None and not self.closed:
+                self.learned(observer.client_to_gateway(memoryview(early), now))
+        if self.closed:
+            return
+        if observer is not None and not observer.legacy:
+            self.hold = HelloHold(down)
+            handler = self.hold.ready
+        services.poller.watch(upstream.fileno(), down.watched, handler)
+        if client_finished:
+            up.eof = True
+            up.watch(up.watched & ~READ)
+            self.source_ended(up)
+        elif self.hold is None:
+            self._idle_expired(monotonic())
+
+    def _take_over_client(self, up: Flow) -> None:
+        """From the opening's handler to the flow's; raw mode may come here before the client was ever watched."""
+        fd = self.client.fileno()
+        self.services.poller.unwatch(fd)
+        self.services.poller.watch(fd, READ, up.ready)
+
+    # While open: what the flows report
+
+    def learned(self, events: tuple) -> None:
+        """The observer understood something; only a few things need an act."""
+        observer = self.observer
+        if self.ready_at is None and observer.stage is Stage.READY:
+            self.ready_at = monotonic()
+            self.services.log.write(self.record("ready"))
+        if observer.opaque is not None or observer.legacy:
+            self.up.observe = self.down.observe = None
+        if self.hold is not None and observer.stage >= Stage.START_API and self.hold.rest:
+            self.deadlines.drop(self)
+            self.hold.release()
+
+    def wait_for_client(self, seconds: float) -> None:
+        """Bytes stand behind the hello: release them when the client has spoken, or then."""
+        self.deadlines.set(self, monotonic() + seconds)
+
+    def source_ended(self, flow: Flow) -> None:
+        """`flow.source` said FIN (or, after a failed write to it, ran dry)."""
+        flow.watch(flow.watched & ~READ)
+        if self.sink_error is not None and self.sink_error[0] is flow:
+            self.source_failed(flow, self.sink_error[1])
+            return
+        if flow.pending is not None or self.cause is not None:
+            return  # `flush` comes back here; a connection that is flushing has no ends left to pass on
+        try:
+            flow.sink.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.sink_failed(flow, error)
+            return
+        flow.finished = True
+        if self.first_fin is None:
+            self.first_fin = self._side(flow)
+        if flow.reverse.finished:
+            reason = Reason.CLIENT_CLOSED if self.first_fin == "client" else Reason.UPSTREAM_CLOSED
+            self.end(self._handshake_cause(Cause(self.first_fin, "fin", reason)))
+            return
+        self.half_closed = True
+        self.deadlines.set(self, monotonic() + self._half_close_bound())
+
+    def source_failed(self, flow: Flow, error: OSError) -> None:
+        """`flow.source` is gone and drained: deliver what is kept, then reset the other side."""
+        if self.cause is not None:
+            self.end(self.cause, reset_client=True, reset_upstream=True)
+            return
+        self.cause = self._failure_cause(flow, error)
+        self.broken = flow
+        self.hold = None
+        flow.unwatch()
+        other = flow.reverse
+        other.drop_pending()
+        other.watch(other.watched & ~READ)
+        self.flush_since = monotonic()
+        self.flush_left = -1
+        self._flush_then_reset(self.flush_since)
+
+    def sink_failed(self, flow: Flow, error: OSError) -> None:
+        """`flow.sink` takes no more. What it had sent before is still read and delivered, then it counts as failed."""
+        flow.drop_pending()
+        other = flow.reverse  # reads from the dead side
+        if self.cause is not None:
+            self.end(self.cause, reset_client=True, reset_upstream=True)
+            return
+        flow.watch(flow.watched & ~READ)
+        if other.eof or self.sink_error is not None:
+            self.source_failed(other, error)
+            return
+        self.sink_error = (other, error)
+        if self.hold is not None:
+            self.hold.release()
+        if not self.closed and other.pending is None:
+            other.resume()
+
+    def delivered(self, flow: Flow) -> bool:
+        """`flow` has no more pending bytes; True when it must not read on."""
+        if self.broken is None:
+            return False
+        self._flush_then_reset(monotonic())
+        return True
+
+    # Deadlines and housekeeping
+
+    def expired(self, now: float) -> None:
+        """The one deadline of this phase has passed."""
+        if self.opening is not None:
+            self.opening.expired(now)
+        elif self.broken is not None:
+            self._flush_then_reset(now)
+        elif self.hold is not None and self.hold.rest:
+            self.hold.release()
+            self._watch_for_silence(now)
+        elif self.half_closed:
+            self._half_close_expired(now)
+        else:
+            self._idle_expired(now)
+
+    def housekeeping(self, now: float) -> None:
+        """Every few seconds: lift the user time-out from peers that live but do not read; start the idle clock."""
+        if self.up is None or self.closed:
+            return
+        for flow in (self.up, self.down):
+            if flow.pending is not None and flow.sink not in self.patient and tcp.is_not_reading(flow.sink):
+                tcp.be_patient(flow.sink)
+                self.patient += (flow.sink,)
+            elif flow.sink in self.patient:
+                self._look_at_patient(flow)
+        if self.map.idle_timeout and not self.closed and not self.half_closed and self.broken is None and self.hold is None:
+            self._idle_expired(now)
+
+    def _look_at_patient(self, flow: Flow) -> None:
+        if flow.pending is None:
+            tcp.be_strict(flow.sink, self.keep_alive)
+            self.patient = tuple(sock for sock in self.patient if sock is not flow.sink)
+        elif tcp.has_left_probes_unanswered(flow.sink):
+            self.source_failed(flow.reverse, OSError(errno.ETIMEDOUT, "window probes unanswered"))
+
+    def _idle_expired(self, now: float) -> None:
+        bound = self.map.idle_timeout
+        if not bound:
+            return
+        if now >= self._last_activity() + bound:
+            self.end(Cause("relay", "timeout", Reason.IDLE_TIMEOUT, f"{bound:g} s without a byte"))
+        else:
+            self.deadlines.set(self, self._last_activity() + bound)
+
+    def _watch_for_silence(self, now: float) -> None:
+        """After the hold's deadline was used up: re-arm what else may be due."""
+        if self.half_closed and not self.closed:
+            self.deadlines.set(self, now + self._half_close_bound())
+
+    def _half_close_bound(self) -> float:
+        """A client that leaves in the handshake does not come back: do not keep a hung gateway's socket for long."""
+        bound = self.map.half_close_timeout
+        return min(bound, LEFT_GRACE) if self.first_fin == "client" and self._in_handshake() else bound
+
+    def _half_close_expired(self, now: float) -> None:
+        quiet_at = self._last_activity() + self._half_close_bound()
+        if now < quiet_at - 0.01:
+            self.deadlines.set(self, quiet_at)
+            return
+        stalled = next((flow for flow in (self.up, self.down) if flow.pending is not None), None)
+        if stalled is not None:
+            left = f"{len(stalled.pending)} bytes not delivered in {self._half_close_bound():g} s"
+            self.end(Cause(self._side(stalled.reverse), "timeout", Reason.WRITE_STALLED, left))
+        elif self.first_fin == "client" and self._in_handshake():
+            self.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
+        else:
+            silent = "upstream" if self.first_fin == "client" else "client"
+            detail = f"{silent} silent for {self._half_close_bound():g} s after the other side had finished"
+            self.end(Cause("relay", "timeout", Reason.HALF_CLOSE_TIMEOUT, detail))
+
+    def _flush_then_reset(self, now: float) -> None:
+        """Reset the living side as soon as it has acknowledged everything, or when it has stalled too long."""
+        flow = self.broken
+        left = (len(flow.pending) if flow.pending is not None else 0) + (tcp.unsent(flow.sink) or 0)
+        if not left:
+            self.end(self.cause, reset_client=True, reset_upstream=True)
+            return
+        if left != self.flush_left:
+            self.flush_left, self.flush_since = left, now
+        elif now - self.flush_since >= self.map.flush_timeout:
+            detail = f"after {self.cause.reason.value}, {left} bytes not taken in {self.map.flush_timeout:g} s"
+            stalled = Cause(self._side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail)
+            self.end(stalled, reset_client=True, reset_upstream=True)
+            return
+        self.deadlines.set(self, now + FLUSH_POLL)
+
+    # The end
+
+    def end(self, cause: Cause, reset_client: bool = False, reset_upstream: bool = False) -> None:
+        """Release everything and write the close record; the second and later calls do nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        self.cause = cause
+        self.deadlines.drop(self)
+        phase = self._phase()
+        poller = self.services.poller
+        if self.opening is not None:
+            self.opening.cancel()
+        poller.unwatch(self.client.fileno())
+        unfinished = cause.reason not in _CLEAN and self._in_handshake()
+        undelivered = self.down is not None and self.down.pending is not None
+        (tcp.reset if reset_client or undelivered else socket.socket.close)(self.client)
+        if self.upstream is not None:
+            poller.unwatch(self.upstream.fileno())
+            # An unfinished API handshake goes with a reset: a FIN would stay in CLOSE_WAIT at a gateway that hangs.
+            undelivered = self.up is not None and self.up.pending is not None
+            (tcp.reset if reset_upstream or undelivered or unfinished else socket.socket.close)(self.upstream)
+        self.services.log.write(self.record("close", phase))
+        self.services.ended(self)
+        self.opening = self.up = self.down = self.hold = self.broken = self.sink_error = None
+
+    def record(self, event: str, phase: Phase | None = None) -> Record:
+        """What is known of this connection now."""
+        now = monotonic()
+        up, down, observer, upstream = self.up, self.down, self.observer, self.map.upstream
+        return Record(
+            event, time(), self.connection_id, self.map.name, self.client_address[0], self.client_address[1],
+            self.local_port, upstream.host, upstream.port, *self.peer,
+            up.bytes if up else 0, down.bytes if down else 0, now - self.opened_at, self.connect_seconds,
+            up.first - self.opened_at if up and up.first else None,
+            down.first - self.opened_at if down and down.first else None,
+            now - self._last_activity() if up else None,
+            self.cause, phase,
+            *self._ib_fields(observer),
+            self.services.count(),
+        )  # fmt: skip
+
+    def _ib_fields(self, observer: Observer | None) -> tuple:
+        if observer is None:
+            return (None, None, None, None, None, (), None, None, None, None, None)
+        handshake = self.ready_at - self.opened_at if self.ready_at is not None else None
+        return (
+            self._stage_word(), observer.opaque, observer.client_id, observer.client_range, observer.server_version,
+            observer.accounts, handshake, observer.messages_up, observer.messages_down,
+            observer.requests_peak, observer.last_error_code,
+        )  # fmt: skip
+
+    def _stage_word(self) -> str:
+        if self.observer.opaque is not None:
+            return "opaque"
+        return "legacy" if self.observer.legacy else self.observer.stage.name.lower()
+
+    def _side(self, flow: Flow) -> str:
+        """Who speaks on this flow."""
+        return "client" if flow is self.up else "upstream"
+
+    def _in_handshake(self) -> bool:
+        observer = self.observer
+        if observer is None or observer.opaque is not None or observer.legacy:
+            return False
+        return observer.stage < Stage.READY
+
+    def _last_activity(self) -> float:
+        return max(self.opened_at, self.up.last or 0.0, self.down.last or 0.0)
+
+    def _phase(self) -> Phase:
+        if self.services.draining:
+            return Phase.DRAIN
+        if self.opening is not None:
+            return Phase.CONNECT if self.opening.dial is not None else Phase.HANDSHAKE
+        if self._in_handshake():
+            return Phase.HANDSHAKE
+        clean = self.cause is not None and self.cause.reason in _CLEAN
+        return Phase.HALF_CLOSED if self.half_closed and not clean else Phase.DATA
+
+    def _failure_cause(self, flow: Flow, error: OSError) -> Cause:
+        side = self._side(flow)
+        if error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+            if self.first_fin == side:  # FIN, then RST because more data came: that is how close() looks from here
+                closed = Reason.CLIENT_CLOSED if side == "client" else Reason.UPSTREAM_CLOSED
+                return self._handshake_cause(Cause(side, "fin", closed))
+            reset = Reason.CLIENT_RESET if side == "client" else Reason.UPSTREAM_RESET
+            return self._handshake_cause(Cause(side, "rst", reset, None, "ECONNRESET"))
+        dead = Reason.CLIENT_DEAD if side == "client" else Reason.UPSTREAM_DEAD
+        return Cause(side, "timeout", dead, None, error_name(error))
+
+    def _handshake_cause(self, cause: Cause) -> Cause:
+        """A client that goes before the session was ready left in the handshake, however it went."""
+        if cause.by == "client" and self._in_handshake():
+            return cause._replace(reason=Reason.CLIENT_LEFT_IN_HANDSHAKE)
+        return cause

@@ -1,0 +1,62 @@
+"""One timer for all connections: who must be looked at again, and when.
+
+Most connections set a deadline and drop it milliseconds later (first bytes, dial), so setting and dropping must cost
+next to nothing: a dictionary entry, no timer of their own. The loop is woken only when the earliest entry is due, and not at
+all when there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Protocol
+
+
+class Expires(Protocol):
+    def expired(self, now: float) -> None:
+        """The deadline has passed; set another one if there is more to wait for."""
+
+
+class Deadlines:
+    """At most one deadline (monotonic seconds) per connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: dict[Expires, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = float("inf")
+
+    def set(self, who: Expires, when: float) -> None:
+        """Call `who.expired(now)` once `when` has passed; replaces an earlier deadline."""
+        self._due[who] = when
+        if when < self._wakes_at:
+            self._wake_at(when)
+
+    def drop(self, who: Expires) -> None:
+        """Forget a deadline, if there is one."""
+        self._due.pop(who, None)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = when
+        self._timer = self._loop.call_later(max(0.0, when - monotonic()), self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self._wakes_at = float("inf")
+        now = monotonic()
+        for who in [who for who, when in self._due.items() if when <= now]:
+            if self._due.get(who, now + 1) <= now:
+                del self._due[who]
+                who.expired(now)
+        if self._due:
+            earliest = min(self._due.values())
+            if earliest < self._wakes_at:
+                self._wake_at(max(earliest, now + 0.005))

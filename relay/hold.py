@@ -1,0 +1,103 @@
+"""Delivers the gateway's hello to the client whole, in one write, and never glued to what follows.
+
+The official Python client reads its hello with a single recv(4096) and throws the result away when the hello is incomplete,
+or whatever stands behind it when there is more (ibapi 9.81.1 to 10.51.1, client.py and comm.py, run). So the first
+frame from the gateway is collected until it is whole, and bytes that came in the same read wait until the client has
+spoken again, which shows that it has read its hello, or for GLUE_WAIT. Nothing else in the relay ever holds a byte.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from relay.flow import Flow
+from relay.poller import BROKEN, READ, WRITE
+from relay.wire.hello import server_hello_end
+
+GLUE_WAIT = 0.1  # seconds; a client that reads its hello answers with START_API within a millisecond
+
+
+class HelloHold:
+    """Reads in place of `flow` (gateway to client) until the hello has gone out."""
+
+    __slots__ = ("flow", "held", "rest")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.held = b""
+        self.rest = b""  # what came glued to the hello
+
+    def ready(self, events: int) -> bool:
+        """The poller's handler for the gateway's descriptor while the hello is not out."""
+        flow = self.flow
+        if events & WRITE:
+            flow.reverse.flush()
+            if flow.owner.closed or events == WRITE:
+                return True
+        if self.rest:
+            if events & BROKEN:
+                flow.unwatch()  # would be reported for ever; `release` registers it again
+            return True
+        try:
+            count = flow.source.recv_into(flow.scratch)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self.release()
+            if not flow.owner.closed:
+                flow.owner.source_failed(flow, error)
+            return True
+        if not count:
+            self.release()
+            if not flow.owner.closed:
+                flow.eof = True
+                flow.owner.source_ended(flow)
+            return True
+        now = monotonic()
+        flow.last = now
+        if flow.first is None:
+            flow.first = now
+        self.held += flow.scratch[:count]
+        end = server_hello_end(self.held)
+        if end:
+            self._deliver(len(self.held) if end < 0 else end, now)
+        return True
+
+    def _deliver(self, end: int, now: float) -> None:
+        flow = self.flow
+        hello, self.rest, self.held = self.held[:end], self.held[end:], b""
+        flow.push(hello)
+        owner = flow.owner
+        if owner.closed:
+            return
+        events = flow.observe(memoryview(hello), now) if flow.observe is not None else ()
+        if events:
+            owner.learned(events)
+        if owner.closed:
+            return
+        if not self.rest:
+            self._hand_over()
+            return
+        flow.watch(flow.watched & ~READ)
+        owner.wait_for_client(GLUE_WAIT)
+
+    def release(self) -> None:
+        """Pass on whatever is still held, in order, and let the flow read for itself from now on."""
+        flow = self.flow
+        data, self.held, self.rest = self.held or self.rest, b"", b""
+        if data:
+            flow.push(data)
+            if flow.observe is not None and not flow.owner.closed:
+                events = flow.observe(memoryview(data), monotonic())
+                if events:
+                    flow.owner.learned(events)
+        if not flow.owner.closed:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        flow = self.flow
+        flow.owner.hold = None
+        if flow.watched >= 0:
+            flow.poller.rewatch(flow.source.fileno(), flow.ready)
+        if flow.pending is None:
+            flow.resume()

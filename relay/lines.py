@@ -1,0 +1,195 @@
+"""Log lines: a Record or Event as one line of text for people, or as one JSON object for tools. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+
+from relay.record import Reason, Record, end_code, explain
+
+_WARN = frozenset({
+    Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.DNS_ERROR, Reason.CONNECTION_LIMIT,
+    Reason.ACL_DENIED, Reason.CLIENT_DEAD, Reason.UPSTREAM_DEAD, Reason.WRITE_STALLED, Reason.UPSTREAM_RESET,
+    Reason.HALF_CLOSE_TIMEOUT, Reason.RESOURCE_EXHAUSTED, Reason.CLIENT_LEFT_IN_HANDSHAKE, Reason.CLIENT_LEFT_WHILE_CONNECTING,
+})  # fmt: skip
+
+
+def severity(record: Record) -> str:
+    """INFO for the ordinary, WARN where a user will want to know, ERROR for a fault of ours."""
+    if record.cause is None:
+        return "INFO"
+    if record.cause.reason is Reason.INTERNAL_ERROR:
+        return "ERROR"
+    if record.cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE and record.ib_stage in ("nothing", "server_hello"):
+        return "INFO"  # a port check, or a probe that asked for the hello only
+    return "WARN" if record.cause.reason in _WARN else "INFO"
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# JSON
+
+
+def json_event(event) -> str:
+    """One JSON object for an event that is not about one connection."""
+    line = {"timestamp": timestamp(event.at), "severity_text": event.severity, "event.name": f"ib_relay.{event.name}"}
+    return json.dumps(line | {"message": event.message} | event.fields)
+
+
+def json_record(record: Record, dropped: int) -> str:
+    """One JSON object; a key with the value null is known to be absent, a key that is missing does not apply."""
+    line = {
+        "timestamp": timestamp(record.at),
+        "severity_text": severity(record),
+        "event.name": f"ib_relay.connection.{record.event}",
+        "connection.id": record.connection_id,
+        "ib_relay.map": record.map_name,
+        "client.address": record.client_address,
+        "client.port": record.client_port,
+        "server.address": record.server_address,
+        "server.port": record.server_port,
+        "network.peer.address": record.peer_address,
+        "network.peer.port": record.peer_port,
+        "network.local.port": record.local_port,
+        "network.transport": "tcp",
+        "network.type": "ipv6" if ":" in record.client_address else "ipv4",
+    }
+    if record.event != "open":
+        line |= _json_progress(record)
+    if record.cause is not None:
+        line |= _json_end(record)
+    line["connections.active"] = record.active
+    line["log.dropped"] = dropped
+    return json.dumps(line)
+
+
+def _json_progress(record: Record) -> dict:
+    fields = {
+        "ib_relay.bytes.up": record.bytes_up,
+        "ib_relay.bytes.down": record.bytes_down,
+        "duration_s": _seconds(record.duration),
+        "connect_s": _seconds(record.connect),
+        "first_byte_up_s": _seconds(record.first_byte_up),
+        "first_byte_down_s": _seconds(record.first_byte_down),
+        "idle_s": _seconds(record.idle),
+    }
+    if record.ib_stage is None:
+        return fields
+    return fields | {
+        "ib.stage": record.ib_stage,
+        "ib.opaque": record.opaque,
+        "ib.client_id": record.client_id,
+        "ib.client_versions": list(record.client_versions) if record.client_versions else None,
+        "ib.server_version": record.server_version,
+        "ib.accounts": list(record.accounts),
+        "ib.handshake_s": _seconds(record.handshake),
+        "ib.messages.up": record.messages_up,
+        "ib.messages.down": record.messages_down,
+        "ib.requests_peak": record.requests_peak,
+        "ib.last_error_code": record.last_error_code,
+    }
+
+
+def _json_end(record: Record) -> dict:
+    cause = record.cause
+    fields = {
+        "end.by": cause.by,
+        "end.how": cause.how,
+        "end.phase": record.phase.value,
+        "end.reason": cause.reason.value,
+        "end.code": end_code(cause, record.phase),
+        "message": explain(record),
+    }
+    if cause.detail is not None:
+        fields["end.detail"] = cause.detail
+    if cause.error_type is not None:
+        fields["error.type"] = cause.error_type
+    return fields
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+# Text
+
+
+def text_event(event) -> str:
+    """A line for people."""
+    return f"{timestamp(event.at)} {event.severity:<5} {event.name}: {event.message}"
+
+
+def text_record(record: Record, dropped: int) -> str:
+    """A line for people: what happened to which connection, then the numbers."""
+    body = {"open": _text_open, "ready": _text_ready, "progress": _text_progress, "close": _text_close}[record.event](record)
+    lost = f" ({dropped} log lines dropped)" if dropped else ""
+    number = record.connection_id.rpartition("-")[2].lstrip("0") or "0"
+    head = f"{timestamp(record.at)} {severity(record):<5} {record.map_name} #{number}"
+    return f"{head} {body}{lost}"
+
+
+def _text_open(record: Record) -> str:
+    return f"open: {address(record.client_address, record.client_port)} on port {record.local_port}"
+
+
+def _text_ready(record: Record) -> str:
+    accounts = ", ".join(record.accounts)
+    return (
+        f"ready: client id {record.client_id}, server version {record.server_version}, {accounts}, "
+        f"{record.handshake:.3f} s after accept"
+    )
+
+
+def _text_progress(record: Record) -> str:
+    stage = f", {record.ib_stage}" if record.ib_stage else ""
+    idle = f", quiet for {record.idle:.1f} s" if record.idle is not None else ""
+    return f"live: {duration(record.duration)}{stage}, {_traffic(record)}{idle}"
+
+
+def _text_close(record: Record) -> str:
+    cause = record.cause
+    how = f"{cause.reason.value}: by {cause.by}, {cause.how}, phase {record.phase.value}"
+    if record.ib_stage is not None:
+        how += f", stage {record.ib_stage}"
+    why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
+    if record.opaque:
+        why += f"; not understood: {record.opaque}"
+    extra = f", last code {record.last_error_code}" if record.last_error_code is not None else ""
+    return f"closed after {duration(record.duration)}: {why} [{how}]; {_traffic(record)}{extra}"
+
+
+def _traffic(record: Record) -> str:
+    up, down = size(record.bytes_up), size(record.bytes_down)
+    if record.messages_up is None:
+        return f"up {up}, down {down}"
+    return f"up {up} in {record.messages_up} messages, down {down} in {record.messages_down}"
+
+
+def address(host: str, port: int) -> str:
+    """host:port, with brackets where the host has colons."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.012 s, 12.3 s, 5 min 12 s, 7 h 3 min."""
+    if seconds < 1:
+        return f"{seconds:.3f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

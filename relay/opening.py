@@ -1,0 +1,164 @@
+"""From accept to an open connection: what the client says first, and the dial of the gateway.
+
+In ib mode nothing is dialled before the client has sent a whole, valid IB hello: port scans, TCP health checks, TLS and
+stray HTTP never reach the gateway. In raw mode the dial starts at once, because a server may speak first.
+
+The client is watched and read during all of this, into a buffer that is ours and is never cancelled or thrown away: bytes
+lost here would swallow `API\\0` and look exactly like a gateway that does not answer. A FIN during the dial may be a
+half-close, so the dial goes on for a short grace; a reset ends it at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from time import monotonic
+
+from relay.dial import Dial, DialFailed, literal_address
+from relay.poller import READ
+from relay.record import Cause, Reason
+from relay.wire.hello import Opening as Bytes
+from relay.wire.hello import classify_opening
+
+EARLY_LIMIT = 64 * 1024  # bytes a client may send before the gateway answers the dial; then it must wait
+LEFT_GRACE = 2.0  # seconds a dial goes on after the client's FIN, which may be a half-close
+
+
+class Opening:
+    """The first part of a Connection's life; gone once the connection is open.
+
+    Ends in exactly one of `connection.opened(upstream, early, client_finished)` and `connection.end(cause, ...)`.
+    """
+
+    __slots__ = ("connection", "client", "early", "finished", "dial", "dialled_at")
+
+    def __init__(self, connection) -> None:
+        self.connection = connection
+        self.client: socket.socket = connection.client
+        self.early = b""
+        self.finished = False  # the client has said FIN
+        self.dial: Dial | None = None
+        self.dialled_at: float | None = None
+
+    def start(self, now: float) -> None:
+        """Watch the client, and look at once: an IB client has usually spoken by the time it is accepted."""
+        connection = self.connection
+        if connection.observer is None:
+            self._start_dial(now)
+            if connection.opening is self and not connection.closed:
+                wanted = 0 if self.finished else READ
+                connection.poller.watch(self.client.fileno(), wanted, self.while_dialling)
+            return
+        connection.deadlines.set(connection, now + connection.map.first_bytes_timeout)
+        connection.poller.watch(self.client.fileno(), READ, self.first_bytes)
+        self.first_bytes(READ)
+
+    def first_bytes(self, _events: int) -> bool:
+        """ib mode: collect the client's first bytes until they are a hello or cannot be one."""
+        connection = self.connection
+        if not self._receive():
+            return True
+        if self.finished:
+            connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
+            return True
+        if not self.early:
+            return False
+        kind = classify_opening(self.early)
+        if kind is Bytes.IB or kind is Bytes.LEGACY:
+            connection.poller.rewatch(self.client.fileno(), self.while_dialling)
+            self._start_dial(monotonic())
+        elif kind is not Bytes.MORE:
+            connection.end(Cause("relay", "policy", Reason.NOT_IB, kind.value))
+        return True
+
+    def while_dialling(self, events: int) -> bool:
+        """The gateway is being dialled: keep what the client sends, notice when it leaves."""
+        connection = self.connection
+        if len(self.early) >= EARLY_LIMIT or self.finished:
+            if events & ~READ:  # reported unasked: the connection broke
+                connection.end(Cause("client", "rst", Reason.CLIENT_LEFT_WHILE_CONNECTING))
+            return True
+        if not self._receive():
+            return True
+        if self.finished:
+            connection.poller.change(self.client.fileno(), 0)
+            connection.deadlines.set(connection, monotonic() + LEFT_GRACE)
+        elif len(self.early) >= EARLY_LIMIT:
+            connection.poller.change(self.client.fileno(), 0)
+        return True
+
+    def expired(self, now: float) -> None:
+        """The deadline of the first bytes, of the dial, or of a client that said FIN, has passed."""
+        connection = self.connection
+        if self.dial is None:
+            seconds = connection.map.first_bytes_timeout
+            seen = f"{len(self.early)} bytes of a hello" if self.early else "nothing"
+            detail = f"{seen} in {seconds:g} s"
+            connection.end(Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, detail))
+        elif self.finished:
+            connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_WHILE_CONNECTING))
+        elif now < self.dialled_at + connection.map.connect_timeout - 0.01 and self.dial.next_address():
+            if not connection.closed and connection.opening is self:
+                connection.deadlines.set(connection, self.dialled_at + connection.map.connect_timeout)
+        elif now < self.dialled_at + connection.map.connect_timeout - 0.01:
+            connection.deadlines.set(connection, self.dialled_at + connection.map.connect_timeout)
+        else:
+            failed = self.dial.too_long(connection.map.connect_timeout)
+            self._dialled(failed)
+
+    def cancel(self) -> None:
+        """The connection ends: no dial goes on behind it."""
+        if self.dial is not None:
+            self.dial.cancel()
+
+    def _receive(self) -> bool:
+        """Read what the client has sent; False when that ended the connection."""
+        try:
+            chunk = self.client.recv(EARLY_LIMIT - len(self.early))
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            reason = Reason.CLIENT_LEFT_IN_HANDSHAKE if self.dial is None else Reason.CLIENT_LEFT_WHILE_CONNECTING
+            self.connection.end(Cause("client", "rst", reason, error_type=error_name(error)))
+            return False
+        if chunk:
+            self.early += chunk
+        else:
+            self.finished = True
+        return True
+
+    def _start_dial(self, now: float) -> None:
+        connection = self.connection
+        upstream = connection.map.upstream
+        if connection.observer is None:
+            # A client that was reset before it was accepted costs the gateway nothing.
+            if not self._receive():
+                return
+        known = literal_address(upstream.host, upstream.port)
+        self.dialled_at = now
+        bound = connection.map.connect_timeout
+        if self.finished:
+            bound = min(bound, LEFT_GRACE)
+        elif not known:
+            bound /= 2  # a name may have a second address: leave time for it
+        connection.deadlines.set(connection, now + bound)
+        self.dial = Dial(connection.poller, upstream.host, upstream.port, connection.keep_alive, self._dialled)
+        self.dial.start(known)
+
+    def _dialled(self, result: socket.socket | DialFailed) -> None:
+        connection = self.connection
+        if isinstance(result, DialFailed):
+            reason = Reason(result.reason)
+            by = "relay" if reason in (Reason.DNS_ERROR, Reason.RESOURCE_EXHAUSTED) else "upstream"
+            how = {Reason.CONNECTION_REFUSED: "rst", Reason.CONNECT_TIMEOUT: "timeout"}.get(reason, "error")
+            connection.end(Cause(by, how, reason, result.detail, result.error_type), reset_client=True)
+            return
+        connection.deadlines.drop(connection)
+        connection.peer = self.dial.current[1][:2]
+        connection.connect_seconds = monotonic() - self.dialled_at
+        connection.opened(result, self.early, self.finished)
+
+
+def error_name(error: OSError) -> str:
+    """ECONNRESET rather than 104."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -1,0 +1,172 @@
+"""The record of a relayed connection: its fields, the closed set of end reasons, and the sentence that explains an end.
+
+Up is client to gateway, down is gateway to client. Durations are float seconds; None means "never" or "not known".
+Field names follow the OpenTelemetry semantic conventions where they have one, `ib_relay.*` and `ib.*` where not.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Reason(str, Enum):
+    """Why a connection ended. Words are public: never renamed, never reused."""
+
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_CLOSED = "upstream_closed"
+    CLIENT_RESET = "client_reset"
+    UPSTREAM_RESET = "upstream_reset"
+    CLIENT_LEFT_WHILE_CONNECTING = "client_left_while_connecting"
+    CLIENT_LEFT_IN_HANDSHAKE = "client_left_in_handshake"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    UNREACHABLE = "unreachable"
+    DNS_ERROR = "dns_error"
+    HANDSHAKE_TIMEOUT = "handshake_timeout"
+    NOT_IB = "not_ib"
+    CONNECTION_LIMIT = "connection_limit"
+    ACL_DENIED = "acl_denied"
+    IDLE_TIMEOUT = "idle_timeout"
+    HALF_CLOSE_TIMEOUT = "half_close_timeout"
+    CLIENT_DEAD = "client_dead"
+    UPSTREAM_DEAD = "upstream_dead"
+    WRITE_STALLED = "write_stalled"
+    SHUTDOWN = "shutdown"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+    INTERNAL_ERROR = "internal_error"
+
+
+# Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
+RESERVED_REASONS = frozenset({
+    "client_left_while_queued", "queue_full", "queue_timeout", "gateway_not_ready", "rate_limited", "client_id_conflict", "killed",
+})  # fmt: skip
+
+
+class Phase(str, Enum):
+    """Where in its life a connection was when it ended."""
+
+    HANDSHAKE = "handshake"  # before the session is ready, dial excepted
+    CONNECT = "connect"
+    DATA = "data"
+    HALF_CLOSED = "half_closed"
+    DRAIN = "drain"
+
+
+class Cause(NamedTuple):
+    """Who ended it (client, upstream, relay), how (fin, rst, timeout, error, policy) and why."""
+
+    by: str
+    how: str
+    reason: Reason
+    detail: str | None = None
+    error_type: str | None = None  # an errno's name; None where there was no error
+
+
+class Record(NamedTuple):
+    """One line about one connection: at open, when ready, every log interval, and at close."""
+
+    event: str  # open | ready | progress | close
+    at: float  # Unix time
+    connection_id: str
+    map_name: str
+    client_address: str  # taken at accept
+    client_port: int
+    local_port: int
+    server_address: str  # as configured
+    server_port: int
+    peer_address: str | None = None  # the upstream address that answered
+    peer_port: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    duration: float = 0.0
+    connect: float | None = None
+    first_byte_up: float | None = None
+    first_byte_down: float | None = None
+    idle: float | None = None
+    cause: Cause | None = None
+    phase: Phase | None = None
+    ib_stage: str | None = None  # None for protocol "raw"
+    opaque: str | None = None
+    client_id: int | None = None
+    client_versions: tuple[int, int] | None = None
+    server_version: int | None = None
+    accounts: tuple[str, ...] = ()  # masked
+    handshake: float | None = None
+    messages_up: int | None = None
+    messages_down: int | None = None
+    requests_peak: int | None = None
+    last_error_code: int | None = None
+    active: int = 0
+
+
+_PHASE_LETTERS = {
+    Phase.HANDSHAKE: "H", Phase.CONNECT: "C", Phase.DATA: "D", Phase.HALF_CLOSED: "L", Phase.DRAIN: "D", None: "-",
+}  # fmt: skip
+_REFUSALS = (Reason.ACL_DENIED, Reason.CONNECTION_LIMIT, Reason.NOT_IB)
+
+
+def end_code(cause: Cause, phase: Phase | None) -> str:
+    """The pair of letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
+    if cause.reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED):
+        return "--"
+    if cause.reason is Reason.RESOURCE_EXHAUSTED:
+        first = "R"
+    elif cause.reason is Reason.INTERNAL_ERROR:
+        first = "I"
+    elif cause.reason is Reason.SHUTDOWN:
+        first = "K"
+    elif cause.reason in _REFUSALS:
+        first = "P"
+    elif cause.how == "timeout":
+        first = "s" if cause.reason in (Reason.CONNECT_TIMEOUT, Reason.UPSTREAM_DEAD) else "c"
+    else:
+        first = {"client": "C", "upstream": "S"}.get(cause.by, "P")
+    return first + _PHASE_LETTERS[phase]
+
+
+_EXPLANATIONS = {
+    Reason.CLIENT_CLOSED: "the client closed its session",
+    Reason.UPSTREAM_CLOSED: "the gateway closed the session",
+    Reason.CLIENT_RESET: "the client aborted (reset)",
+    Reason.UPSTREAM_RESET: "the gateway aborted (reset)",
+    Reason.CLIENT_LEFT_WHILE_CONNECTING: "the client left while the gateway was being dialled",
+    Reason.CONNECTION_REFUSED: "nothing listens at the gateway's address: not started, not logged in, or another port",
+    Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway stopped accepting",
+    Reason.UNREACHABLE: "there is no route to the gateway's address",
+    Reason.DNS_ERROR: "the gateway's name could not be looked up",
+    Reason.HANDSHAKE_TIMEOUT: "the client connected and said nothing; the gateway was not dialled",
+    Reason.NOT_IB: "the client did not speak the IB API; the gateway was not dialled",
+    Reason.CONNECTION_LIMIT: "too many connections",
+    Reason.ACL_DENIED: "the client's address is not on the access list",
+    Reason.IDLE_TIMEOUT: "no byte either way for the configured idle time",
+    Reason.HALF_CLOSE_TIMEOUT: "one side had finished and the other stayed silent",
+    Reason.CLIENT_DEAD: "the client vanished without a word",
+    Reason.UPSTREAM_DEAD: "the gateway vanished without a word",
+    Reason.WRITE_STALLED: "the remaining bytes could not be delivered: the receiver does not read",
+    Reason.SHUTDOWN: "the relay was stopped",
+    Reason.RESOURCE_EXHAUSTED: "the relay ran out of descriptors or memory",
+    Reason.INTERNAL_ERROR: "a fault in the relay itself",
+}
+
+_LEFT_AT_STAGE = {
+    "nothing": "the client left before it said anything (a port check looks like this); the gateway was not dialled",
+    "client_hello": "the client left before the gateway answered its hello: the gateway takes connections but does not serve them",
+    "server_hello": "the client left after the gateway's hello, before it sent START_API",
+    "start_api": "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
+}
+
+
+def explain(record: Record) -> str:
+    """One sentence for people: why this connection ended."""
+    cause = record.cause
+    if cause is None:
+        return "still open"
+    if cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE:
+        return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
+    text = _EXPLANATIONS[cause.reason]
+    if record.last_error_code == 326 and cause.by == "upstream":
+        text += " after error 326: its client id is in use"
+    elif cause.by == "upstream" and record.ib_stage in ("client_hello", "server_hello", "start_api"):
+        text += f" at stage {record.ib_stage}, before it was ready"
+    return text
