@@ -34,20 +34,20 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import pstats
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-
-import os
 
 from tests.bench import load, peers, report, rows
 from tests.bench.peers import PEERS, Bench, Peer, Relay
 from tests.bench.report import Results
-from tests.bench.rows import ROWS, Row
+from tests.bench.rows import ROWS, Probe, Row
 
 MAX_FAILURES = 3  # of one relay, after which it is left alone: each can cost the load generator's 20 s of patience
 
@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _keys(known):
+def _keys(known: Iterable[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         wanted = text.split(",")
         unknown = [key for key in wanted if key not in known]
@@ -103,6 +103,7 @@ def main() -> int:
             relays = _present(relays, options)
         except load.LoadError as error:
             print(f"tests.bench: {error}", file=sys.stderr)
+            print(f"0 passed, {len(chosen_rows)} failed")
             return 2
         print(_circumstances(bench, relays), file=sys.stderr)
         results = Results(relays, chosen_rows)
@@ -178,7 +179,7 @@ class _Lane:
         except load.LoadError as error:
             self._failed("start", str(error))
 
-    def measure(self, probe, sizes: rows.Sizes) -> None:
+    def measure(self, probe: Probe, sizes: rows.Sizes) -> None:
         if self._relay is None and self._failures < MAX_FAILURES:
             self.start()
         values = {}

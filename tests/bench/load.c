@@ -43,7 +43,6 @@ enum {
 static void die(const char *format, ...) {
     va_list list;
     va_start(list, format);
-    fputs("load: ", stderr);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     exit(1);
@@ -184,7 +183,7 @@ static void drop(Conn *c, const char *why) {
     if (why) {
         struct linger now = {1, 0};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        fprintf(stderr, "load server: %s, in phase %d after %llu frames\n", why, c->phase, (unsigned long long)c->frames);
+        fprintf(stderr, "gateway: %s, in phase %d after %llu frames\n", why, c->phase, (unsigned long long)c->frames);
     }
     conns[c->fd] = NULL;
     close(c->fd);

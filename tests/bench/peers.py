@@ -24,6 +24,7 @@ from tests.bench import load, processes
 REPOSITORY = Path(__file__).resolve().parents[2]
 LISTEN_TIMEOUT = 10.0
 PROFILE_TIMEOUT = 20.0  # drain bound of our relay is 10 s; cProfile writes its file after that
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # Debian keeps servers out of a user's PATH
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 PROXYD = next((path for path in map(Path, ("/lib/systemd/systemd-socket-proxyd", "/usr/lib/systemd/systemd-socket-proxyd"))
                if path.exists()), Path("/lib/systemd/systemd-socket-proxyd"))
@@ -51,7 +52,7 @@ class Peer:
     version: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
-        return [need for need in self.needs if shutil.which(need) is None and not Path(need).exists()]
+        return [need for need in self.needs if shutil.which(need, path=SEARCH_PATH) is None and not Path(need).exists()]
 
 
 def _relay(place: Place, *more: str) -> list[str]:
@@ -170,7 +171,7 @@ def version_of(peer: Peer) -> str:
     """The line in which the peer's program names its version; empty for our own and for no relay."""
     if not peer.version:
         return ""
-    done = subprocess.run(peer.version, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(peer.version, capture_output=True, text=True, timeout=10, env=_clean_environment())
     lines = (done.stdout + done.stderr).splitlines()
     return next((line.strip() for line in lines if any(c.isdigit() for c in line)), "unknown")
 
@@ -279,4 +280,5 @@ def _free_port() -> int:
 
 def _clean_environment() -> dict[str, str]:
     """Without what would change the relays: Python's debug switches and our own configuration variables."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("IB_RELAY_", "PYTHON"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IB_RELAY_", "PYTHON"))}
+    return kept | {"PATH": SEARCH_PATH}

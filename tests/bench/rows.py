@@ -41,6 +41,7 @@ WARM_UP = 500  # exchanges before times are taken
 FIRST_SESSIONS = 5  # opened and closed before memory is read: pools and caches exist from then on
 
 Values = dict[str, float]
+Probe = Callable[[Relay, Sizes], Values]  # LoadError when something could not be measured
 
 
 def start(relay: Relay, sizes: Sizes) -> Values:
@@ -162,7 +163,7 @@ class Row:
     title: str
     unit: str
     more_is_better: bool
-    probe: Callable[[Relay, Sizes], Values]
+    probe: Probe
     digits: int
     goals: tuple[Goal, ...] = ()
     relayless: bool = True
@@ -198,6 +199,6 @@ ROWS = (
 )  # fmt: skip
 
 
-def probes_of(rows: list[Row]) -> list[Callable[[Relay, Sizes], Values]]:
+def probes_of(rows: list[Row]) -> list[Probe]:
     """Each probe once, in the order of the table."""
     return list(dict.fromkeys(row.probe for row in rows))
