@@ -1,0 +1,363 @@
+"""The relay as a whole: accepts, admits, keeps the set of live connections, reloads, drains and stops.
+
+The accept handlers only accept. Everything else has one owner: a Connection its two sockets, the Relay its listeners, its
+set of connections and its timers. `serve` runs until the relay is told to stop and returns when nothing is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic, strftime, gmtime, time
+
+from relay import tcp
+from relay.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
+from relay.bridges import find_bridges
+from relay.config import ConfigError, Loaded, PortMap
+from relay.connection import Connection, Services
+from relay.deadlines import Deadlines
+from relay.flow import SCRATCH_SIZE
+from relay.listeners import BindError, Listener, Place, bind_or_explain, places
+from relay.log import Log
+from relay.poller import READ, poller_of
+from relay.record import Cause, Phase, Reason, Record
+
+ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
+ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
+HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What admission to one map is decided by."""
+
+    access: AccessList
+    limits: Limits
+    inside: Sources
+    keep_alive: tcp.KeepAlive
+
+
+class Relay:
+    """One process' worth of port maps. Create it on its event loop (relay.poller.new_event_loop)."""
+
+    def __init__(self, loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None = None) -> None:
+        self.loaded = loaded
+        self.log = log
+        self._reload = reload
+        self._loop = asyncio.get_running_loop()
+        self._poller = poller_of(self._loop)
+        self._poller.on_error = self._handler_failed
+        self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
+        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._doors: dict[str, Door] = {}
+        self._bridges: tuple = ()
+        self._numbers = itertools.count(1)
+        self._boot = strftime("%Y%m%dT%H%M%S", gmtime())
+        self._accepting = True
+        self._stopped = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._bridge_trouble = ""
+        scratch = memoryview(bytearray(SCRATCH_SIZE))
+        self._services = Services(
+            self._poller, Deadlines(self._loop), scratch, log, self._ended, self._connections.__len__
+        )
+        self.max_connections = 0
+
+    # Life
+
+    def start(self) -> None:
+        """Bind every listener, or raise BindError with none left bound."""
+        self.max_connections = _descriptor_budget(self.loaded.config.max_connections)
+        self._bridges = find_bridges().bridges
+        try:
+            self._open_listeners(self.loaded)
+        except BindError:
+            self._close_listeners()
+            raise
+        for warning in self.loaded.warnings:
+            self.log.event("warning", warning, "WARN")
+        self._every(HOUSEKEEPING, self._housekeeping)
+        self._report_progress()
+
+    async def serve(self) -> None:
+        """Until `stop`; then drains for `drain_timeout` seconds and ends what is left."""
+        await self._stopped.wait()
+        try:
+            async with asyncio.timeout(self.loaded.config.drain_timeout):
+                await self._drained.wait()
+        except TimeoutError:
+            pass
+        self._shut_down()
+
+    def stop(self, signal_name: str, at_once: bool = False) -> None:
+        """Close the listeners and drain; a second call, or `at_once`, ends every session now."""
+        if self._stopped.is_set() or at_once or not self._connections:
+            self._drained.set()
+        if self._stopped.is_set():
+            return
+        self._services.draining = True
+        self._close_listeners()
+        live = len(self._connections)
+        grace = "now" if at_once else f"within {self.loaded.config.drain_timeout:g} s"
+        sessions = f"{live} live connection{'s' * (live != 1)} to end {grace}" if live else "no live connections"
+        self.log.event("stopping", f"{signal_name}: no new clients, {sessions}", live=live)
+        self._stopped.set()
+
+    def _shut_down(self) -> None:
+        for connection in list(self._connections):
+            connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
+        self._services.deadlines.close()
+        self.log.event("stopped", "every connection has ended")
+
+    def reload(self) -> None:
+        """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
+        if self._reload is None or self._stopped.is_set():
+            return
+        before = self.loaded
+        try:
+            loaded = self._reload()
+            self._open_listeners(loaded)
+        except (ConfigError, BindError) as error:
+            self.loaded = before
+            self.log.event("reload", f"refused, the old configuration stays: {error}", "ERROR", ok=False)
+            return
+        self.loaded = loaded
+        self.max_connections = _descriptor_budget(loaded.config.max_connections)
+        self.log.set_format(loaded.config.log_format)
+        self.log.event("reload", "the new configuration is in force; live sessions are untouched", ok=True)
+        for warning in loaded.warnings:
+            self.log.event("warning", warning, "WARN")
+
+    # Listening
+
+    def _open_listeners(self, loaded: Loaded) -> None:
+        """Bind what is new, close what is gone, keep what stays. BindError leaves everything as it was."""
+        wanted: dict[tuple[str, int], tuple[Place, PortMap]] = {}
+        for port_map in loaded.config.maps:
+            for listen in port_map.listen:
+                for place in places(listen, self._bridges):
+                    wanted.setdefault((place.host, place.port), (place, port_map))
+        opened: dict[tuple[str, int], Listener] = {}
+        try:
+            for key, (place, port_map) in wanted.items():
+                if key not in self._listeners:
+                    listener = bind_or_explain(place, port_map, keep_alive_of(port_map))
+                    if listener is not None:
+                        opened[key] = listener
+        except BindError:
+            for listener in opened.values():
+                listener.sock.close()
+            raise
+        for key in [key for key in self._listeners if key not in wanted]:
+            self._close_listener(self._listeners.pop(key))
+        for key, listener in self._listeners.items():
+            listener.map = wanted[key][1]
+            tcp.set_options(listener.sock, keep_alive_of(listener.map))
+        self._doors = {port_map.name: self._door(port_map) for port_map in loaded.config.maps}
+        for key, listener in opened.items():
+            self._listeners[key] = listener
+            self._listen(listener)
+
+    def _listen(self, listener: Listener) -> None:
+        fd = listener.sock.fileno()
+        self._poller.watch(fd, READ if self._accepting else 0, lambda events: self._accept(listener))
+        place, port_map = listener.place, listener.map
+        why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
+        fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
+        words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
+        self.log.event("listening", words, **fields)
+
+    def _close_listener(self, listener: Listener) -> None:
+        self._poller.unwatch(listener.sock.fileno())
+        listener.sock.close()
+        self.log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            self._poller.unwatch(listener.sock.fileno())
+            listener.sock.close()
+        self._listeners.clear()
+
+    def _door(self, port_map: PortMap) -> Door:
+        """The map's rules of admission as of now; who is inside is carried over."""
+        subnets = (bridge.interface.network for bridge in self._bridges)
+        limits = Limits(self.max_connections, port_map.max_per_source)
+        before = self._doors.get(port_map.name)
+        inside = before.inside if before is not None else Sources()
+        return Door(access_list(port_map.allow, subnets), limits, inside, keep_alive_of(port_map))
+
+    # Accepting
+
+    def _accept(self, listener: Listener) -> bool:
+        """The poller's handler of a listening socket."""
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, address = listener.sock.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTORS:
+                    self._pause_accepting(error)
+                    break
+                continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
+            sock.setblocking(False)
+            self._admit(listener, sock, address)
+        return True
+
+    def _admit(self, listener: Listener, sock: socket.socket, address: tuple) -> None:
+        port_map = listener.map
+        door = self._doors[port_map.name]
+        decision = decide(address[0], door.access, door.limits, len(self._connections), door.inside.counts)
+        connection_id = f"{self._boot}-{next(self._numbers):06d}"
+        if not isinstance(decision, Admit):
+            self._refuse(port_map, sock, address, listener.place.port, connection_id, decision)
+            return
+        if not tcp.LINUX:
+            tcp.set_options(sock, door.keep_alive)
+        connection = Connection(
+            self._services, port_map, door.keep_alive, connection_id, sock, address, listener.place.port
+        )
+        self._connections[connection] = (door.inside, decision.source)
+        door.inside.opened(decision.source)
+        connection.start()
+
+    def _refuse(self, port_map: PortMap, sock, address, local_port: int, connection_id: str, refusal: Refuse) -> None:
+        """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
+        tcp.reset(sock)
+        cause = Cause("relay", "policy", Reason(refusal.reason), refusal.detail)
+        self.log.write(Record(
+            "close", time(), connection_id, port_map.name, address[0], address[1], local_port,
+            port_map.upstream.host, port_map.upstream.port, cause=cause, phase=Phase.HANDSHAKE,
+            active=len(self._connections),
+        ))  # fmt: skip
+
+    def _ended(self, connection: Connection) -> None:
+        inside, source = self._connections.pop(connection)
+        inside.closed(source)
+        if self._stopped.is_set():
+            if not self._connections:
+                self._drained.set()
+        elif not self._accepting:
+            self._resume_accepting()
+
+    def _pause_accepting(self, error: OSError) -> None:
+        if not self._accepting:
+            return
+        self._accepting = False
+        for listener in self._listeners.values():
+            self._poller.change(listener.sock.fileno(), 0)
+        live = len(self._connections)
+        self.log.event(
+            "accept.paused", f"no descriptors left ({error.strerror}), {live} connections live; new clients wait", "WARN"
+        )
+        self._loop.call_later(ACCEPT_PAUSE, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if self._accepting or self._stopped.is_set():
+            return
+        self._accepting = True
+        for listener in self._listeners.values():
+            self._poller.change(listener.sock.fileno(), READ)
+
+    # Timers
+
+    def _every(self, seconds: float, what: Callable[[], None]) -> None:
+        def tick() -> None:
+            if self._stopped.is_set():
+                return
+            what()
+            self._loop.call_later(seconds, tick)
+
+        self._loop.call_later(seconds, tick)
+
+    def _housekeeping(self) -> None:
+        now = monotonic()
+        for connection in list(self._connections):
+            connection.housekeeping(now)
+        survey, before = find_bridges(), self._bridges
+        if survey.bridges == before or survey.why:
+            return  # a look that failed is no news: it must not close a listener
+        self._bridges = survey.bridges
+        try:
+            self._open_listeners(self.loaded)
+            self._bridge_trouble = ""
+        except BindError as error:
+            self._bridges = before  # so that the next round tries again
+            if str(error) != self._bridge_trouble:
+                self._bridge_trouble = str(error)
+                self.log.event("bridge", f"a container bridge has changed, but {error}; trying again", "WARN")
+
+    def _report_progress(self) -> None:
+        interval = self.loaded.config.log_interval
+
+        def tick() -> None:
+            if self._stopped.is_set():
+                return
+            for connection in self._connections:
+                if connection.up is not None:
+                    self.log.write(connection.record("progress"))
+            self._report_progress()
+
+        self._loop.call_later(interval or HOUSEKEEPING, tick if interval else self._report_progress)
+
+    def _handler_failed(self, fd: int, error: Exception) -> None:
+        """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
+        culprit = next((one for one in self._connections if fd in _descriptors(one)), None)
+        where = f" in connection {culprit.connection_id}" if culprit else ""
+        self.log.event("fault", f"{type(error).__name__}{where}: {error}", "ERROR", where=_last_line(error))
+        if culprit is not None:
+            culprit.end(Cause("relay", "error", Reason.INTERNAL_ERROR, type(error).__name__), True, True)
+        else:
+            self._poller.unwatch(fd)
+
+
+def keep_alive_of(port_map: PortMap) -> tcp.KeepAlive:
+    """The map's dead-peer timers as one value."""
+    return tcp.KeepAlive(
+        port_map.keepalive_idle, port_map.keepalive_interval, port_map.keepalive_count, port_map.user_timeout
+    )
+
+
+async def run_relay(loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None) -> None:
+    """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
+    relay = Relay(loaded, log, reload)
+    relay.start()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
+    loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
+    loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    await relay.serve()
+
+
+def _descriptor_budget(wanted: int) -> int:
+    """Connections the open-files limit allows; raises the soft limit to the hard one first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if sys.platform == "darwin":
+        hard = min(hard, 10_240) if hard != resource.RLIM_INFINITY else 10_240  # OPEN_MAX: setrlimit refuses more
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass
+    return most_connections(wanted, soft if soft != resource.RLIM_INFINITY else 1 << 20)
+
+
+def _descriptors(connection: Connection) -> tuple[int, ...]:
+    sockets = (connection.client, connection.upstream, getattr(connection.opening and connection.opening.dial, "sock", None))
+    return tuple(sock.fileno() for sock in sockets if sock is not None)
+
+
+def _last_line(error: Exception) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename.rpartition('/')[2]}:{frame.tb_lineno}" if frame else ""
