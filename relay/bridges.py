@@ -1,0 +1,118 @@
+"""The container bridges of this host: where Docker's and Podman's containers knock, and from which subnets.
+
+Read from /sys/class/net, two ioctls a bridge, and /proc/net/if_inet6: no netlink socket and nothing to install, so it
+works inside a unit with RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX, and it is cheap enough to be asked every few
+seconds (a few dozen microseconds without bridges). Where it cannot look (macOS, Windows, /proc hidden by
+ProcSubset=pid) the answer is short or empty and says why; that is not an error: containers of Docker Desktop arrive on
+the loopback address.
+"""
+
+import errno
+import ipaddress
+import os
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+try:
+    import fcntl
+except ImportError:  # not on Unix
+    fcntl = None
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+SYS = "/sys/class/net"
+IF_INET6 = "/proc/net/if_inet6"
+SIOCGIFADDR = 0x8915  # linux/sockios.h; the primary IPv4 address of an interface
+SIOCGIFNETMASK = 0x891B
+HAS_NONE = (errno.EADDRNOTAVAIL, errno.ENODEV)  # no IPv4 address on it; the interface has gone meanwhile
+WIDEST = {4: 8, 6: 32}  # prefix lengths; an interface wider than that would turn the access list into no list
+# docker0, docker_gwbridge (swarm) and br-<first 12 hex digits of the network id> are Docker's; podmanN is netavark's and
+# cni-podmanN its predecessor's. libvirt's virbr0 and hand-made bridges carry machines, not containers: not ours to open.
+NAMES = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}|podman[0-9]+|cni-podman[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """One address of one bridge: `interface.ip` to listen on, `interface.network` to allow."""
+
+    name: str
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found, ordered by name; `why` has a line for everything that could not be looked at."""
+
+    bridges: tuple[Bridge, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
+    """Look now. Never raises."""
+    try:
+        names = sorted(name for name in os.listdir(sys_folder) if NAMES.fullmatch(name))
+    except OSError as error:
+        return Survey(why=(f"{sys_folder}: {error.strerror}",))
+    names = [name for name in names if os.path.isdir(f"{sys_folder}/{name}/bridge")]
+    if not names:
+        return Survey()
+    v4, v4_why = _ipv4_of(names)
+    v6, v6_why = _ipv6_of(if_inet6)
+    every = [Bridge(name, one) for name in names for one in (*v4.get(name, ()), *v6.get(name, ()))]
+    narrow = tuple(one for one in every if one.interface.network.prefixlen >= WIDEST[one.interface.version])
+    wide = [f"{one.name}: {one.interface} is too wide to be trusted" for one in every if one not in narrow]
+    return Survey(narrow, (*v4_why, *v6_why, *wide))
+
+
+def parse_if_inet6(text: str) -> Mapping[str, tuple[Interface, ...]]:
+    """Addresses by interface name. Link-local ones are left out: they need a zone, and no container is given one to dial.
+
+    A line is "address index prefix-length scope flags name", all but the name in hexadecimal (net/ipv6/addrconf.c,
+    if6_seq_show). Lines of another shape are skipped.
+    """
+    found: dict[str, tuple[Interface, ...]] = {}
+    for line in text.splitlines():
+        try:
+            digits, _, length, _, _, name = line.split()
+            one = ipaddress.IPv6Interface((bytes.fromhex(digits), int(length, 16)))
+        except ValueError:
+            continue
+        if not one.is_link_local:
+            found[name] = (*found.get(name, ()), one)
+    return found
+
+
+def _ipv6_of(path: str) -> tuple[Mapping[str, tuple[Interface, ...]], list[str]]:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return parse_if_inet6(file.read()), []
+    except OSError as error:
+        return {}, [f"IPv6 addresses: {path}: {error.strerror}"]
+
+
+def _ipv4_of(names: list[str]) -> tuple[Mapping[str, tuple[Interface, ...]], list[str]]:
+    found: dict[str, tuple[Interface, ...]] = {}
+    why = []
+    if fcntl is None:
+        return found, ["IPv4 addresses: no ioctl on this system"]
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            for name in names:
+                try:
+                    address, mask = (_ask(asked, what, name) for what in (SIOCGIFADDR, SIOCGIFNETMASK))
+                    found[name] = (ipaddress.IPv4Interface(f"{address}/{mask}"),)
+                except (OSError, ValueError) as error:  # ValueError: a mask with holes
+                    if getattr(error, "errno", None) not in HAS_NONE:
+                        why.append(f"IPv4 address of {name}: {getattr(error, 'strerror', None) or error}")
+    except OSError as error:
+        why.append(f"IPv4 addresses: {error.strerror}")
+    return found, why
+
+
+def _ask(asked: socket.socket, what: int, name: str) -> str:
+    """One field of struct ifreq: 16 bytes of name, then a sockaddr_in whose address is 4 bytes in."""
+    request = struct.pack("16s24x", name.encode())
+    return socket.inet_ntoa(fcntl.ioctl(asked, what, request)[20:24])
