@@ -1,7 +1,7 @@
 """The codes of ERR_MSG (id 4) that tell how a connection is doing, as a table with their class.
 
-IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Codes not
-in the table are classified by the range they are in. Sources: IBKR's published message code table, ibapi errors.py
+IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Codes
+not in the table are classified by the range they are in. Sources: IBKR's published message code table, ibapi errors.py
 (the client's own codes), ib_async wrapper.py and rust-ibapi messages.rs (what they treat as a warning), and public
 threads for what is in none of them (2157: log in the README of ghill2/pyfutures).
 """

@@ -177,9 +177,9 @@ class Opening(Enum):
     GARBAGE = "garbage"
 
 
-# First bytes of other protocols, requests and answers: a client may speak one to us, a wrong upstream may answer in one.
-# A shorter opening that is the start of one of these counts as that one: it cannot become IB any more, and a scanner
-# that sends three bytes should get a name too.
+# First bytes of other protocols, requests and answers: a client may speak one to us, a wrong upstream may answer in
+# one. A shorter opening that is the start of one of these counts as that one: it cannot become IB any more, and a
+# scanner that sends three bytes should get a name too.
 _SIGNATURES = (
     (Opening.TLS, (b"\x16\x03", b"\x15\x03")),
     (Opening.HTTP, (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE ")),

@@ -5,8 +5,8 @@
     201 and up         u32 big-endian, 200 or less    text fields
                        u32 big-endian, above 200      protobuf of message id - 200
 
-Which form a message has on a session is versions.py's business when we write; when we read, the id itself says it. All ids
-given out here are normalised: 200 is already subtracted from a protobuf id.
+Which form a message has on a session is versions.py's business when we write; when we read, the id itself says it. All
+ids given out here are normalised: 200 is already subtracted from a protobuf id.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from relay.wire.framing import LENGTH, WireError, encode_frame, join_fields, spl
 UP = Direction.CLIENT_TO_GATEWAY
 DOWN = Direction.GATEWAY_TO_CLIENT
 
-# Ids in use end at 111 (311 as protobuf) after 20 years; far above that it is no message id but a stream out of step.
-MAX_ID = 1024
+# Ids in use end at 111 (311 as protobuf) after 20 years. Three digits is far above that: beyond, a stream is out of
+# step. It also means that the first four bytes of a payload always tell its id, in either form.
+MAX_ID = 1000
 
 NO_REQUEST = -1  # request id of an ERR_MSG that is about the connection
 
@@ -140,17 +141,14 @@ def _binary_id(payload: bytes) -> tuple[int, bool, int]:
     return number, is_protobuf, LENGTH.size
 
 
-_TEXT_ID = re.compile(rb"(-1|\d{1,4})\0")  # -1: "connection ends", known to the Java client
+_TEXT_ID = re.compile(rb"(-1|\d{1,3})\0")  # -1: "connection ends", known to the Java client
 
 
 def _text_id(payload: bytes) -> tuple[int, bool, int]:
     match = _TEXT_ID.match(payload)
     if match is None:
         raise WireError(f"{bytes(payload[:8])!r} is no message id")
-    number = int(match[1])
-    if number >= MAX_ID:
-        raise WireError(f"message id {number} is out of range")
-    return number, False, match.end()
+    return int(match[1]), False, match.end()
 
 
 def message_id(payload: bytes, server_version: int | None = None) -> int:
@@ -223,7 +221,8 @@ def _error_from_text(f: list[bytes], server_version: int) -> ErrorMessage:
         f = f[1:]
     time = _optional(f, 4) if server_version >= versions.ERROR_TIME else b""
     reject = _optional(f, 3) if server_version >= versions.ADVANCED_ORDER_REJECT else b""
-    return ErrorMessage(_integer(f[0]), _integer(f[1]), _string(f[2]), _string(reject), _integer(time) if time else None)
+    time_ms = _integer(time) if time else None
+    return ErrorMessage(_integer(f[0]), _integer(f[1]), _string(f[2]), _string(reject), time_ms)
 
 
 def _error_to_text(m: ErrorMessage, server_version: int) -> bytes:

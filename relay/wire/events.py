@@ -1,0 +1,143 @@
+"""What can be learnt from an IB connection, as values; both our own session and a watched one speak in these.
+
+`at` is the monotonic `now` that came with the bytes. No event carries a payload or a whole account number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay.wire.codes import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """The client said which server versions it speaks."""
+
+    at: float
+    min_version: int
+    max_version: int
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyHello:
+    """The client speaks the protocol from before v100, which has no frames: nothing more can be told."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """The gateway answered."""
+
+    at: float
+    server_version: int
+    connection_time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """The gateway answered: ask over there."""
+
+    at: float
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartApi:
+    """The client said who it is."""
+
+    at: float
+    client_id: int
+    capabilities: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The gateway named the accounts: the first of them masked, and how many there are."""
+
+    at: float
+    accounts: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextValidId:
+    """The gateway gave the next order id."""
+
+    at: float
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Both the order id and at least one account have come: what clients call "API connection ready"."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An ERR_MSG: greeting, warning or error; request id -1 means that it is about the connection."""
+
+    at: float
+    code: int
+    kind: Kind
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentTime:
+    """The gateway's clock, seconds since 1970."""
+
+    at: float
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A price of a market data request; type 1 is bid, 2 ask, 4 last, 9 previous close."""
+
+    at: float
+    request_id: int
+    tick_type: int
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """The bytes are not understood any more; the reason says what was seen. Nothing follows it."""
+
+    at: float
+    reason: str
+
+
+Event = (
+    ClientHello
+    | LegacyHello
+    | ServerHello
+    | Redirected
+    | StartApi
+    | Accounts
+    | NextValidId
+    | Ready
+    | Notice
+    | CurrentTime
+    | Tick
+    | Opaque
+)
+
+MAX_ACCOUNTS_SHOWN = 16  # of an advisor's thousands; the count is kept
+_WHOLE_TAIL = 7  # characters: a shorter account would be given away by its last three
+
+
+def mask_accounts(accounts: tuple[str, ...]) -> tuple[str, ...]:
+    """The first accounts, each as in DU***567: enough to recognise one's own, not enough to use it."""
+    return tuple(_mask(account) for account in accounts[:MAX_ACCOUNTS_SHOWN])
+
+
+def _mask(account: str) -> str:
+    masked = account[:2] + "***" + (account[-3:] if len(account) >= _WHOLE_TAIL else "")
+    return "".join(letter if letter.isprintable() and letter != "," else "?" for letter in masked)

@@ -1,0 +1,404 @@
+"""Watches both directions of somebody else's IB connection and says how far it has come; never answers, never raises.
+
+How it works. Each direction is a stream of frames, and of nearly all of them only the length and the id matter.
+Those are the first eight bytes, read as two integers; the second one, looked up in a memo (lane.py), gives the counter
+to increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a few
+ids are collected and decoded.
+
+    state of a direction   > 0      inside a frame, so many bytes of it are still to be skipped
+                           BOUNDARY the next byte starts a frame
+                           PARTIAL  `held` has the beginning of a frame
+                           HELLO    `held` has the beginning of a hello, or nothing yet
+                           OFF      not looked at any more
+
+What is held is copied: the caller's buffer is reused. On any doubt the observer goes opaque, says why, and is OFF for
+good in both directions; what it had counted stays. Reasons never depend on how the stream was cut into chunks.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from relay.wire import events, messages, versions
+from relay.wire.codes import Kind, classify
+from relay.wire.events import Event
+from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, WireError
+from relay.wire.hello import (
+    API_PREFIX,
+    MAX_HELLO,
+    ClientHello,
+    Opening,
+    Redirect,
+    classify_opening,
+    client_hello_end,
+    decode_server_hello,
+    server_hello_end,
+)
+from relay.wire.lane import DOWN, HEAD, HEAD_SIZE, UP, Lane
+from relay.wire.rate import WINDOW, PeakRate
+
+
+class Stage(IntEnum):
+    """How far the connection has come, in order."""
+
+    NOTHING = 0
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    START_API = 3
+    READY = 4  # NEXT_VALID_ID and a MANAGED_ACCTS that is not empty: ib_insync's "API connection ready"
+
+
+BOUNDARY, PARTIAL, HELLO, OFF = 0, -1, -2, -3
+
+_CHUNK = 1 << 20  # bytes; longer chunks are taken in pieces, so a frame inside one is always below MAX_FRAME
+
+# Codes that are no answer to "what went wrong?" and would hide one: a gateway greets with three to ten of them.
+_NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
+
+_UP_MEMO, _DOWN_MEMO = UP.memo, DOWN.memo  # begun anew in place, never replaced
+_unpack_head = HEAD.unpack_from
+
+# Bytes of a whole hello. It is held where later frames are, so it adds nothing to the 64 KiB.
+_SERVER_HELLO_LIMIT = LENGTH_SIZE + MAX_HELLO
+_CLIENT_HELLO_LIMIT = len(API_PREFIX) + LENGTH_SIZE + MAX_HELLO
+
+
+class Observer:
+    """One watched connection. Feed it every chunk once, in the order it passed; read the attributes at any time."""
+
+    __slots__ = (
+        *("stage", "opaque", "legacy", "server_version", "client_id", "accounts", "last_error_code"),
+        *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
+        *("_client_hello", "_up", "_up_held", "_down", "_down_held", "_counts", "_rate", "_request_at", "_has_order_id"),
+    )
+
+    def __init__(self) -> None:
+        self.stage = Stage.NOTHING
+        self.opaque: str | None = None  # why, once it is
+        self.legacy = False
+        self.server_version: int | None = None
+        self.client_id: int | None = None
+        self.accounts: tuple[str, ...] = ()  # masked
+        self.last_error_code: int | None = None  # the last that was neither a greeting nor a mere information
+        self.client_hello_at: float | None = None
+        self.server_hello_at: float | None = None
+        self.start_api_at: float | None = None
+        self.ready_at: float | None = None
+        self._client_hello: bytes | None = None
+        self._up = HELLO
+        self._up_held: bytearray | None = None
+        self._down = HELLO
+        self._down_held: bytearray | None = None
+        self._counts: dict[int, int] = {}
+        self._rate: PeakRate | None = None
+        self._request_at: float | None = None
+        self._has_order_id = False
+
+    # What the relay reads for its records.
+
+    @property
+    def client_range(self) -> tuple[int, int] | None:
+        """The server versions the client asked for."""
+        if self._client_hello is None:
+            return None
+        hello = ClientHello.decode(self._client_hello)
+        return hello.min_version, hello.max_version
+
+    @property
+    def counts_up(self) -> dict[int, int]:
+        """Client frames by message id; -2 stands for zero-length frames, which have none."""
+        return UP.by_id(self._counts)
+
+    @property
+    def counts_down(self) -> dict[int, int]:
+        """Gateway frames by message id."""
+        return DOWN.by_id(self._counts)
+
+    @property
+    def messages_up(self) -> int:
+        """Frames the client sent, its hello included."""
+        return sum(self.counts_up.values()) + (self.client_hello_at is not None)
+
+    @property
+    def messages_down(self) -> int:
+        """Frames the gateway sent, its hello included."""
+        return sum(self.counts_down.values()) + (self.server_hello_at is not None)
+
+    @property
+    def requests_peak(self) -> int:
+        """Most client frames (the hello is none) within one second; rate.py says how exact that is."""
+        if self._rate is not None:
+            return self._rate.peak
+        return 0 if self._request_at is None else 1
+
+    @property
+    def held(self) -> int:
+        """Bytes kept of incomplete frames, 64 KiB at most."""
+        return len(self._up_held or b"") + len(self._down_held or b"")
+
+    # The hot path: a chunk that is exactly one frame nobody needs to read. Written twice, as a call would cost more.
+
+    def client_to_gateway(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
+        """Bytes the client sent, and what was learnt from them."""
+        if self._up == BOUNDARY:
+            size = len(data)
+            if 7 < size <= _CHUNK:
+                length, word = _unpack_head(data)
+                if length + 4 == size:
+                    slot = _UP_MEMO.get(word)
+                    if slot is not None:
+                        counts = self._counts
+                        try:
+                            counts[slot] += 1
+                        except KeyError:
+                            counts[slot] = 1
+                        self._count_requests(1, now)
+                        return ()
+        elif self._up == OFF:
+            return ()
+        return self._watch(UP, data, now)
+
+    def gateway_to_client(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
+        """Bytes the gateway sent, and what was learnt from them."""
+        if self._down == BOUNDARY:
+            size = len(data)
+            if 7 < size <= _CHUNK:
+                length, word = _unpack_head(data)
+                if length + 4 == size:
+                    slot = _DOWN_MEMO.get(word)
+                    if slot is not None:
+                        counts = self._counts
+                        try:
+                            counts[slot] += 1
+                        except KeyError:
+                            counts[slot] = 1
+                        return ()
+        elif self._down == OFF:
+            return ()
+        return self._watch(DOWN, data, now)
+
+    def _count_requests(self, count: int, now: float) -> None:
+        """The meter comes into being with the second request inside a second: idle sessions do without it."""
+        if self._rate is not None:
+            self._rate.add(now, count)
+        elif count > 1 or (self._request_at is not None and now - self._request_at <= WINDOW):
+            self._rate = PeakRate()
+            if self._request_at is not None:
+                self._rate.add(self._request_at, 1)
+            self._rate.add(now, count)
+        self._request_at = now
+
+    # Everything else.
+
+    def _watch(self, lane: Lane, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
+        """One chunk, in pieces if it is very long, with doubt turned into Opaque."""
+        found: list[Event] = []
+        take = self._client_chunk if lane is UP else self._gateway_chunk
+        try:
+            for start in range(0, len(data), _CHUNK):
+                take(data[start : start + _CHUNK], now, found)
+        except WireError as doubt:
+            self.opaque = f"{lane.name}: {doubt}"
+            self._switch_off()
+            found.append(events.Opaque(now, self.opaque))
+        return found or ()
+
+    def _switch_off(self) -> None:
+        self._up = self._down = OFF
+        self._up_held = self._down_held = None
+
+    def _client_chunk(self, data: bytes | memoryview, now: float, found: list[Event]) -> None:
+        start = self._client_opening(data, now, found) if self._up == HELLO else 0
+        if self._up > HELLO and start < len(data):
+            self._up, self._up_held = self._frames(UP, self._up, self._up_held, data, start, now, found)
+
+    def _gateway_chunk(self, data: bytes | memoryview, now: float, found: list[Event]) -> None:
+        start = self._gateway_opening(data, now, found) if self._down == HELLO else 0
+        if self._down > HELLO and start < len(data):
+            self._down, self._down_held = self._frames(DOWN, self._down, self._down_held, data, start, now, found)
+
+    # Hellos. Both return where in `data` the first frame starts.
+
+    def _client_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
+        before = len(self._up_held or b"")
+        held = (self._up_held or bytearray()) + data[: _CLIENT_HELLO_LIMIT - before]
+        opening = classify_opening(held)
+        if opening is Opening.MORE:
+            self._up_held = held
+            return len(data)
+        self._up_held = None
+        if opening is Opening.LEGACY:
+            self.legacy, self.client_hello_at, self.stage = True, now, Stage.CLIENT_HELLO
+            self._switch_off()
+            found.append(events.LegacyHello(now))
+            return len(data)
+        if opening is not Opening.IB:
+            raise WireError("first bytes are not an IB hello")
+        end = client_hello_end(held)
+        self._client_hello = bytes(held[:end])
+        hello = ClientHello.decode(self._client_hello)
+        self.client_hello_at, self.stage, self._up = now, Stage.CLIENT_HELLO, BOUNDARY
+        found.append(events.ClientHello(now, hello.min_version, hello.max_version, hello.options))
+        return end - before
+
+    def _gateway_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
+        if self._client_hello is None:
+            raise WireError("spoke before the client's hello")
+        before = len(self._down_held or b"")
+        held = (self._down_held or bytearray()) + data[: _SERVER_HELLO_LIMIT - before]
+        end = server_hello_end(held)
+        if end < 0:
+            raise WireError("first bytes are not an IB hello")
+        if end == 0:
+            self._down_held = held
+            return len(data)
+        self._down_held = None
+        hello = decode_server_hello(held[:end])
+        if isinstance(hello, Redirect):
+            self._down = OFF  # there is no server version, so nothing to read by
+            found.append(events.Redirected(now, hello.host, hello.port))
+            return len(data)
+        self.server_version, self.server_hello_at, self._down = hello.server_version, now, BOUNDARY
+        self.stage = Stage.SERVER_HELLO if self.start_api_at is None else Stage.START_API
+        found.append(events.ServerHello(now, hello.server_version, hello.connection_time))
+        return end - before
+
+    # Frames. `at` is the position in `data`.
+
+    def _frames(
+        self,
+        lane: Lane,
+        state: int,
+        held: bytearray | None,
+        data: bytes | memoryview,
+        at: int,
+        now: float,
+        found: list[Event],
+    ) -> tuple[int, bytearray | None]:
+        """All frames in the rest of a chunk; the new state and what is held."""
+        size = len(data)
+        while True:
+            if state > 0:
+                if state >= size - at:
+                    return state - (size - at), None
+                at += state
+                state = BOUNDARY
+            if state == BOUNDARY:
+                at = self._plain_frames(lane, data, at, now)
+                if at == size:
+                    return BOUNDARY, None
+                held = bytearray()
+            state, at = self._one_frame(lane, held, data, at, now, found)
+            if state == PARTIAL:
+                return PARTIAL, held
+
+    def _plain_frames(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> int:
+        """Whole uninteresting frames, up to the first that is not; the second half of the hot path."""
+        counts, memo_get = self._counts, lane.memo.get
+        size = len(data)
+        last = size - HEAD_SIZE
+        frames = 0
+        while at <= last:
+            length, word = _unpack_head(data, at)
+            end = at + length + 4
+            if length < 4 or end > size:
+                break
+            slot = memo_get(word)
+            if slot is None:
+                break
+            try:
+                counts[slot] += 1
+            except KeyError:
+                counts[slot] = 1
+            frames += 1
+            at = end
+        if frames and lane is UP:
+            self._count_requests(frames, now)
+        return at
+
+    def _one_frame(
+        self, lane: Lane, held: bytearray, data: bytes | memoryview, at: int, now: float, found: list[Event]
+    ) -> tuple[int, int]:
+        """Goes on with the frame in `held`, which may be empty: its length, its id, its body if it is to be read."""
+        if len(held) < LENGTH_SIZE:
+            at = _fill(held, LENGTH_SIZE, data, at)
+            if len(held) < LENGTH_SIZE:
+                return PARTIAL, at
+        (length,) = LENGTH.unpack_from(held)
+        if length > MAX_FRAME:
+            raise WireError(f"frame of {length} bytes announced, at most {MAX_FRAME} expected")
+        end = LENGTH_SIZE + length
+        head = min(end, HEAD_SIZE)
+        if length == 0 or len(held) < head:
+            at = _fill(held, head, data, at)
+            if len(held) < head:
+                return PARTIAL, at
+            interesting = self._count(lane, bytes(held[LENGTH_SIZE:]), now)
+            if not interesting or end > lane.limit:
+                return end - head, at
+        at = _fill(held, end, data, at)
+        if len(held) < end:
+            return PARTIAL, at
+        self._read(lane, bytes(held[LENGTH_SIZE:]), now, found)
+        return BOUNDARY, at
+
+    def _count(self, lane: Lane, word: bytes, now: float) -> bool:
+        """Counts a frame by its first payload bytes; is it one to be read?"""
+        slot, interesting = lane.counter(word)
+        self._counts[slot] = self._counts.get(slot, 0) + 1
+        if lane is UP:
+            self._count_requests(1, now)
+        return interesting
+
+    # The messages that are read.
+
+    def _read(self, lane: Lane, payload: bytes, now: float, found: list[Event]) -> None:
+        direction, version = messages.DOWN, self.server_version
+        if lane is UP:  # by its shape: an early START_API comes before the server version is known
+            direction, version = messages.UP, versions.BINARY_IDS if payload[0] == 0 else versions.V100
+        message = messages.decode(direction, payload, version)
+        _READERS[type(message)](self, message, now, found)
+
+    def _start_api(self, message: messages.StartApi, now: float, found: list[Event]) -> None:
+        self.client_id = message.client_id
+        if self.start_api_at is None:
+            self.start_api_at = now
+        if self.stage == Stage.SERVER_HELLO:
+            self.stage = Stage.START_API
+        found.append(events.StartApi(now, message.client_id, message.capabilities))
+
+    def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
+        self._has_order_id = True
+        found.append(events.NextValidId(now, message.order_id))
+        self._maybe_ready(now, found)
+
+    def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
+        self.accounts = events.mask_accounts(message.accounts)
+        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+        self._maybe_ready(now, found)
+
+    def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
+        kind = classify(message.code)
+        if kind not in _NO_FAULT:
+            self.last_error_code = message.code
+        found.append(events.Notice(now, message.code, kind, message.request_id))
+
+    def _maybe_ready(self, now: float, found: list[Event]) -> None:
+        if self.ready_at is None and self._has_order_id and self.accounts:
+            self.ready_at, self.stage = now, Stage.READY
+            found.append(events.Ready(now))
+
+
+_READERS = {
+    messages.StartApi: Observer._start_api,
+    messages.NextValidId: Observer._next_valid_id,
+    messages.ManagedAccounts: Observer._managed_accounts,
+    messages.ErrorMessage: Observer._error,
+}
+
+
+def _fill(held: bytearray, wanted: int, data: bytes | memoryview, at: int) -> int:
+    """Moves bytes from `data` until `held` has `wanted` of them or `data` ends."""
+    end = at + wanted - len(held)
+    held += data[at:end]
+    return min(end, len(data))
