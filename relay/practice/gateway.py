@@ -1,0 +1,181 @@
+"""The practice gateway itself: the listening port, the sessions on it, and the behaviours that concern more than one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+from relay.practice.session import Session, Stage
+from relay.practice.settings import Practice
+
+_BACKLOG = 128  # connections the kernel completes before we accept them
+_WEDGED_BACKLOG = 2  # small, so that a wedged gateway's queue is full after three clients (Linux lets in one more)
+_RESTART_AFTER = 1.0  # seconds from the first ready session to the restart: time to have synchronised
+_ROUNDS = 4  # of the loop: asyncio needs up to three from accept() to connection_made(), one from abort() to connection_lost()
+_REBIND_PAUSE = 0.5  # seconds until the next attempt when somebody else took the port during a restart
+
+
+class PracticeGateway:
+    """A gateway to practise with. `log` gets one line of text per life event; `clock` is wall time.
+
+        async with PracticeGateway(Practice.named("slow-sync=3")) as gateway:
+            ... connect to 127.0.0.1:gateway.port ...
+    """
+
+    def __init__(
+        self,
+        settings: Practice = Practice(),
+        log: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings, self.clock = settings, clock
+        self.host, self.port = "127.0.0.1", 0
+        self.accepted = 0  # connections so far
+        self._log = log
+        self._sessions: set[Session] = set()
+        self._holders: dict[int, Session] = {}  # client id -> its live session
+        self._listener: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task] = set()
+        self._restarted = False
+        self._closing = False
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 takes a free one and `port` says which. OSError if it cannot be bound."""
+        if self._listener is not None:
+            raise RuntimeError("practice gateway: already started")
+        self.host, self.port = host, port
+        await self._listen()
+        self.note(f"practice gateway listens on {self.host} port {self.port}, behaviour {self.settings.behaviour}")
+
+    async def close(self) -> None:
+        """Stop listening, cut every session, wait until their sockets are closed."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stop_listening()
+        quiet = 0
+        while quiet < _ROUNDS:
+            quiet = 0 if self._sessions else quiet + 1
+            for session in list(self._sessions):
+                session.cut("gateway stopped")
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> PracticeGateway:
+        if self._listener is None:
+            await self.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    @property
+    def sessions(self) -> int:
+        """Connections that are open now."""
+        return len(self._sessions)
+
+    @property
+    def ready_sessions(self) -> int:
+        """Those of them whose START_API was answered and that were not ended or stalled since."""
+        return sum(session.stage is Stage.READY for session in self._sessions)
+
+    def restart(self, seconds: float) -> None:
+        """Cut all sessions, refuse connections for a while, then listen on the same port again."""
+        self.note(f"restart: down for {seconds:g} s")
+        self._restarted = True
+        self._stop_listening()
+        for session in list(self._sessions):
+            session.cut("gateway restarts")
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._return)
+
+    # What sessions ask (session.House)
+
+    def admit(self, session: Session) -> str | None:
+        """Take a new connection; the reason if it must be closed at once."""
+        self.accepted += 1
+        self._sessions.add(session)
+        name, value = self.settings.behaviour, self.settings.value
+        if self._closing:
+            return "gateway stopped"
+        if name == "fail-first" and self.accepted <= value:
+            return f"connection {self.accepted} of the {value:g} that fail"
+        if name == "client-limit" and self._open() > value:
+            return f"more than {value:g} clients"
+        if len(self._sessions) > self.settings.max_sessions:
+            return f"more than {self.settings.max_sessions} connections"
+        return None
+
+    def claim(self, client_id: int, session: Session) -> bool:
+        """Give the client id to the session unless another live one has it."""
+        holder = self._holders.get(client_id)
+        if holder is not None and holder.stage is not Stage.ENDED:
+            return False
+        self._holders[client_id] = session
+        return True
+
+    def ready(self, session: Session) -> None:
+        """A session became usable."""
+        if self.settings.behaviour == "restart" and not self._restarted:
+            self._restarted = True
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_RESTART_AFTER, self.restart, self.settings.value)
+
+    def left(self, session: Session) -> None:
+        """A connection is gone."""
+        self._sessions.discard(session)
+        if session.client_id is not None and self._holders.get(session.client_id) is session:
+            del self._holders[session.client_id]
+
+    def note(self, text: str) -> None:
+        """One line for the log."""
+        if self._log is not None:
+            self._log(text)
+
+    # The port
+
+    def _open(self) -> int:
+        return sum(session.stage is not Stage.ENDED for session in self._sessions)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        wedged = self.settings.behaviour == "wedged"
+        self._listener = socket.create_server(
+            (self.host, self.port), family=family, backlog=_WEDGED_BACKLOG if wedged else _BACKLOG
+        )
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        if not wedged:
+            self._server = await loop.create_server(self._new_session, sock=self._listener, backlog=_BACKLOG)
+
+    def _new_session(self) -> Session:
+        return Session(self, self.accepted + 1)
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._server = self._listener = None
+
+    def _return(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._listen_again(), name="practice restart")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _listen_again(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except OSError as error:
+                self.note(f"restart: cannot listen on port {self.port}: {error.strerror}")
+                await asyncio.sleep(_REBIND_PAUSE)
+            else:
+                self.note(f"restart: back on port {self.port}")
+                return

@@ -1,0 +1,219 @@
+"""What a client asks for: a payload as a Request, and the handful of requests whose content matters, as values.
+
+Layouts of the text requests: ibapi 9.81 and 10.51 client.py, ib_async client.py, checked against recorded frames. A request
+is answered in whatever form it came: the message id itself says whether text or protobuf follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from relay.practice.market import Contract
+from relay.wire import protobuf
+from relay.wire.direction import Direction
+from relay.wire.framing import WireError, split_fields
+from relay.wire.messages import read_id
+from relay.wire.names import message_name
+
+REQ_MKT_DATA = 1
+PLACE_ORDER, CANCEL_ORDER = 3, 4
+REQ_HISTORICAL_DATA = 20
+EXERCISE_OPTIONS = 21
+
+_UNVERSIONED_FROM = 78  # text requests above this id never had a version field (REQ_SEC_DEF_OPT_PARAMS is the first)
+_ORDER_CONTAINER = 145  # PLACE_ORDER loses its version field (ibapi MIN_SERVER_VER_ORDER_CONTAINER)
+_SCANNER_GENERIC = 143  # REQ_SCANNER_SUBSCRIPTION does (MIN_SERVER_VER_SCANNER_GENERIC_OPTS)
+_CME_TAGGING = 192  # CANCEL_ORDER does (MIN_SERVER_VER_CME_TAGGING_FIELDS)
+_VERSION_DROPPED = {PLACE_ORDER: _ORDER_CONTAINER, CANCEL_ORDER: _CME_TAGGING, REQ_HISTORICAL_DATA: 124, 22: _SCANNER_GENERIC}
+
+# Requests with a request (or order) id as first field: an error can be sent to them by that id. All others have none.
+_WITH_ID = frozenset(
+    (1, 2, 3, 4, 7, 9, 10, 11, 20, 21, 22, 23, 25, *range(50, 58), 62, 63, *range(67, 71), *range(74, 80))
+    + (81, 83, 84, *range(86, 91), *range(92, 99), *range(100, 105), *range(106, 110))
+)
+
+
+class Request:
+    """One payload after START_API. Reading a field that is not there, or is not what it should be, raises WireError."""
+
+    def __init__(self, payload: bytes, server_version: int) -> None:
+        self.id, self.is_protobuf, start = read_id(payload, server_version)
+        self._body = payload[start:]
+        self._server_version = server_version
+
+    @property
+    def name(self) -> str:
+        return message_name(Direction.CLIENT_TO_GATEWAY, self.id)
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """Text fields after the id."""
+        return [field.decode("utf-8", "replace") for field in split_fields(self._body)]
+
+    @cached_property
+    def message(self) -> dict[int, int | bytes]:
+        """Protobuf fields by number."""
+        return dict(protobuf.read_fields(self._body))
+
+    @property
+    def versioned(self) -> bool:
+        """Does the text form start with a version field?"""
+        dropped = _VERSION_DROPPED.get(self.id)
+        if dropped is not None:
+            return self._server_version < dropped
+        return self.id < _UNVERSIONED_FROM
+
+    def arguments(self) -> Iterator[str]:
+        """The text fields after the version field."""
+        return iter(self.fields[1:] if self.versioned else self.fields)
+
+    @property
+    def request_id(self) -> int | None:
+        """The id an answer must carry; None if this kind of request has none, or it cannot be read."""
+        if self.id not in _WITH_ID:
+            return None
+        try:
+            return self.integer(1) if self.is_protobuf else _integer(next(self.arguments(), ""))
+        except WireError:
+            return None
+
+    def integer(self, number: int) -> int:
+        """A protobuf integer field, 0 if absent."""
+        return protobuf.signed(self.message.get(number, 0))
+
+    def string(self, number: int) -> str:
+        """A protobuf string field, empty if absent."""
+        return protobuf.text(self.message.get(number, b""))
+
+
+@dataclass(frozen=True, slots=True)
+class MarketData:
+    """REQ_MKT_DATA"""
+
+    request_id: int
+    contract: Contract
+    snapshot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricalData:
+    """REQ_HISTORICAL_DATA"""
+
+    request_id: int
+    contract: Contract
+    end: str
+    bar_size: str
+    duration: str
+    epoch_dates: bool
+    keep_up_to_date: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForContract:
+    """Any other request that starts with request id and contract: 9, 50, 87."""
+
+    request_id: int
+    contract: Contract
+
+
+@dataclass(frozen=True, slots=True)
+class ForAccount:
+    """Requests about one account; `account` is empty where all or the only one is meant."""
+
+    request_id: int
+    account: str
+    subscribe: bool = True
+
+
+def market_data(request: Request) -> MarketData:
+    if request.is_protobuf:
+        return MarketData(request.integer(1), _contract_message(request, 2), bool(request.integer(4)))
+    take = _taker(request)
+    request_id, contract = _integer(take()), _contract_fields(take)
+    # The last fields are generic ticks, snapshot, regulatory snapshot (from 114), options, whatever legs precede them.
+    return MarketData(request_id, contract, request.fields[-3] == "1")
+
+
+def historical_data(request: Request) -> HistoricalData:
+    if request.is_protobuf:
+        return HistoricalData(
+            request.integer(1), _contract_message(request, 2), request.string(3), request.string(4), request.string(5),
+            request.integer(8) == 2, bool(request.integer(9)),
+        )
+    take = _taker(request)
+    request_id, contract = _integer(take()), _contract_fields(take)
+    take()  # includeExpired
+    end, bar_size, duration = take(), take(), take()
+    take(), take()  # useRTH, whatToShow: this market has one kind of hours and one kind of price
+    return HistoricalData(request_id, contract, end, bar_size, duration, take() == "2", request.fields[-2] == "1")
+
+
+def for_contract(request: Request) -> ForContract:
+    if request.is_protobuf:
+        return ForContract(request.integer(1), _contract_message(request, 2))
+    take = _taker(request)
+    return ForContract(_integer(take()), _contract_fields(take))
+
+
+def account_data(request: Request) -> ForAccount:
+    """REQ_ACCT_DATA has no request id: subscribe, account."""
+    if request.is_protobuf:
+        return ForAccount(0, request.string(2), bool(request.integer(1)))
+    take = _taker(request)
+    subscribe = take() in ("1", "true")
+    return ForAccount(0, take(), subscribe)
+
+
+def account_multi(request: Request) -> ForAccount:
+    """REQ_ACCOUNT_UPDATES_MULTI and REQ_POSITIONS_MULTI: request id, account, model."""
+    if request.is_protobuf:
+        return ForAccount(request.integer(1), request.string(2))
+    take = _taker(request)
+    return ForAccount(_integer(take()), take())
+
+
+def _taker(request: Request) -> Callable[[], str]:
+    arguments = request.arguments()
+
+    def take() -> str:
+        try:
+            return next(arguments)
+        except StopIteration:
+            raise WireError(f"{request.name}: {len(request.fields)} fields are too few") from None
+
+    return take
+
+
+def _contract_fields(take: Callable[[], str]) -> Contract:
+    """conId, symbol, secType, expiry, strike, right, multiplier, exchange, primary, currency, local symbol, class."""
+    fields = [take() for _ in range(12)]
+    return _contract(_integer(fields[0]), fields[1], fields[2], fields[7], fields[9])
+
+
+def _contract_message(request: Request, number: int) -> Contract:
+    raw = request.message.get(number, b"")
+    if isinstance(raw, int):
+        raise WireError(f"{request.name}: field {number} is no contract")
+    fields = dict(protobuf.read_fields(raw))
+    symbol, sec_type, exchange, currency = (protobuf.text(fields.get(at, b"")) for at in (2, 3, 8, 10))
+    return _contract(protobuf.signed(fields.get(1, 0)), symbol, sec_type, exchange, currency)
+
+
+def _contract(con_id: int, symbol: str, sec_type: str, exchange: str, currency: str) -> Contract:
+    """Bounded, because prices and answers repeat what is in it; no real symbol or exchange comes near 64 characters."""
+    return Contract(con_id, symbol[:64], sec_type[:16] or "STK", exchange[:64] or "SMART", currency[:16] or "USD")
+
+
+def _integer(text: str) -> int:
+    """An id as text; empty is 0 (@stoqey/ib leaves conId empty)."""
+    if not text:
+        return 0
+    try:
+        value = int(text)
+    except ValueError:
+        raise WireError(f"{text[:24]!r} is no integer") from None
+    if not -(1 << 31) <= value < 1 << 31:
+        raise WireError(f"{text[:24]!r} does not fit 32 bits")
+    return value

@@ -1,0 +1,62 @@
+"""What a practice gateway is started with, and the bounds on everything a client could make grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from relay.practice.behaviours import BEHAVIOURS, check_value, parse_behaviour
+
+OLDEST_SERVER_VERSION = 124  # historical data has its present text layout from here on (ibapi SYNT_REALTIME_BARS)
+NEWEST_SERVER_VERSION = 226  # ibapi-latest 10.51.1, the newest client there is
+
+MAX_REQUEST = 1 << 20  # bytes of one client frame; the largest real request (a scanner or algo order) is a few KiB
+MAX_OUTPUT = 256 << 10  # bytes waiting for a client that does not read; beyond it no request is read, ticks are dropped
+MAX_STREAMS = 100  # live subscriptions per session; IB's own default is 100 market data lines per user
+MAX_LATE = 256  # answers held back at the same time by slow-sync
+LAST_WORDS = 5.0  # seconds a client has to take what was written before a close; then the rest is dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Farms:
+    """Names of IB's data farms, one notice each (those a gateway on a US paper account names first)."""
+
+    market: tuple[str, ...] = ("usfarm.nj", "usfuture", "cashfarm", "usopt", "usfarm")
+    history: tuple[str, ...] = ("euhmds", "ushmds")
+    definitions: tuple[str, ...] = ("secdefil",)
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Settings of a practice gateway; ValueError if they cannot be played."""
+
+    behaviour: str = "normal"
+    value: float | str | None = None  # None: the behaviour's default, filled in
+    server_version: int = NEWEST_SERVER_VERSION  # announced unless the client's own maximum is lower
+    accounts: tuple[str, ...] = ("DU1234567",)
+    ticks_per_second: float = 4.0  # per subscription; a real gateway sends a market data snapshot every 250 ms
+    time_zone: str = "UTC"  # free text after the time in the server hello; the clock itself is always UTC
+    farms: Farms = field(default_factory=Farms)
+    first_order_id: int = 1
+    seed: int = 1  # prices are a function of this, the symbol and the time
+    max_sessions: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.behaviour not in BEHAVIOURS:
+            raise ValueError(f"unknown behaviour {self.behaviour!r}; known: {', '.join(BEHAVIOURS)}")
+        object.__setattr__(self, "value", check_value(BEHAVIOURS[self.behaviour], self.value))
+        if self.behaviour == "ticks":
+            object.__setattr__(self, "ticks_per_second", self.value)
+        if not OLDEST_SERVER_VERSION <= self.server_version <= NEWEST_SERVER_VERSION:
+            raise ValueError(
+                f"server version {self.server_version} is not between {OLDEST_SERVER_VERSION} and {NEWEST_SERVER_VERSION}"
+            )
+        if not self.accounts or not all(name and name.isascii() and name.isalnum() for name in self.accounts):
+            raise ValueError(f"accounts {self.accounts!r}: one or more names of letters and digits are needed")
+        if not 0 <= self.ticks_per_second <= 200_000:
+            raise ValueError(f"ticks_per_second {self.ticks_per_second} is not between 0 and 200000")
+
+    @classmethod
+    def named(cls, behaviour: str, **settings: object) -> Practice:
+        """Settings from `NAME[=VALUE]` as typed on the command line; ValueError as `parse_behaviour` and the class itself."""
+        name, value = parse_behaviour(behaviour)
+        return cls(behaviour=name, value=value, **settings)
