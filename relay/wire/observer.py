@@ -1,9 +1,9 @@
 """Watches both directions of somebody else's IB connection and says how far it has come; never answers, never raises.
 
-How it works. Each direction is a stream of frames, and of nearly all of them only the length and the id matter.
-Those are the first eight bytes, read as two integers; the second one, looked up in a memo (lane.py), gives the counter
-to increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a few
-ids are collected and decoded.
+How it works. Each direction is a stream of frames, and of nearly all of them only the length and the id matter. Those
+are the first eight bytes, read as two integers; the second one, looked up in a memo (lane.py), gives the counter to
+increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a
+few ids are collected and decoded.
 
     state of a direction   > 0      inside a frame, so many bytes of it are still to be skipped
                            BOUNDARY the next byte starts a frame
@@ -69,7 +69,8 @@ class Observer:
     __slots__ = (
         *("stage", "opaque", "legacy", "server_version", "client_id", "accounts", "last_error_code"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
-        *("_client_hello", "_up", "_up_held", "_down", "_down_held", "_counts", "_rate", "_request_at", "_has_order_id"),
+        *("_client_hello", "_up", "_up_held", "_down", "_down_held"),
+        *("_counts", "_rate", "_request_at", "_has_order_id"),
     )
 
     def __init__(self) -> None:

@@ -1,0 +1,251 @@
+"""Our own IB session as a state machine, sans-IO: the driver moves bytes and watches the clock, nothing else.
+
+    start(now) ->             CLIENT_HELLO   hello to send; the gateway has `hello_timeout` to answer
+    server hello              SERVER_HELLO   with want_session=False this is the end: outcome ANSWERED
+                              START_API      sent now and never earlier: a gateway drops a client that does
+                                             not read the hello first (gofinance/ib#9)
+    order id and accounts     READY          within `start_timeout`, in any order, anything else between them
+
+`stage` is how far it came, `outcome` how it went; together they are the finding. The version range is pinned to
+v100..176 by default: text ids, one layout of every message read here, and an answer from every gateway reported.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from relay.wire import events, messages
+from relay.wire.codes import Kind, classify
+from relay.wire.events import Event
+from relay.wire.framing import LENGTH_SIZE, FrameReader, WireError
+from relay.wire.hello import MAX_HELLO, ClientHello, Redirect, decode_server_hello, recognise, server_hello_end
+from relay.wire.observer import Stage
+
+# Seconds. A gateway answered either step within 70 ms in every public log that has times; ib_insync and ib_async give
+# up after 4 s. Longer than that, so that "slow" can be told from "mute".
+HELLO_TIMEOUT = 10.0
+START_TIMEOUT = 10.0
+
+ID_IN_USE = 326
+
+# Bytes. We ask for nothing that is answered in large frames; 1 MiB leaves room for what a master client id is sent.
+LARGEST_FRAME = 1 << 20
+
+
+class Outcome(Enum):
+    """How the session went; the stage says where."""
+
+    PENDING = "pending"
+    ANSWERED = "answered"  # server hello read, and no session was wanted
+    USABLE = "usable"
+    REFUSED_ID = "refused_id"  # error 326: another session has this client id
+    REDIRECTED = "redirected"
+    CLOSED = "closed"  # by the gateway, in an orderly way
+    RESET = "reset"
+    TIMED_OUT = "timed_out"
+    BAD_PEER = "bad_peer"  # what came is not the IB protocol
+
+
+_ALIVE = frozenset({Outcome.PENDING, Outcome.USABLE})
+
+
+class Session:
+    """One connection of ours. `detail` is the outcome in words, `fatal_code` the last code that announces the end."""
+
+    def __init__(
+        self,
+        client_id: int,
+        *,
+        min_version: int = 100,
+        max_version: int = 176,
+        options: str = "",
+        want_session: bool = True,
+        hello_timeout: float = HELLO_TIMEOUT,
+        start_timeout: float = START_TIMEOUT,
+    ) -> None:
+        self.client_id = client_id
+        self.stage = Stage.NOTHING
+        self.outcome = Outcome.PENDING
+        self.detail = ""
+        self.fatal_code: int | None = None
+        self.server_version: int | None = None
+        self.accounts: tuple[str, ...] = ()  # masked
+        self.order_id: int | None = None
+        self.times: dict[Stage, float] = {}  # when each stage was reached
+        self.bytes_received = 0
+        self._hello = ClientHello(min_version, max_version, options)
+        self._want_session = want_session
+        self._timeouts = {Stage.CLIENT_HELLO: hello_timeout, Stage.START_API: start_timeout}
+        self._first = bytearray()  # the server hello until it is whole
+        self._reader = FrameReader(LARGEST_FRAME)
+        self._out = bytearray()
+
+    # For the driver.
+
+    def start(self, now: float) -> bytes:
+        """The connection is there: the bytes to send first."""
+        self._reach(Stage.CLIENT_HELLO, now)
+        return self._hello.encode()
+
+    def receive(self, data: bytes | memoryview, now: float) -> list[Event]:
+        """Bytes from the gateway, and what they say. Afterwards `to_send` may have something."""
+        found: list[Event] = []
+        self.bytes_received += len(data)
+        try:
+            if self.alive and self.server_version is None:
+                data = self._server_hello(bytes(data), now, found)
+            while self.alive and (payloads := self._reader.feed(data)):
+                data = b""  # once more without data: a bad length behind good frames is told then
+                for payload in payloads:
+                    self._frame(payload, now, found)
+        except WireError as doubt:
+            self._end(Outcome.BAD_PEER, str(doubt))
+            found.append(events.Opaque(now, str(doubt)))
+        return found
+
+    def to_send(self) -> bytes:
+        """What is to be sent now, given out once."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    def peer_closed(self, now: float, reset: bool = False) -> None:
+        """The gateway ended the connection. A refusal that came before stays the outcome."""
+        where = f"{self.stage.name.lower()}, {self.bytes_received} bytes received"
+        how = "reset" if reset else "closed"
+        self._end(Outcome.RESET if reset else Outcome.CLOSED, f"{how} by the gateway after {where}")
+
+    def next_deadline(self) -> float | None:
+        """When `expire` must be called at the latest; None while nothing is waited for."""
+        if self.outcome is not Outcome.PENDING or self.stage not in self._timeouts:
+            return None
+        return self.times[self.stage] + self._timeouts[self.stage]
+
+    def expire(self, now: float) -> bool:
+        """Ends the session if its deadline has passed; has it?"""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return False
+        waited = self._timeouts[self.stage]
+        self._end(Outcome.TIMED_OUT, f"{_AWAITED[self.stage]} not received in {waited:.1f} s")
+        return True
+
+    @property
+    def alive(self) -> bool:
+        """Is there still something to expect from this session?"""
+        return self.outcome in _ALIVE
+
+    # Requests, for a session that is ready.
+
+    def request_current_time(self) -> None:
+        """Asks for the gateway's clock; once a second at most, it never answers a second one."""
+        self._request(messages.CurrentTimeRequest())
+
+    def request_market_data(self, request_id: int, symbol: str, exchange: str = "SMART", currency: str = "USD") -> None:
+        """Asks for streaming prices of a stock; they come as Tick events."""
+        self._request(messages.MarketDataRequest(request_id, symbol, exchange, currency))
+
+    def cancel_market_data(self, request_id: int) -> None:
+        """Ends what request_market_data began."""
+        self._request(messages.MarketDataCancel(request_id))
+
+    def _request(self, message: messages.Message) -> None:
+        if self.outcome is not Outcome.USABLE:
+            raise RuntimeError(f"session is {self.outcome.value} at {self.stage.name}, not ready for requests")
+        self._out += messages.encode(message, self.server_version)
+
+    # State.
+
+    def _reach(self, stage: Stage, now: float) -> None:
+        self.stage = stage
+        self.times[stage] = now
+
+    def _end(self, outcome: Outcome, detail: str) -> None:
+        if self.alive:
+            self.outcome, self.detail = outcome, detail
+
+    # Bytes.
+
+    def _server_hello(self, data: bytes, now: float, found: list[Event]) -> bytes:
+        """Goes on with the server hello; what follows it."""
+        before = len(self._first)
+        self._first += data[: LENGTH_SIZE + MAX_HELLO - before]
+        end = server_hello_end(self._first)
+        if end < 0:
+            raise WireError(f"server hello: the first bytes are {recognise(self._first).value}, not an IB hello")
+        if end == 0:
+            return b""
+        hello = decode_server_hello(self._first[:end])
+        if isinstance(hello, Redirect):
+            found.append(events.Redirected(now, hello.host, hello.port))
+            self._end(Outcome.REDIRECTED, f"redirected to {hello.host}" + (f":{hello.port}" if hello.port else ""))
+            return b""
+        self._accept(hello.server_version)
+        self._reach(Stage.SERVER_HELLO, now)
+        found.append(events.ServerHello(now, hello.server_version, hello.connection_time))
+        self._start_api(now)
+        return data[end - before :]
+
+    def _accept(self, version: int) -> None:
+        low, high = self._hello.min_version, self._hello.max_version
+        if not low <= version <= high:
+            raise WireError(f"server version {version}, {low}..{high} was asked for")
+        self.server_version = version
+
+    def _start_api(self, now: float) -> None:
+        if not self._want_session:
+            self._end(Outcome.ANSWERED, f"server version {self.server_version}")
+            return
+        self._out += messages.encode(messages.StartApi(self.client_id), self.server_version)
+        self._reach(Stage.START_API, now)
+
+    def _frame(self, payload: bytes, now: float, found: list[Event]) -> None:
+        if not payload or not self.alive:  # ibapi swallows empty frames too
+            return
+        message = messages.decode(messages.DOWN, payload, self.server_version)
+        if message is not None:
+            _READERS[type(message)](self, message, now, found)
+
+    def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
+        self.order_id = message.order_id
+        found.append(events.NextValidId(now, message.order_id))
+        self._maybe_ready(now, found)
+
+    def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
+        self.accounts = events.mask_accounts(message.accounts)
+        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+        self._maybe_ready(now, found)
+
+    def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
+        kind = classify(message.code)
+        found.append(events.Notice(now, message.code, kind, message.request_id))
+        if kind is Kind.FATAL:
+            self.fatal_code = message.code
+        if message.code == ID_IN_USE:
+            self._end(Outcome.REFUSED_ID, f"client id {self.client_id} is in use by another session (error {ID_IN_USE})")
+
+    def _current_time(self, message: messages.CurrentTime, now: float, found: list[Event]) -> None:
+        found.append(events.CurrentTime(now, message.seconds))
+
+    def _tick(self, message: messages.TickPrice, now: float, found: list[Event]) -> None:
+        found.append(events.Tick(now, message.request_id, message.tick_type, message.price))
+
+    def _maybe_ready(self, now: float, found: list[Event]) -> None:
+        if self.stage == Stage.START_API and self.order_id is not None and self.accounts:
+            self._reach(Stage.READY, now)
+            self.outcome = Outcome.USABLE
+            found.append(events.Ready(now))
+
+
+_AWAITED = {
+    Stage.CLIENT_HELLO: "hello: server hello",
+    Stage.START_API: "start: order id and accounts",
+}
+
+_READERS = {
+    messages.NextValidId: Session._next_valid_id,
+    messages.ManagedAccounts: Session._managed_accounts,
+    messages.ErrorMessage: Session._error,
+    messages.CurrentTime: Session._current_time,
+    messages.TickPrice: Session._tick,
+}
