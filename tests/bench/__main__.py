@@ -32,6 +32,7 @@ Exit code 0: every row was measured and every byte was right. 1: not so, reasons
 from __future__ import annotations
 
 import argparse
+import collections
 import itertools
 import json
 import os
@@ -187,7 +188,7 @@ class _Lane:
             try:
                 values = probe(self._relay, sizes)
             except load.LoadError as error:
-                self._failed(probe.__name__, str(error))
+                self._failed(probe.__name__, f"{error} {self._relay.obituary()}".strip())
         for row in self._results.rows:
             if row.probe is probe and self._results.expected(row, self._peer):
                 self._results.add(row, self._peer, values.get(row.key))
@@ -213,11 +214,12 @@ def _conclude(results: Results, bench: Bench, options: argparse.Namespace, repet
     if compared := report.ratios(results):
         reached, judged = report.goals_reached(results)
         print(draw(compared), end="\n\n")
-        print(f"Medians of {repetitions}. Ratios: more is better. Goals reached: {reached} of {judged}.")
+        print(f"Medians of {repetitions}. Ratios: more is better. Goals reached: {reached} of {judged}.", end=" ")
+    print(f"Between repetitions a figure typically moved by {report.spread(results):.0%}.")
     if options.json:
         options.json.write_text(json.dumps(_as_json(results, bench), indent=1) + "\n")
-    for failure in results.failures:
-        print(f"FAILED {failure}")
+    for failure, times in collections.Counter(results.failures).items():
+        print(f"FAILED {failure}{f' ({times} times)' if times > 1 else ''}")
     passed = sum(map(results.measured, results.rows))
     failed = len(results.rows) - passed
     if not failed and results.failures:

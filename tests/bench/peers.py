@@ -23,6 +23,7 @@ from tests.bench import load, processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LISTEN_TIMEOUT = 10.0
+DEATH_TIMEOUT = 0.5  # from a failed measurement to the exit of a relay that caused it by dying
 PROFILE_TIMEOUT = 20.0  # drain bound of our relay is 10 s; cProfile writes its file after that
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # Debian keeps servers out of a user's PATH
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -207,10 +208,17 @@ class Relay:
         return self._process and self._process.pid
 
     def client(self, what: str, count: int, parameter: int) -> load.Client:
-        """Work of the load generator through this relay; LoadError if the relay is dead."""
-        if self._process and self._process.poll() is not None:
-            raise load.LoadError(f"{self.peer.title} exited with {self._process.returncode}: {self._last_words()}")
+        """Work of the load generator through this relay, as `load.Client` has it."""
         return load.Client(self._bench.program, self._bench.load_cpus, self.port, what, count, parameter)
+
+    def obituary(self) -> str:
+        """The last words of a relay that has died, or is dying now; empty if it lives."""
+        if self._process:
+            try:
+                return f"{self.peer.title} exited with {self._process.wait(DEATH_TIMEOUT)}: {self._last_words()}"
+            except subprocess.TimeoutExpired:
+                pass
+        return ""
 
     def cpu_seconds(self) -> float | None:
         return None if self.pid is None else processes.cpu_seconds(self.pid)
@@ -263,7 +271,8 @@ class Relay:
             time.sleep(0.001)
 
     def _last_words(self) -> str:
-        return " / ".join(self._errors.read_text(errors="replace").split("\n")[-4:]).strip(" /") or "it said nothing"
+        lines = [line.strip() for line in self._errors.read_text(errors="replace").splitlines()]
+        return " / ".join([line for line in lines if line.strip("^ ")][-2:]) or "it said nothing"
 
 
 def _free_port() -> int:

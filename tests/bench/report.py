@@ -137,6 +137,16 @@ def goals_reached(results: Results) -> tuple[int, int]:
     return verdicts.count(Verdict.PASS), len(verdicts) - verdicts.count(Verdict.UNKNOWN)
 
 
+def spread(results: Results) -> float:
+    """How noisy the run was: the median over all figures of (largest - smallest) / median of the repetitions."""
+    spreads = [0.0]
+    for samples in results.samples.values():
+        values = [value for value in samples if value is not None]
+        if len(values) > 1 and (middle := statistics.median(values)) > TINY:
+            spreads.append((max(values) - min(values)) / middle)
+    return statistics.median(spreads)
+
+
 def as_text(table: Sequence[Sequence[str]]) -> str:
     """Columns aligned for a terminal: the first to the left, figures to the right, a last column of words to the left."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))] if table else []
