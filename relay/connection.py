@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
 
 from relay import tcp
 from relay.config import PortMap, Protocol
 from relay.deadlines import Deadlines
+from relay.dial import literal_address
 from relay.flow import Flow
 from relay.hold import HelloHold
 from relay.opening import LEFT_GRACE, Opening, error_name
@@ -44,6 +45,14 @@ class Services:
     ended: Any  # called with the connection when its record is out
     count: Any  # () -> live connections
     draining: bool = False
+    literals: dict = field(default_factory=dict)  # upstream -> its address, if it needs no look-up
+
+    def literal(self, upstream) -> list:
+        """The address of an upstream given as an IP address; empty for a name."""
+        known = self.literals.get(upstream)
+        if known is None:
+            known = self.literals[upstream] = literal_address(upstream.host, upstream.port)
+        return known
 
 
 class Connection:
@@ -100,7 +109,7 @@ class Connection:
         self.opening = Opening(self)
         self.opening.start(self.opened_at)
 
-    def opened(self, upstream: socket.socket, early: bytes, client_finished: bool) -> None:
+    def opened(self, upstream: socket.socket, early: bytes, client_finished: bool, watched: int | None) -> None:
         """The gateway answered the dial: tie the two flows and pass on what the client has already sent."""
         services, self.opening, self.upstream = self.services, None, upstream
         up = self.up = Flow(self, services.poller, services.scratch, self.client, upstream)
@@ -110,7 +119,7 @@ class Connection:
         handler = down.ready
         if observer is not None:
             up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
-        self._take_over_client(up)
+        self._take_over_client(up, watched)
         if early:
             now = monotonic()
             up.first = up.last = now
@@ -130,11 +139,15 @@ class Connection:
         elif self.hold is None:
             self._idle_expired(monotonic())
 
-    def _take_over_client(self, up: Flow) -> None:
-        """From the opening's handler to the flow's; raw mode may come here before the client was ever watched."""
+    def _take_over_client(self, up: Flow, watched: int | None) -> None:
+        """From the opening's handler to the flow's, if the client had to be waited for at all."""
         fd = self.client.fileno()
-        self.services.poller.unwatch(fd)
-        self.services.poller.watch(fd, READ, up.ready)
+        if watched is None:
+            self.poller.watch(fd, READ, up.ready)
+            return
+        self.poller.rewatch(fd, up.ready)
+        if watched != READ:
+            self.poller.change(fd, READ)
 
     # While open: what the flows report
 
@@ -317,17 +330,19 @@ class Connection:
         poller = self.services.poller
         if self.opening is not None:
             self.opening.cancel()
-        poller.unwatch(self.client.fileno())
+        poller.forget(self.client.fileno())
         unfinished = cause.reason not in _CLEAN and self._in_handshake()
         undelivered = self.down is not None and self.down.pending is not None
         (tcp.reset if reset_client or undelivered else socket.socket.close)(self.client)
         if self.upstream is not None:
-            poller.unwatch(self.upstream.fileno())
+            poller.forget(self.upstream.fileno())
             # An unfinished API handshake goes with a reset: a FIN would stay in CLOSE_WAIT at a gateway that hangs.
             undelivered = self.up is not None and self.up.pending is not None
             (tcp.reset if reset_upstream or undelivered or unfinished else socket.socket.close)(self.upstream)
         self.services.log.write(self.record("close", phase))
         self.services.ended(self)
+        if self.up is not None:
+            self.up.reverse = self.down.reverse = None  # no cycles: the garbage collector need not come by
         self.opening = self.up = self.down = self.hold = self.broken = self.sink_error = None
 
     def record(self, event: str, phase: Phase | None = None) -> Record:

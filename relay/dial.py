@@ -13,6 +13,7 @@ from relay import tcp
 from relay.poller import BROKEN, READ, WRITE
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)  # not on macOS
 _EPHEMERAL = 10_000  # well below any system's range of ports given to outgoing connections
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -122,11 +123,12 @@ class Dial:
 
     def _connect(self, family: int, address: tuple) -> int:
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
         except OSError as error:
             return error.errno or errno.EIO
         self.sock = sock
-        sock.setblocking(False)
+        if not _NONBLOCK:
+            sock.setblocking(False)
         tcp.set_options(sock, self.keep_alive)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:

@@ -14,7 +14,7 @@ import errno
 import socket
 from time import monotonic
 
-from relay.dial import Dial, DialFailed, literal_address
+from relay.dial import Dial, DialFailed
 from relay.poller import READ
 from relay.record import Cause, Reason
 from relay.wire.hello import Opening as Bytes
@@ -30,7 +30,7 @@ class Opening:
     Ends in exactly one of `connection.opened(upstream, early, client_finished)` and `connection.end(cause, ...)`.
     """
 
-    __slots__ = ("connection", "client", "early", "finished", "dial", "dialled_at")
+    __slots__ = ("connection", "client", "early", "finished", "dial", "dialled_at", "watched")
 
     def __init__(self, connection) -> None:
         self.connection = connection
@@ -39,19 +39,22 @@ class Opening:
         self.finished = False  # the client has said FIN
         self.dial: Dial | None = None
         self.dialled_at: float | None = None
+        self.watched: int | None = None  # what the poller watches on the client; None = not registered
 
     def start(self, now: float) -> None:
         """Watch the client, and look at once: an IB client has usually spoken by the time it is accepted."""
         connection = self.connection
         if connection.observer is None:
-            self._start_dial(now)
-            if connection.opening is self and not connection.closed:
-                wanted = 0 if self.finished else READ
-                connection.poller.watch(self.client.fileno(), wanted, self.while_dialling)
-            return
-        connection.deadlines.set(connection, now + connection.map.first_bytes_timeout)
-        connection.poller.watch(self.client.fileno(), READ, self.first_bytes)
-        self.first_bytes(READ)
+            # Looked at before the dial: a client that was reset before it was accepted costs the gateway nothing.
+            if self._receive():
+                self._start_dial(now)
+        else:
+            connection.deadlines.set(connection, now + connection.map.first_bytes_timeout)
+            self.first_bytes(READ)
+        if connection.opening is self and not connection.closed and self.watched is None:
+            handler = self.first_bytes if self.dial is None else self.while_dialling
+            self.watched = 0 if self.finished else READ
+            connection.poller.watch(self.client.fileno(), self.watched, handler)
 
     def first_bytes(self, _events: int) -> bool:
         """ib mode: collect the client's first bytes until they are a hello or cannot be one."""
@@ -65,7 +68,8 @@ class Opening:
             return False
         kind = classify_opening(self.early)
         if kind is Bytes.IB or kind is Bytes.LEGACY:
-            connection.poller.rewatch(self.client.fileno(), self.while_dialling)
+            if self.watched is not None:
+                connection.poller.rewatch(self.client.fileno(), self.while_dialling)
             self._start_dial(monotonic())
         elif kind is not Bytes.MORE:
             connection.end(Cause("relay", "policy", Reason.NOT_IB, kind.value))
@@ -81,9 +85,9 @@ class Opening:
         if not self._receive():
             return True
         if self.finished:
-            connection.poller.change(self.client.fileno(), 0)
             connection.deadlines.set(connection, monotonic() + LEFT_GRACE)
-        elif len(self.early) >= EARLY_LIMIT:
+        if self.finished or len(self.early) >= EARLY_LIMIT:
+            self.watched = 0
             connection.poller.change(self.client.fileno(), 0)
         return True
 
@@ -130,11 +134,7 @@ class Opening:
     def _start_dial(self, now: float) -> None:
         connection = self.connection
         upstream = connection.map.upstream
-        if connection.observer is None:
-            # A client that was reset before it was accepted costs the gateway nothing.
-            if not self._receive():
-                return
-        known = literal_address(upstream.host, upstream.port)
+        known = connection.services.literal(upstream)
         self.dialled_at = now
         bound = connection.map.connect_timeout
         if self.finished:
@@ -156,7 +156,8 @@ class Opening:
         connection.deadlines.drop(connection)
         connection.peer = self.dial.current[1][:2]
         connection.connect_seconds = monotonic() - self.dialled_at
-        connection.opened(result, self.early, self.finished)
+        self.dial = None  # it refers back to us
+        connection.opened(result, self.early, self.finished, self.watched)
 
 
 def error_name(error: OSError) -> str:

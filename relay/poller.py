@@ -78,6 +78,10 @@ if hasattr(select, "epoll"):
             if self._handlers.pop(fd, None) is not None:
                 self._data_path.unregister(fd)
 
+        def forget(self, fd: int) -> None:
+            """As `unwatch`, for a descriptor that is closed right after: closing takes it out of the epoll by itself."""
+            self._handlers.pop(fd, None)
+
         def select(self, timeout: float | None = None) -> list:
             handlers, poll, asyncio_fd = self._handlers, self._data_path.poll, self._asyncio_fd
             if timeout is None or timeout < 0:
@@ -149,6 +153,8 @@ class PortablePoller(selectors.DefaultSelector):
     def unwatch(self, fd: int) -> None:
         if self._paused.pop(fd, None) is None and fd in self.get_map():
             self.unregister(fd)
+
+    forget = unwatch
 
     def select(self, timeout: float | None = None) -> list:
         others = []
