@@ -29,8 +29,8 @@ SIOCGIFADDR = 0x8915  # linux/sockios.h; the primary IPv4 address of an interfac
 SIOCGIFNETMASK = 0x891B
 HAS_NONE = (errno.EADDRNOTAVAIL, errno.ENODEV)  # no IPv4 address on it; the interface has gone meanwhile
 WIDEST = {4: 8, 6: 32}  # prefix lengths; an interface wider than that would turn the access list into no list
-# docker0, docker_gwbridge (swarm) and br-<first 12 hex digits of the network id> are Docker's; podmanN is netavark's and
-# cni-podmanN its predecessor's. libvirt's virbr0 and hand-made bridges carry machines, not containers: not ours to open.
+# docker0, docker_gwbridge (swarm) and br-<12 hex digits of the network id> are Docker's; podmanN is netavark's and
+# cni-podmanN its predecessor's. libvirt's virbr0 and hand-made bridges carry machines, not containers: left alone.
 NAMES = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}|podman[0-9]+|cni-podman[0-9]+")
 
 
@@ -68,7 +68,7 @@ def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
 
 
 def parse_if_inet6(text: str) -> Mapping[str, tuple[Interface, ...]]:
-    """Addresses by interface name. Link-local ones are left out: they need a zone, and no container is given one to dial.
+    """Addresses by interface name. Link-local ones are left out: they need a zone, and no container dials one.
 
     A line is "address index prefix-length scope flags name", all but the name in hexadecimal (net/ipv6/addrconf.c,
     if6_seq_show). Lines of another shape are skipped.

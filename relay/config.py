@@ -252,9 +252,10 @@ def _check_together(maps: tuple[PortMap, ...], origins: Mapping[str, str], file_
     for entry in maps:
         for owner, listen in listeners:
             if reaches(entry.upstream, listen):
-                blamed = "listen" if origins[f"{entry.name}.upstream"] == DEFAULT else "upstream"
+                unset = origins[f"{entry.name}.upstream"] == DEFAULT
+                blamed = where(owner, "listen") if unset else where(entry, "upstream")
                 seen = f'"{entry.upstream}" to dial, where map {owner.name} of this relay listens ("{listen}")'
-                raise ConfigError(f"{where(entry, blamed)}: seen {seen}; allowed: the gateway's address as upstream")
+                raise ConfigError(f"{blamed}: seen {seen}; allowed: the gateway's address as upstream")
 
 
 def _warnings(maps: tuple[PortMap, ...]) -> tuple[str, ...]:

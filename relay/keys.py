@@ -89,7 +89,7 @@ PORT = "PORT from 1 to 65535"
 TOP_KEYS: dict[str, Key] = {
     "log_format": _choice(LogFormat),
     "log_interval": _seconds(0.1, 86400, zero="off"),
-    "max_connections": _number(int, 1, 1_000_000, zero="from the open-files limit"),
+    "max_connections": _number(int, 1, 1_000_000, zero="from ulimit -n"),
     "drain_timeout": _seconds(0.1, 3600, zero="at once"),
 }
 MAP_KEYS: dict[str, Key] = {

@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ DATA = Path(__file__).parents[1] / "data" / "config"
 LISTEN = '"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535, or a list of these'
 UPSTREAM = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
 ALLOW = '"auto", an address, a network like "192.168.1.0/24", or a list of these'
-COUNT = "a whole number from 1 to 1000000, or 0 (from the open-files limit)"
+COUNT = "a whole number from 1 to 1000000, or 0 (from ulimit -n)"
 ALONE = "a port alone does not say which addresses"
 
 INVALID = {
@@ -35,6 +36,8 @@ INVALID = {
     "listen-empty": f"map default: listen: seen []; allowed: {LISTEN}",
     "listen-is-upstream": 'map default: listen: seen "127.0.0.1:4002" to dial, where map default of this relay listens '
     "(\"auto:4002\"); allowed: the gateway's address as upstream",
+    "listen-is-other-upstream": 'map live: listen: seen "127.0.0.1:4002" to dial, where map live of this relay listens '
+    "(\"127.0.0.1:4002\"); allowed: the gateway's address as upstream",
     "listen-no-brackets": 'map default: listen: seen "::1:4003" (an IPv6 address stands in brackets); '
     f"allowed: {LISTEN}",
     "listen-not-an-address": f'map default: listen: seen "127.0.0.256:4003" (not an IP address); allowed: {LISTEN}',
@@ -321,8 +324,8 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
 
 def test_aligned_rows_fit_a_terminal():
     lines = aligned(effective(load(None, "-", {"IB_RELAY_FIRST_BYTES_TIMEOUT": "5"}, {})))
-    assert max(map(len, lines)) <= 90
-    assert lines[1] == "log_format                   text                           default"
+    assert max(map(len, lines)) <= 80
+    assert lines[1] == "log_format                   text                default"
     assert not [line for line in lines if line != line.rstrip()]
 
 
@@ -405,6 +408,22 @@ def test_only_the_service_needs_the_file_of_the_service(tmp_path, monkeypatch):
         assert loaded.warnings == (f"{message}; going on without it",)
         assert refusal(read_config, None, {"CONFIGURATION_DIRECTORY": str(tmp_path)}, {}) == message
         assert refusal(read_config, str(place), {}, {}) == f"--config: {message}"
+
+
+def test_a_damaged_file_is_read_or_refused_in_one_line():
+    whole, rng = (DATA / "full.toml").read_bytes(), random.Random(4003)
+    refused = 0
+    for _ in range(300):
+        text = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            start = rng.randrange(len(text))
+            text[start : start + rng.randint(0, 5)] = rng.choice([b"", b"\xff", b'"', b"[", b"=", b"\0", b"9", b"\n", b"-"])
+        try:
+            load(bytes(text), "c.toml", {}, {})
+        except ConfigError as error:
+            refused += 1
+            assert str(error).startswith("c.toml: ") and str(error).isprintable() and len(str(error)) < 400
+    assert refused > 100
 
 
 def test_a_file_beyond_a_mebibyte_is_the_wrong_file(tmp_path):
