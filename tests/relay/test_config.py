@@ -417,7 +417,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line():
         text = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             start = rng.randrange(len(text))
-            text[start : start + rng.randint(0, 5)] = rng.choice([b"", b"\xff", b'"', b"[", b"=", b"\0", b"9", b"\n", b"-"])
+            text[start : start + rng.randint(0, 5)] = rng.choice([b"", b"\xff", b'"', b"[", b"=", b"\0", b"9", b"\n"])
         try:
             load(bytes(text), "c.toml", {}, {})
         except ConfigError as error:

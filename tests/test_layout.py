@@ -1,0 +1,246 @@
+"""The map of the house, enforced: who may import whom, what stays pure, how large a room may be, where its test is.
+
+All of it is read from the syntax trees; nothing is imported. To add a file to relay/: a row in MAY_IMPORT, and a test
+of its own or a row in TESTED_BY. Imports inside a function count like those at the top.
+"""
+
+import ast
+import configparser
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(path for folder in ("relay", "diagnostics") for path in (ROOT / folder).rglob("*.py"))
+NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
+
+# Which modules of relay each module of relay may import: downwards only, as in README's map. `wire` and `practice`
+# stand for any module of these packages; inside them everything may see everything (cycles are refused below).
+MAY_IMPORT = {
+    "__main__": "cli",
+    "cli": "addresses config demo listeners log poller practice server",
+    "demo": "addresses client config lines listeners log poller practice record server wire",
+    "server": "admission bridges config connection deadlines flow keys listeners log poller record tcp",
+    "connection": "config deadlines dial flow hold keys opening poller record tcp wire",
+    "opening": "dial poller record tcp wire",
+    "hold": "flow poller wire",
+    "dial": "addresses poller tcp",
+    "flow": "poller",
+    "listeners": "addresses config tcp",
+    "log": "lines record",
+    "lines": "record",
+    "client": "poller tcp wire",
+    "practice": "poller wire",
+    "config": "addresses keys",
+    "keys": "addresses",
+    "admission": "addresses",
+    "addresses": "",
+    "bridges": "",
+    "deadlines": "",
+    "poller": "",
+    "record": "",
+    "tcp": "",
+    "wire": "",
+}
+DIAGNOSTICS_MAY_IMPORT = {"relay.client", "relay.wire", "relay.practice"}
+
+IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess"} | {
+    "multiprocessing", "pathlib", "shutil", "tempfile", "threading", "time", "urllib",
+}  # fmt: skip
+PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record")))
+# The one seam in a pure file: config.py reads its file in one function, so that `load` can stay a function of values.
+MAY_OPEN = {("relay/config.py", "_read")}
+ACTS = {"open", "print", "input", "breakpoint", "exec", "eval"}
+
+OUTSIDE = {
+    # third-party module: the files that may import it
+    "click": r"(relay|diagnostics)/cli\.py",
+    "psutil": r"diagnostics/.*",
+    "scapy": r"diagnostics/(capture|scapy_ib)\.py",
+}
+
+ABOUT_400 = 420  # lines; a screenful of slack is better than a seam in the wrong place
+
+# Files without a test file of their own: who tests them instead. What the first five promise is what a peer sees of a
+# whole relay over real sockets, and that is how it is tested; the last is one Enum.
+TESTED_BY = {
+    "relay/connection.py": "tests/relay/test_conformance_reasons.py",
+    "relay/dial.py": "tests/relay/test_conformance_upstream.py",
+    "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
+    "relay/log.py": "tests/relay/test_conformance_log.py",
+    "relay/server.py": "tests/relay/test_conformance_process.py",
+    "relay/wire/direction.py": "tests/relay/wire/test_names.py",
+}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), name)
+
+
+def module_of(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+MODULES = {module_of(name): name for name in NAMES}
+
+
+@cache
+def imports_of(name: str, for_types_too: bool = True) -> frozenset[str]:
+    """Every module a file names in an import; `from a import b` is a.b where that is a module of ours."""
+    found, skipped = set(), set()
+    for node in ast.walk(tree(name)):  # breadth first: an `if` comes before what is in it
+        if node in skipped:
+            skipped |= set(ast.iter_child_nodes(node))
+        elif not for_types_too and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= set(node.body)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: a relative import; write the full name"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return frozenset(found)
+
+
+def unit(module: str) -> str:
+    """The row of MAY_IMPORT a module of relay belongs to; the bare package (its version number) has none."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def within(modules, package: str) -> set[str]:
+    return {module for module in modules if module == package or module.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if unit(module_of(name))])
+def test_relay_imports_point_down_the_map(name):
+    if name.startswith("diagnostics/"):
+        return
+    row = unit(module_of(name))
+    assert row in MAY_IMPORT, f"{name} needs a row in MAY_IMPORT"
+    used = {unit(module) for module in within(imports_of(name), "relay")} - {"", row}
+    assert used <= set(MAY_IMPORT[row].split()), f"{name} imports upwards or sideways"
+
+
+def test_every_row_of_the_map_has_its_file():
+    assert set(MAY_IMPORT) - {unit(module) for module in within(MODULES, "relay")} == set()
+    assert {word for row in MAY_IMPORT.values() for word in row.split()} <= set(MAY_IMPORT)
+
+
+def test_no_module_is_part_of_a_cycle():
+    ours = set(MODULES)
+    uses = {module: (imports_of(name, for_types_too=False) & ours) - {module} for module, name in MODULES.items()}
+    while True:
+        used = set().union(*uses.values()) if uses else set()
+        loose = [module for module, below in uses.items() if module not in used or not below]
+        if not loose:
+            break
+        uses = {module: below - set(loose) for module, below in uses.items() if module not in loose}
+    assert uses == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_two_packages_meet_at_the_agreed_doors_only(name):
+    used = imports_of(name)
+    if name.startswith("relay/"):
+        assert not within(used, "diagnostics")
+    else:
+        allowed = {module for door in DIAGNOSTICS_MAY_IMPORT for module in within(used, door)}
+        assert within(used, "relay") <= allowed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_peoples_packages_stay_in_their_places(name):
+    roots = {module.partition(".")[0] for module in imports_of(name)} - {"relay", "diagnostics"}
+    outside = {root for root in roots if root not in sys.stdlib_module_names}
+    assert outside == {root for root in outside if re.fullmatch(OUTSIDE.get(root, "(?!)"), name)}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(PURE)])
+def test_pure_files_take_values_and_give_values(name):
+    assert not {module.partition(".")[0] for module in imports_of(name)} & IO
+    for function, call in calls_by_function(tree(name)):
+        assert call not in ACTS or (name, function) in MAY_OPEN, f"{name}: {function} calls {call}()"
+
+
+def calls_by_function(module: ast.Module):
+    """(name of the top-level function or class, name called) for every plain call of a name."""
+    for statement in module.body:
+        owner = getattr(statement, "name", "")
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                yield owner, node.func.id
+
+
+def test_the_seams_allowed_to_pure_files_are_still_used():
+    for name, function in MAY_OPEN:
+        assert function in {owner for owner, call in calls_by_function(tree(name)) if call in ACTS}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_says_in_its_first_line_what_it_is_for(name):
+    source = (ROOT / name).read_text(encoding="utf-8")
+    first = (ast.get_docstring(tree(name)) or "").partition("\n")[0]
+    assert len(first) >= 20 and first[-1] in ".:;,", f"{name}: {first!r}"
+    assert source.startswith('"""')
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_large_room_gives_its_reason(name):
+    lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+    assert lines <= ABOUT_400 or "lines" in (ast.get_docstring(tree(name)) or ""), f"{lines} lines without a reason"
+
+
+def own_test(name: str) -> str:
+    folder, _, file = name.rpartition("/")
+    return f"tests/{folder}/test_{file}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(("/__init__.py", "/__main__.py"))])
+def test_every_file_has_a_test_of_its_own_or_a_reason(name):
+    test = TESTED_BY.get(name, own_test(name))
+    assert (ROOT / test).exists(), f"write {test}, or say in TESTED_BY who tests {name}"
+
+
+def test_tested_by_names_files_there_are():
+    assert set(TESTED_BY) <= set(NAMES)
+
+
+def test_setup_cfg_installs_every_package_there_is():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = [module for module, name in MODULES.items() if name.endswith("/__init__.py")]
+    assert sorted(setup["options"]["packages"].split()) == sorted(packages)
+    assert {str(path.parent.relative_to(ROOT)) for path in SOURCES} == {one.replace(".", "/") for one in packages}
+
+
+TEXT = set(" .c .cfg .cjs .in .js .json .md .mjs .plist .py .service .sh .socket .toml .txt".split(" "))
+ELSEWHERE = re.compile(r"(?:\.\./)+(?:[\w-][\w.-]*)?")
+EVERYWHERE = set("bin dev etc home opt private proc root run srv sys tmp usr var".split())  # on every machine
+
+
+def texts():
+    """(path, text) of everything that belongs to the project and is meant to be read."""
+    for entry in sorted(ROOT.iterdir()):
+        if entry.name in (".git", "build", "dist") or entry.name.endswith(".egg-info"):
+            continue
+        if entry.is_dir() and entry.name.startswith(".") and entry.name not in (".ci", ".github"):
+            continue
+        for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
+            if path.is_file() and path.suffix in TEXT and not {"node_modules", "__pycache__"} & set(path.parts):
+                yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def test_nothing_refers_to_a_place_outside_the_project():
+    top = ROOT.parts[1]
+    private = [f"{ROOT}/"] + ([f"/{top}/"] if top not in EVERYWHERE else [])
+    for path, text in texts():
+        assert not [place for place in private if place in text], path
+        for match in ELSEWHERE.finditer(text):
+            if path != Path(__file__).resolve():
+                there = (path.parent / match.group()).resolve()
+                assert there.exists() and there.is_relative_to(ROOT), f"{path}: {match.group()}"
