@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from functools import lru_cache
+from time import gmtime, strftime
 
 from relay.record import Reason, Record, end_code, explain
 
@@ -27,7 +28,13 @@ def severity(record: Record) -> str:
 
 def timestamp(at: float) -> str:
     """RFC 3339, UTC, milliseconds."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = int(at * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(at))
 
 
 # JSON
@@ -40,78 +47,76 @@ def json_event(event) -> str:
 
 
 def json_record(record: Record, dropped: int) -> str:
-    """One JSON object; a key with the value null is known to be absent, a key that is missing does not apply."""
-    line = {
-        "timestamp": timestamp(record.at),
-        "severity_text": severity(record),
-        "event.name": f"ib_relay.connection.{record.event}",
-        "connection.id": record.connection_id,
-        "ib_relay.map": record.map_name,
-        "client.address": record.client_address,
-        "client.port": record.client_port,
-        "server.address": record.server_address,
-        "server.port": record.server_port,
-        "network.peer.address": record.peer_address,
-        "network.peer.port": record.peer_port,
-        "network.local.port": record.local_port,
-        "network.transport": "tcp",
-        "network.type": "ipv6" if ":" in record.client_address else "ipv4",
-    }
+    """One JSON object; a key with the value null is known to be absent, a key that is missing does not apply.
+
+    Put together by hand: this runs twice a connection, beside the data path, and is three times as fast as a dict
+    and json.dumps. tests/relay/test_lines.py compares the two.
+    """
+    peer = "null" if record.peer_address is None else _quote(record.peer_address)
+    parts = [
+        f'{{"timestamp": "{timestamp(record.at)}", "severity_text": "{severity(record)}", '
+        f'"event.name": "ib_relay.connection.{record.event}", "connection.id": "{record.connection_id}", '
+        f'"ib_relay.map": "{record.map_name}", '
+        f'"client.address": {_quote(record.client_address)}, "client.port": {record.client_port}, '
+        f'"server.address": {_quote(record.server_address)}, "server.port": {record.server_port}, '
+        f'"network.peer.address": {peer}, "network.peer.port": {_number(record.peer_port)}, '
+        f'"network.local.port": {record.local_port}, "network.transport": "tcp", '
+        f'"network.type": "{"ipv6" if ":" in record.client_address else "ipv4"}"'
+    ]
     if record.event != "open":
-        line |= _json_progress(record)
+        parts.append(_json_progress(record))
+        if record.ib_stage is not None:
+            parts.append(_json_session(record))
     if record.cause is not None:
-        line |= _json_end(record)
-    line["connections.active"] = record.active
-    line["log.dropped"] = dropped
-    return json.dumps(line)
+        parts.append(_json_end(record))
+    parts.append(f'"connections.active": {record.active}, "log.dropped": {dropped}}}')
+    return ", ".join(parts)
 
 
-def _json_progress(record: Record) -> dict:
-    fields = {
-        "ib_relay.bytes.up": record.bytes_up,
-        "ib_relay.bytes.down": record.bytes_down,
-        "duration_s": _seconds(record.duration),
-        "connect_s": _seconds(record.connect),
-        "first_byte_up_s": _seconds(record.first_byte_up),
-        "first_byte_down_s": _seconds(record.first_byte_down),
-        "idle_s": _seconds(record.idle),
-    }
-    if record.ib_stage is None:
-        return fields
-    return fields | {
-        "ib.stage": record.ib_stage,
-        "ib.opaque": record.opaque,
-        "ib.client_id": record.client_id,
-        "ib.client_versions": list(record.client_versions) if record.client_versions else None,
-        "ib.server_version": record.server_version,
-        "ib.accounts": list(record.accounts),
-        "ib.handshake_s": _seconds(record.handshake),
-        "ib.messages.up": record.messages_up,
-        "ib.messages.down": record.messages_down,
-        "ib.requests_peak": record.requests_peak,
-        "ib.last_error_code": record.last_error_code,
-    }
+def _json_progress(record: Record) -> str:
+    return (
+        f'"ib_relay.bytes.up": {record.bytes_up}, "ib_relay.bytes.down": {record.bytes_down}, '
+        f'"duration_s": {_number(record.duration)}, "connect_s": {_number(record.connect)}, '
+        f'"first_byte_up_s": {_number(record.first_byte_up)}, "first_byte_down_s": {_number(record.first_byte_down)}, '
+        f'"idle_s": {_number(record.idle)}'
+    )
 
 
-def _json_end(record: Record) -> dict:
+def _json_session(record: Record) -> str:
+    versions = f"[{record.client_versions[0]}, {record.client_versions[1]}]" if record.client_versions else "null"
+    accounts = ", ".join(map(_quote, record.accounts))
+    return (
+        f'"ib.stage": "{record.ib_stage}", "ib.opaque": {"null" if record.opaque is None else _quote(record.opaque)}, '
+        f'"ib.client_id": {_number(record.client_id)}, "ib.client_versions": {versions}, '
+        f'"ib.server_version": {_number(record.server_version)}, "ib.accounts": [{accounts}], '
+        f'"ib.handshake_s": {_number(record.handshake)}, '
+        f'"ib.messages.up": {_number(record.messages_up)}, "ib.messages.down": {_number(record.messages_down)}, '
+        f'"ib.requests_peak": {_number(record.requests_peak)}, "ib.last_error_code": {_number(record.last_error_code)}'
+    )
+
+
+def _json_end(record: Record) -> str:
     cause = record.cause
-    fields = {
-        "end.by": cause.by,
-        "end.how": cause.how,
-        "end.phase": record.phase.value,
-        "end.reason": cause.reason.value,
-        "end.code": end_code(cause, record.phase),
-        "message": explain(record),
-    }
+    line = (
+        f'"end.by": "{cause.by}", "end.how": "{cause.how}", "end.phase": "{record.phase.value}", '
+        f'"end.reason": "{cause.reason.value}", "end.code": "{end_code(cause, record.phase)}", '
+        f'"message": {_quote(explain(record))}'
+    )
     if cause.detail is not None:
-        fields["end.detail"] = cause.detail
+        line += f', "end.detail": {_quote(cause.detail)}'
     if cause.error_type is not None:
-        fields["error.type"] = cause.error_type
-    return fields
+        line += f', "error.type": {_quote(cause.error_type)}'
+    return line
 
 
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+_quote = json.encoder.encode_basestring_ascii
+
+
+def _number(value: float | None) -> str:
+    """Microseconds are enough; a float must not become 1e-05, which some readers of logs do not take."""
+    if value is None:
+        return "null"
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 # Text
@@ -155,8 +160,6 @@ def _text_close(record: Record) -> str:
     if record.ib_stage is not None:
         how += f", stage {record.ib_stage}"
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
-    if record.opaque:
-        why += f"; not understood: {record.opaque}"
     extra = f", last code {record.last_error_code}" if record.last_error_code is not None else ""
     return f"closed after {duration(record.duration)}: {why} [{how}]; {_traffic(record)}{extra}"
 

@@ -165,6 +165,8 @@ def explain(record: Record) -> str:
     if cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE:
         return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
     text = _EXPLANATIONS[cause.reason]
+    if record.opaque is not None:
+        text += f"; its session was not understood: {record.opaque}"
     if record.last_error_code == 326 and cause.by == "upstream":
         text += " after error 326: its client id is in use"
     elif cause.by == "upstream" and record.ib_stage in ("client_hello", "server_hello", "start_api"):

@@ -117,6 +117,14 @@ class Relay:
         self._services.deadlines.close()
         self.log.event("stopped", "every connection has ended")
 
+    def bound(self) -> list[tuple[str, int]]:
+        """Address and port of every listening socket."""
+        return [listener.sock.getsockname()[:2] for listener in self._listeners.values()]
+
+    def snapshot(self) -> list[Record]:
+        """What is known of every live connection now."""
+        return [connection.record("progress") for connection in self._connections if connection.up is not None]
+
     def reload(self) -> None:
         """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
         if self._reload is None or self._stopped.is_set():
@@ -145,19 +153,28 @@ class Relay:
             for listen in port_map.listen:
                 for place in places(listen, self._bridges):
                     wanted.setdefault((place.host, place.port), (place, port_map))
+        gone = {key: listener for key, listener in self._listeners.items() if key not in wanted}
+        new = {key: where for key, where in wanted.items() if key not in self._listeners}
+        # From auto:4003 to 0.0.0.0:4003 or back: the old sockets stand in the way of the new ones.
+        ports = {port for _, port in new}
+        in_the_way = [listener for listener in gone.values() if listener.place.port in ports]
+        for listener in in_the_way:
+            self._close_socket(listener)
         opened: dict[tuple[str, int], Listener] = {}
         try:
-            for key, (place, port_map) in wanted.items():
-                if key not in self._listeners:
-                    listener = bind_or_explain(place, port_map, keep_alive_of(port_map))
-                    if listener is not None:
-                        opened[key] = listener
+            for key, (place, port_map) in new.items():
+                listener = bind_or_explain(place, port_map, keep_alive_of(port_map))
+                if listener is not None:
+                    opened[key] = listener
         except BindError:
             for listener in opened.values():
                 listener.sock.close()
+            self._reopen(in_the_way)
             raise
-        for key in [key for key in self._listeners if key not in wanted]:
-            self._close_listener(self._listeners.pop(key))
+        for key, listener in gone.items():
+            del self._listeners[key]
+            self._close_socket(listener)
+            self.log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
         for key, listener in self._listeners.items():
             listener.map = wanted[key][1]
             tcp.set_options(listener.sock, keep_alive_of(listener.map))
@@ -175,15 +192,29 @@ class Relay:
         words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
         self.log.event("listening", words, **fields)
 
-    def _close_listener(self, listener: Listener) -> None:
-        self._poller.unwatch(listener.sock.fileno())
-        listener.sock.close()
-        self.log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
+    def _close_socket(self, listener: Listener) -> None:
+        if listener.sock.fileno() >= 0:
+            self._poller.unwatch(listener.sock.fileno())
+            listener.sock.close()
+
+    def _reopen(self, listeners: list[Listener]) -> None:
+        """The new places could not be had: listen again where we did, and say so if somebody was faster."""
+        for listener in listeners:
+            try:
+                again = bind_or_explain(listener.place, listener.map, keep_alive_of(listener.map))
+            except BindError as error:
+                again = None
+                self.log.event("listener.lost", str(error), "ERROR")
+            key = (listener.place.host, listener.place.port)
+            if again is None:
+                del self._listeners[key]
+                continue
+            self._listeners[key] = again
+            self._listen(again)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners.values():
-            self._poller.unwatch(listener.sock.fileno())
-            listener.sock.close()
+            self._close_socket(listener)
         self._listeners.clear()
 
     def _door(self, port_map: PortMap) -> Door:
@@ -301,9 +332,8 @@ class Relay:
         def tick() -> None:
             if self._stopped.is_set():
                 return
-            for connection in self._connections:
-                if connection.up is not None:
-                    self.log.write(connection.record("progress"))
+            for record in self.snapshot():
+                self.log.write(record)
             self._report_progress()
 
         self._loop.call_later(interval or HOUSEKEEPING, tick if interval else self._report_progress)

@@ -43,9 +43,9 @@ def set_options(sock: socket.socket, keep_alive: KeepAlive) -> None:
     """Send small writes at once and notice a vanished peer; on Linux an accepted socket inherits this from its listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _set_user_timeout(sock, keep_alive.user_timeout)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if keep_alive.idle else 0)
     if not keep_alive.idle:
         return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0x10)
     sock.setsockopt(socket.IPPROTO_TCP, idle, keep_alive.idle)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keep_alive.interval)

@@ -1,0 +1,217 @@
+"""`ib-relay demo`: practice gateway, relay and client in one process, and what the relay says about the session."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+from typing import TextIO
+
+from relay.addresses import Listen, Upstream
+from relay.client import Client
+from relay.config import Config, Loaded, PortMap
+from relay.lines import duration, size, text_record
+from relay.practice import BEHAVIOURS, Practice, PracticeGateway
+from relay.record import Cause, Record, end_code, explain
+from relay.server import Relay
+from relay.wire import events
+from relay.wire.codes import classify
+from relay.wire.observer import Stage
+from relay.wire.session import Outcome, Session
+
+CLIENT_ID = 7
+SYMBOL = "SPY"
+PATIENCE = 4.0  # seconds for each step, as ib_insync and ib_async have it
+LIVE_LINE = 0.2  # seconds between two looks at the flows on a terminal
+LIVE_LINE_PLAIN = 1.0  # ... and where every look is a line of its own
+
+_STAGES = (
+    (Stage.CLIENT_HELLO, "TCP connected, hello sent"),
+    (Stage.SERVER_HELLO, "gateway answered the hello"),
+    (Stage.START_API, "START_API sent"),
+    (Stage.READY, "session ready"),
+)
+
+
+class Records:
+    """Stands in for the log: keeps the records instead of writing them."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+    def event(self, name: str, message: str, severity: str = "INFO", **fields) -> None:
+        pass
+
+    def set_format(self, log_format: str) -> None:
+        pass
+
+    def last(self, event: str) -> Record | None:
+        return next((record for record in reversed(self.records) if record.event == event), None)
+
+
+async def run_demo(settings: Practice, seconds: float, out: TextIO = sys.stdout) -> None:
+    """The whole show; everything it started is gone when it returns."""
+    gateway = PracticeGateway(settings)
+    await gateway.start()
+    log = Records()
+    port_map = PortMap("demo", (Listen("127.0.0.1", 0),), Upstream("127.0.0.1", gateway.port))
+    relay = Relay(Loaded(Config(drain_timeout=2.0, maps=(port_map,)), {}), log)
+    try:
+        relay.start()
+        host, port = relay.bound()[0]
+        _say(out, "ib-relay demo: a practice gateway, the relay before it, and a client through both.\n")
+        _say(out, f"  client   ->  relay {host}:{port}   ->  practice gateway 127.0.0.1:{gateway.port}")
+        _say(out, f"  behaviour {_behaviour(settings)}\n")
+        await _session(host, port, relay, seconds, out)
+    finally:
+        relay.stop("demo")
+        await relay.serve()
+        await gateway.close()
+    _explain(log, out)
+    _next_command(settings, out)
+
+
+async def _session(host: str, port: int, relay: Relay, seconds: float, out: TextIO) -> None:
+    session = Session(CLIENT_ID, hello_timeout=PATIENCE, start_timeout=PATIENCE)
+    client = Client(host, port, session)
+    begin = monotonic()
+    try:
+        await client.connect()
+    except OSError as error:
+        _say(out, f"  the relay's own port cannot be reached: {error}")
+        return
+    try:
+        await _open(client, begin, out)
+        if session.outcome is Outcome.USABLE:
+            await _watch_ticks(client, relay, seconds, out)
+            if not session.alive:
+                _say(out, f"\n  the session ended: {session.detail}")
+    finally:
+        await client.close()
+
+
+async def _open(client: Client, begin: float, out: TextIO) -> None:
+    """Up to READY or the first failure; a line a stage, with its time."""
+    session = client.session
+    shown: set[Stage] = set()
+    codes: list[int] = []
+    _say(out, "  stage                           after")
+    while True:
+        _show_stages(session, shown, begin, out)
+        if session.outcome is not Outcome.PENDING:
+            break
+        for event in await client.next_events(monotonic() + PATIENCE):
+            if isinstance(event, events.Notice):
+                codes.append(event.code)
+    if codes:
+        words = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
+        _say(out, f"  codes from the gateway                      {words}")
+    if session.outcome is not Outcome.USABLE:
+        _say(out, f"  it went no further              {_seconds(monotonic() - begin):>9}   {session.detail}")
+
+
+def _show_stages(session: Session, shown: set[Stage], begin: float, out: TextIO) -> None:
+    for stage, words in _STAGES:
+        if stage in session.times and stage not in shown:
+            shown.add(stage)
+            extra = ""
+            if stage is Stage.SERVER_HELLO:
+                extra = f"server version {session.server_version}"
+            elif stage is Stage.START_API:
+                extra = f"client id {session.client_id}"
+            elif stage is Stage.READY:
+                extra = f"account {', '.join(session.accounts)}, next order id {session.order_id}"
+            _say(out, f"  {words:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
+
+
+async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: TextIO) -> None:
+    """Streaming prices, and the relay's own count of what passes."""
+    terminal = out.isatty()
+    client.session.request_market_data(1, SYMBOL)
+    client.flush()
+    _say(out, "\n  the relay's own counters while prices stream:")
+    prices: dict[int, float] = {}
+    end = monotonic() + seconds
+    look = monotonic() + LIVE_LINE
+    begin = monotonic()
+    while client.session.alive and monotonic() < end:
+        for event in await client.next_events(min(end, look)):
+            if isinstance(event, events.Tick):
+                prices[event.tick_type] = event.price
+        if monotonic() >= look:
+            look = monotonic() + (LIVE_LINE if terminal else LIVE_LINE_PLAIN)
+            line = _live_line(relay, monotonic() - begin, prices)
+            out.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
+            out.flush()
+    if terminal:
+        out.write("\n")
+
+
+def _live_line(relay: Relay, passed: float, prices: dict[int, float]) -> str:
+    live = [record for record in relay.snapshot() if record.messages_down is not None]
+    if not live:
+        return f"  {passed:4.1f} s  no live connection"
+    one = live[0]
+    quote = f"   {SYMBOL} {prices[1]:.2f} / {prices[2]:.2f}" if 1 in prices and 2 in prices else ""
+    return (
+        f"  {passed:4.1f} s  up {size(one.bytes_up):>9} in {one.messages_up} messages"
+        f"   down {size(one.bytes_down):>9} in {one.messages_down}{quote}"
+    )
+
+
+def _explain(log: Records, out: TextIO) -> None:
+    """The close record as the log has it, and its fields in words."""
+    record = log.last("close")
+    if record is None:
+        _say(out, "\n  the relay saw no connection")
+        return
+    cause: Cause = record.cause
+    _say(out, "\n  the line `ib-relay run` would log at its end:\n")
+    _say(out, f"    {text_record(record, 0)}\n")
+    _say(out, "  and what it says:")
+    rows = [
+        ("why", explain(record) + (f" ({cause.detail})" if cause.detail else "")),
+        ("ended by", f"the {cause.by}, with {_HOW.get(cause.how, cause.how)}"),
+        ("at", f"phase {record.phase.value}, IB stage {record.ib_stage}; HAProxy would write {end_code(cause, record.phase)}"),
+        ("up", f"{size(record.bytes_up)} in {record.messages_up} messages from client to gateway"),
+        ("down", f"{size(record.bytes_down)} in {record.messages_down} messages from gateway to client"),
+        ("times", _times(record)),
+        ("last code", "none" if record.last_error_code is None else str(record.last_error_code)),
+    ]
+    for name, words in rows:
+        _say(out, f"    {name:<10} {words}")
+
+
+_HOW = {"fin": "a normal close (FIN)", "rst": "an abort (RST)", "timeout": "a time-out", "error": "an error", "policy": "a rule of the relay"}
+
+
+def _times(record: Record) -> str:
+    parts = []
+    if record.connect is not None:
+        parts.append(f"gateway dialled in {_seconds(record.connect)}")
+    if record.handshake is not None:
+        parts.append(f"ready {_seconds(record.handshake)} after accept")
+    return ", ".join([*parts, f"lasted {duration(record.duration)}"])
+
+
+def _next_command(settings: Practice, out: TextIO) -> None:
+    _say(out, "\n  For a real gateway on this machine (paper port 4002), type")
+    _say(out, "\n    ib-relay run\n")
+    _say(out, "  and let the clients in containers connect to port 4003. To see what a failure looks like:")
+    _say(out, "\n    ib-relay demo --behaviour start-api-ignored      (all names: ib-relay practice --list)\n")
+
+
+def _behaviour(settings: Practice) -> str:
+    value = "" if settings.value is None else f"={settings.value:g}" if isinstance(settings.value, float) else f"={settings.value}"
+    return f"{settings.behaviour}{value}: {BEHAVIOURS[settings.behaviour].summary}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _say(out: TextIO, line: str) -> None:
+    out.write(line + "\n")
+    out.flush()
