@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 from relay.wire import protobuf, versions
 from relay.wire.direction import Direction
@@ -195,13 +196,20 @@ def _integer(field: bytes) -> int:
     return int(field)
 
 
-def _number(field: bytes) -> float:
+def _price(field: bytes) -> float:
     try:
         if _NUMBER.fullmatch(field):
-            return float(field)
+            return _finite(float(field))
     except ValueError:
         pass
-    raise WireError(f"{field[:24]!r} is no number")
+    raise WireError(f"{field[:24]!r} is no price")
+
+
+def _finite(price: float) -> float:
+    """A NaN is not even equal to itself, so it must not get into an event."""
+    if not isfinite(price):
+        raise WireError(f"{price} is no price")
+    return price
 
 
 def _string(field: bytes) -> str:
@@ -312,8 +320,8 @@ _DECODERS: dict[tuple[Direction, int], tuple[FromText, FromProtobuf]] = {
     ),
     (UP, 49): (lambda f, _: CurrentTimeRequest(), lambda p: CurrentTimeRequest()),
     (DOWN, 1): (
-        lambda f, _: TickPrice(_integer(f[1]), _integer(f[2]), _number(f[3])),
-        lambda p: TickPrice(_pb_int(p, 1), _pb_int(p, 2), protobuf.double(_last(p, 3, bytes(8)))),
+        lambda f, _: TickPrice(_integer(f[1]), _integer(f[2]), _price(f[3])),
+        lambda p: TickPrice(_pb_int(p, 1), _pb_int(p, 2), _finite(protobuf.double(_last(p, 3, bytes(8))))),
     ),
     (DOWN, 4): (_error_from_text, _error_from_protobuf),
     (DOWN, 9): (lambda f, _: NextValidId(_integer(f[1])), lambda p: NextValidId(_pb_int(p, 1))),

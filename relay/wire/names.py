@@ -1,9 +1,9 @@
 """Every message name per direction: what an id is called, for counters and logs.
 
-Ids are the normalised ones (200 already subtracted from a protobuf id). The ids are the same in ibapi 9.81, 10.30, 10.46
-and 10.51, @stoqey/ib 1.6 and ib_async 2.1; where a name changed (59 was COMMISSION_REPORT) the newest one is used. 51 down,
-and 52 and 53 up, are fundamental data, which ibapi dropped in 10.47. -1 is no message: as first field it
-means "connection ends" (or, inside the server hello, "redirect"), known to the Java client only.
+Ids are the normalised ones (200 already subtracted from a protobuf id). They are the same in ibapi 9.81, 10.30, 10.46
+and 10.51, @stoqey/ib 1.6 and ib_async 2.1; where a name changed (59 was COMMISSION_REPORT) the newest one is used.
+51 from the gateway, 52 and 53 from the client are fundamental data, which ibapi dropped in 10.47. -1 is no message: as
+first field it means "connection ends" (or, inside the server hello, "redirect"), known to the Java client only.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ class Session:
         if kind is Kind.FATAL:
             self.fatal_code = message.code
         if message.code == ID_IN_USE:
-            self._end(Outcome.REFUSED_ID, f"client id {self.client_id} is in use by another session (error {ID_IN_USE})")
+            self._end(Outcome.REFUSED_ID, f"client id {self.client_id} is in use by another session ({ID_IN_USE})")
 
     def _current_time(self, message: messages.CurrentTime, now: float, found: list[Event]) -> None:
         found.append(events.CurrentTime(now, message.seconds))

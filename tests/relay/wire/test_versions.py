@@ -1,0 +1,45 @@
+"""Which message is protobuf since when, against recordings."""
+
+import pytest
+
+from relay.wire import versions
+from relay.wire.direction import Direction
+from relay.wire.messages import read_id
+from tests.relay.wire.vectors import message_frames
+
+UP, DOWN = Direction.CLIENT_TO_GATEWAY, Direction.GATEWAY_TO_CLIENT
+
+
+@pytest.mark.parametrize(
+    "direction, message_id, since",
+    [
+        (UP, 71, 213),
+        (UP, 7, 201),
+        (UP, 72, None),
+        (UP, 108, 219),
+        (DOWN, 4, 203),
+        (DOWN, 15, 207),
+        (DOWN, 9, 213),
+        (DOWN, 49, 213),
+        (DOWN, 47, None),
+        (DOWN, 999, None),
+    ],
+)
+def test_a_message_is_protobuf_from_its_gate_on(direction, message_id, since):
+    assert versions.protobuf_since(direction, message_id) == since
+    if since is not None:
+        assert versions.is_protobuf(direction, message_id, since)
+        assert not versions.is_protobuf(direction, message_id, since - 1)
+
+
+def test_no_message_is_in_two_gates_and_none_before_binary_ids():
+    for gates in versions._PROTOBUF_GATES.values():
+        ids = [message_id for group in gates.values() for message_id in group]
+        assert len(ids) == len(set(ids))
+        assert versions.BINARY_IDS <= min(gates) and max(gates) <= versions.NEWEST
+
+
+def test_every_recorded_frame_has_the_form_its_version_says():
+    for run, frame in message_frames():
+        message_id, is_protobuf, _ = read_id(frame.data[4:], run.server_version)
+        assert is_protobuf == versions.is_protobuf(frame.direction, message_id, run.server_version), (str(run), frame)
