@@ -60,12 +60,34 @@ class Behaviour:
 
 _TABLE = (
     Behaviour("normal", Moment.NEVER, "healthy: answers everything it knows, four ticks a second per subscription"),
-    Behaviour("ticks", Moment.NEVER, "healthy, with this many ticks a second per subscription", Parameter.PER_SECOND, 1000.0),
-    Behaviour("wedged", Moment.LISTEN, "listens and never accepts: connects succeed until the small backlog is full, then time out"),
-    Behaviour("close", Moment.ACCEPT, "closes (FIN) every connection before a byte is said: an untrusted source address"),
-    Behaviour("reset", Moment.ACCEPT, "resets (RST) every connection before a byte is said: a gateway that is initialising"),
-    Behaviour("fail-first", Moment.ACCEPT, "closes the first N connections before the hello, then is healthy", Parameter.COUNT, 1.0),
-    Behaviour("client-limit", Moment.ACCEPT, "closes every connection beyond N that are open at the same time", Parameter.COUNT, 32.0),
+    Behaviour(
+        "ticks", Moment.NEVER, "healthy, with this many ticks a second per subscription", Parameter.PER_SECOND, 1000.0
+    ),
+    Behaviour(
+        "wedged",
+        Moment.LISTEN,
+        "listens and never accepts: connects succeed until the small backlog is full, then time out",
+    ),
+    Behaviour(
+        "close", Moment.ACCEPT, "closes (FIN) every connection before a byte is said: an untrusted source address"
+    ),
+    Behaviour(
+        "reset", Moment.ACCEPT, "resets (RST) every connection before a byte is said: a gateway that is initialising"
+    ),
+    Behaviour(
+        "fail-first",
+        Moment.ACCEPT,
+        "closes the first N connections before the hello, then is healthy",
+        Parameter.COUNT,
+        1.0,
+    ),
+    Behaviour(
+        "client-limit",
+        Moment.ACCEPT,
+        "closes every connection beyond N that are open at the same time",
+        Parameter.COUNT,
+        32.0,
+    ),
     Behaviour("silent", Moment.ACCEPT, "accepts, reads, never says a word: an accept dialog nobody answers"),
     Behaviour("garbage", Moment.ACCEPT, "says random bytes that are no frame of any kind"),
     Behaviour("ssh", Moment.ACCEPT, "is an SSH server: banner at accept, closes at the first bytes"),
@@ -73,26 +95,84 @@ _TABLE = (
     Behaviour("tls", Moment.FIRST_BYTES, "is a TLS server: a fatal alert to the first bytes, then closes"),
     Behaviour("close-after-hello", Moment.HELLO, "answers the hello, then closes (FIN)"),
     Behaviour("reset-after-hello", Moment.HELLO, "answers the hello, then resets (RST)"),
-    Behaviour("silent-after-hello", Moment.HELLO, "answers the hello, then never reads or writes again: hung, but connected"),
-    Behaviour("hello-dribbled", Moment.HELLO, "its hello comes byte by byte, SECONDS apart (the official Python client hangs on it)", Parameter.SECONDS, 0.005),
-    Behaviour("hello-glued", Moment.HELLO, "hello, accounts, next id and notices in one write (the official Python client loses all but the hello)"),
+    Behaviour(
+        "silent-after-hello", Moment.HELLO, "answers the hello, then never reads or writes again: hung, but connected"
+    ),
+    Behaviour(
+        "hello-dribbled",
+        Moment.HELLO,
+        "its hello comes byte by byte, SECONDS apart (the official Python client hangs on it)",
+        Parameter.SECONDS,
+        0.005,
+    ),
+    Behaviour(
+        "hello-glued",
+        Moment.HELLO,
+        "hello, accounts, next id and notices in one write (the official Python client loses all but the hello)",
+    ),
     Behaviour("oversize-frame", Moment.HELLO, "answers the hello with a frame length of 0x7fffffff, then waits"),
     Behaviour("redirect", Moment.HELLO, "answers the hello with a redirect to another gateway", Parameter.ADDRESS),
     Behaviour("start-api-ignored", Moment.START_API, "reads START_API and everything after it, answers nothing"),
     Behaviour("close-on-start-api", Moment.START_API, "closes (FIN) on START_API without a word: the API is not ready"),
-    Behaviour("client-id-in-use", Moment.START_API, "error 326 to every client id, then closes (in every behaviour: to the second live user of an id)"),
+    Behaviour(
+        "client-id-in-use",
+        Moment.START_API,
+        "error 326 to every client id, then closes (in every behaviour: to the second live user of an id)",
+    ),
     Behaviour("no-accounts", Moment.START_API, "the account list never comes"),
     Behaviour("empty-accounts", Moment.START_API, "the account list comes and is empty"),
     Behaviour("no-next-id", Moment.START_API, "the next valid order id never comes"),
-    Behaviour("farms-broken", Moment.START_API, "ready, but every data farm is reported broken (2103, 2105, 2157); no market or historical data"),
-    Behaviour("offline", Moment.START_API, "ready, but cut off from IB: 2110, all farms broken, 1100; no market or historical data"),
-    Behaviour("slow-sync", Moment.SESSION, "positions, orders, account data and executions come SECONDS late", Parameter.SECONDS, 5.0),
-    Behaviour("session-close", Moment.SESSION, "closes (FIN) SECONDS after a session became ready", Parameter.SECONDS, 1.0),
-    Behaviour("session-reset", Moment.SESSION, "resets (RST) SECONDS after a session became ready: the nightly reset", Parameter.SECONDS, 1.0),
-    Behaviour("session-stall", Moment.SESSION, "stops reading and writing SECONDS after a session became ready, stays connected", Parameter.SECONDS, 1.0),
-    Behaviour("truncated-frame", Moment.SESSION, "sends half a frame SECONDS after a session became ready, then closes", Parameter.SECONDS, 1.0),
-    Behaviour("pacing", Moment.SESSION, "more than N messages within a second: error 100, then closes", Parameter.COUNT, 50.0),
-    Behaviour("restart", Moment.SESSION, "one second after the first session became ready: all cut, the port refuses for SECONDS, then healthy", Parameter.SECONDS, 5.0),
+    Behaviour(
+        "farms-broken",
+        Moment.START_API,
+        "ready, but every data farm is reported broken (2103, 2105, 2157); no market or historical data",
+    ),
+    Behaviour(
+        "offline",
+        Moment.START_API,
+        "ready, but cut off from IB: 2110, all farms broken, 1100; no market or historical data",
+    ),
+    Behaviour(
+        "slow-sync",
+        Moment.SESSION,
+        "positions, orders, account data and executions come SECONDS late",
+        Parameter.SECONDS,
+        5.0,
+    ),
+    Behaviour(
+        "session-close", Moment.SESSION, "closes (FIN) SECONDS after a session became ready", Parameter.SECONDS, 1.0
+    ),
+    Behaviour(
+        "session-reset",
+        Moment.SESSION,
+        "resets (RST) SECONDS after a session became ready: the nightly reset",
+        Parameter.SECONDS,
+        1.0,
+    ),
+    Behaviour(
+        "session-stall",
+        Moment.SESSION,
+        "stops reading and writing SECONDS after a session became ready, stays connected",
+        Parameter.SECONDS,
+        1.0,
+    ),
+    Behaviour(
+        "truncated-frame",
+        Moment.SESSION,
+        "sends half a frame SECONDS after a session became ready, then closes",
+        Parameter.SECONDS,
+        1.0,
+    ),
+    Behaviour(
+        "pacing", Moment.SESSION, "more than N messages within a second: error 100, then closes", Parameter.COUNT, 50.0
+    ),
+    Behaviour(
+        "restart",
+        Moment.SESSION,
+        "one second after the first session became ready: all cut, the port refuses for SECONDS, then healthy",
+        Parameter.SECONDS,
+        5.0,
+    ),
 )
 
 BEHAVIOURS: dict[str, Behaviour] = {behaviour.name: behaviour for behaviour in _TABLE}

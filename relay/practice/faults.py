@@ -22,7 +22,10 @@ Fault = Callable[["Session"], None]
 FARMS_DOWN = frozenset(("farms-broken", "offline"))
 
 _GARBAGE_START = b"\xff\xfe\xfd\xfc"  # as a length far beyond any frame; negative to clients that read it signed
-_HTTP_ANSWER = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nBad Request\n"
+_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\n"
+    b"Bad Request\n"
+)
 _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # record: alert, TLS 1.2, 2 bytes: fatal, unexpected_message
 _SSH_BANNER = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"
 _OVERSIZE = LENGTH.pack(0x7FFFFFFF) + b"176\0"  # the largest length a signed reader takes for positive

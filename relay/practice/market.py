@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 
 MIN_TICK = 0.01
@@ -76,16 +77,20 @@ class Quote:
 
 
 class Market:
-    """Prices for any contract at any time; holds nothing but the seed."""
+    """Prices for any contract at any time."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self._shape = lru_cache(maxsize=128)(self._new_shape)
+
+    def _new_shape(self, key: str) -> tuple[float, float]:
+        """What makes one contract's prices different from another's: their level, and where in its waves it is."""
+        return 20.0 + 380.0 * self._noise(key, "base"), math.tau * self._noise(key, "phase")
 
     def price(self, contract: Contract, at: float) -> float:
         """The price at a moment, to the cent, always positive."""
         key = contract.key
-        base = 20.0 + 380.0 * self._noise(key, "base")
-        phase = math.tau * self._noise(key, "phase")
+        base, phase = self._shape(key)
         waves = sum(height * math.sin(at / period * math.tau + phase) for period, height in _WAVES)
         wobble = 0.0001 * (self._noise(key, int(at)) - 0.5)
         return round(base * (1.0 + waves + wobble), 2)

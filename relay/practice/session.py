@@ -68,7 +68,8 @@ class Session(asyncio.Protocol):
         self._output_stuck = False
         self._desk: Desk | None = None
         self._requests: Counter[str] = Counter()
-        self._recent: deque[float] = deque(maxlen=int(self.settings.value) if self.settings.behaviour == "pacing" else 1)
+        limit = int(self.settings.value) if self.settings.behaviour == "pacing" else 0
+        self._recent: deque[float] = deque(maxlen=limit)  # when the last `limit` messages came
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._late = self._late_ever = 0  # answers held back now, and so far
         self._end: str | None = None  # why, once somebody ended it
@@ -118,7 +119,8 @@ class Session(asyncio.Protocol):
         if self._end is None:
             self._end = f"client reset ({type(error).__name__})" if error else "gateway stopped"
         asked = ", ".join(f"{name} {count}" for name, count in self._requests.items())
-        self.note(f"ended after {self._loop.time() - self._born:.3f} s: {self._end}" + (f"; requests: {asked}" if asked else ""))
+        lasted = self._loop.time() - self._born
+        self.note(f"ended after {lasted:.3f} s: {self._end}" + (f"; requests: {asked}" if asked else ""))
         self.house.left(self)
 
     # What a behaviour can do to it
@@ -259,7 +261,8 @@ class Session(asyncio.Protocol):
         exceeded = len(self._recent) == limit and (not limit or now - self._recent[0] < _BURST)
         self._recent.append(now)
         if exceeded and self._desk is not None:
-            self.send(self._desk.error(-1, 100, f"Max rate of messages per second has been exceeded:max={limit} rec={limit + 1} (1)"))
+            text = f"Max rate of messages per second has been exceeded:max={limit} rec={limit + 1} (1)"
+            self.send(self._desk.error(-1, 100, text))
         if exceeded:
             self.finish(f"more than {limit} messages within {_BURST:g} s")
         return exceeded
@@ -282,7 +285,8 @@ class Session(asyncio.Protocol):
 
     def refuse_client_id(self) -> None:
         """326, then the end, as every gateway does it."""
-        self.send(self._desk.error(-1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id."))
+        text = "Unable to connect as the client id is already in use. Retry with a unique client id."
+        self.send(self._desk.error(-1, 326, text))
         self.finish(f"client id {self.client_id} is in use")
 
     def greeting(self) -> bytes:

@@ -9,8 +9,8 @@ from relay.practice.answers import Answers
 from relay.practice.market import Contract, Market
 
 # Quotes on a tick tape; three ticks each. The tape is encoded once per subscription and played in a loop, which is what
-# makes a million ticks a second possible; 80 quotes keep it under 8 KiB.
-TAPE_QUOTES = 80
+# makes 200,000 ticks a second possible; 40 quotes keep it under 5 KiB.
+TAPE_QUOTES = 40
 
 # Seconds. A client that did not read for longer than this has missed what was due; a real gateway aggregates as well.
 CATCH_UP = 1.0

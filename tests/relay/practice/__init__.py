@@ -1,0 +1,1 @@
+"""A package, so that test files here may be called like those of relay/wire."""

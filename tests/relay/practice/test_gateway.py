@@ -1,0 +1,153 @@
+"""The port, the sessions on it as a whole, starting and stopping."""
+
+import asyncio
+import gc
+import socket
+
+import pytest
+
+from relay.practice import Practice, PracticeGateway
+from relay.wire.messages import NextValidId
+from tests.relay.practice.peer import FIN, PATIENCE, client, codes, gateway
+
+
+async def test_it_listens_on_loopback_unless_asked():
+    async with gateway() as practice:
+        assert practice.host == "127.0.0.1" and practice.port > 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.2", practice.port)
+
+
+async def test_it_listens_where_it_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    practice = PracticeGateway()
+    await practice.start("127.0.0.1", port)
+    async with practice:
+        assert practice.port == port
+        async with client(practice, ready=True) as peer:
+            assert await peer.answers()
+        with pytest.raises(RuntimeError):
+            await practice.start()
+
+
+async def test_ipv6_is_an_address_like_any_other():
+    practice = PracticeGateway()
+    try:
+        await practice.start("::1")
+    except OSError:
+        pytest.skip("this host has no IPv6 loopback")
+    async with practice, client(practice, ready=True) as peer:
+        assert await peer.answers()
+
+
+async def test_a_port_that_is_taken_is_an_os_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(OSError):
+            await PracticeGateway().start("127.0.0.1", taken.getsockname()[1])
+
+
+async def test_a_client_id_belongs_to_one_live_session():
+    async with gateway() as practice:
+        async with client(practice, ready=True, client_id=7) as first, client(practice) as second:
+            await second.hello()
+            await second.start(7)
+            assert codes([await second.message()]) == [326]
+            assert await second.end() == (FIN, b"")
+            assert await first.answers()
+            async with client(practice, ready=True, client_id=8) as third:
+                assert await third.answers()
+        while practice.sessions:
+            await asyncio.sleep(0.001)
+        async with client(practice, ready=True, client_id=7) as again:
+            assert await again.answers()
+
+
+async def test_a_stalled_session_keeps_its_client_id():
+    async with gateway("session-stall=0") as practice, client(practice, ready=True, client_id=7):
+        while practice.ready_sessions:
+            await asyncio.sleep(0.001)
+        async with client(practice) as second:
+            await second.hello()
+            await second.start(7)
+            assert codes([await second.message()]) == [326]
+
+
+async def test_connections_beyond_the_bound_are_closed():
+    async with gateway(max_sessions=1) as practice, client(practice, ready=True) as first:
+        async with client(practice) as second:
+            assert await second.end() == (FIN, b"")
+        assert await first.answers()
+        assert (practice.accepted, practice.ready_sessions) == (2, 1)
+
+
+async def test_closing_cuts_every_session_whatever_it_is_doing():
+    async with gateway("ticks=5000") as practice:
+        async with client(practice) as silent, client(practice) as hello, client(practice, ready=True) as ready:
+            await hello.hello()
+            ready.ask(1, 11, 3, 756733, "SPY", "STK", *[""] * 9, 0, "", 0, 0, "")
+            await ready.until(46)
+            assert practice.sessions == 3
+            await practice.close()
+            assert practice.sessions == 0
+            for peer in (silent, hello, ready):
+                await peer.end()
+        with pytest.raises(ConnectionRefusedError):
+            async with client(practice):
+                pass
+    gc.collect()  # an unclosed socket would warn here, and a warning is a failure
+
+
+async def test_closing_twice_or_before_starting_is_fine():
+    practice = PracticeGateway()
+    await practice.close()
+    async with gateway() as other:
+        await other.close()
+
+
+@pytest.mark.slow
+async def test_many_sessions_at_once():
+    async with gateway() as practice:
+
+        async def session(number):
+            async with client(practice, ready=True, client_id=number) as peer:
+                peer.ask(61, 1)
+                await peer.until(62)
+
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(session(number) for number in range(100)))
+        assert practice.accepted == 100
+
+
+@pytest.mark.slow
+async def test_a_restart_waits_for_a_port_somebody_else_took():
+    lines = []
+    async with PracticeGateway(Practice(), lines.append) as practice:
+        practice.restart(0.05)
+        with socket.create_server((practice.host, practice.port)):
+            async with asyncio.timeout(PATIENCE):
+                while not any("cannot listen" in line for line in lines):
+                    await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while not lines[-1].startswith("restart: back"):
+                await asyncio.sleep(0.01)
+        async with client(practice, ready=True) as peer:
+            assert await peer.answers()
+
+
+async def test_a_restart_can_be_cut_short_by_closing():
+    async with gateway() as practice:
+        practice.restart(3600.0)
+    with pytest.raises(ConnectionRefusedError):
+        async with client(practice):
+            pass
+
+
+async def test_the_same_seed_gives_every_client_the_same_prices():
+    async def bars(seed):
+        async with gateway(seed=seed) as practice, client(practice, ready=True) as peer:
+            await peer.rest()
+            peer.ask(20, 3, 756733, "SPY", "STK", *[""] * 9, 0, "20250531", "1 day", "5 D", 1, "TRADES", 1, 0, "")
+            return await peer.payload()
+
+    assert await bars(1) == await bars(1) != await bars(2)
