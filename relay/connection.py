@@ -21,14 +21,16 @@ from typing import Any
 from relay import tcp
 from relay.config import PortMap, Protocol
 from relay.deadlines import Deadlines
-from relay.dial import literal_address
+from relay.dial import Reached, literal_address
 from relay.flow import Flow
 from relay.hold import HelloHold
 from relay.opening import LEFT_GRACE, Opening, error_name
 from relay.poller import READ
 from relay.record import Cause, Phase, Reason, Record
+from relay.resolver import Resolver
 from relay.wire.observer import Observer, Stage
 
+STALL_POLL = 0.5  # seconds between two looks at a reader that holds up the last bytes of a peer that is gone
 FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
 
 _CLEAN = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
@@ -40,6 +42,7 @@ class Services:
 
     poller: Any
     deadlines: Deadlines
+    resolver: Resolver
     scratch: memoryview
     log: Any  # .write(Record)
     ended: Any  # called with the connection when its record is out
@@ -61,7 +64,7 @@ class Connection:
     __slots__ = (
         "services", "map", "keep_alive", "connection_id", "client", "upstream", "client_address", "local_port",
         "peer", "opened_at", "connect_seconds", "ready_at", "opening", "up", "down", "observer", "hold",
-        "first_fin", "cause", "broken", "sink_error", "flush_left", "flush_since", "patient", "closed", "half_closed",
+        "first_fin", "cause", "broken", "sink_error", "stalled", "flush_left", "flush_since", "patient", "closed", "half_closed",
     )  # fmt: skip
 
     def __init__(self, services: Services, port_map: PortMap, keep_alive: tcp.KeepAlive, connection_id: str,
@@ -87,6 +90,7 @@ class Connection:
         self.cause: Cause | None = None
         self.broken: Flow | None = None  # flushing: the flow whose source is gone
         self.sink_error: tuple[Flow, OSError] | None = None  # a write failed; what that side had sent is still being read
+        self.stalled: Flow | None = None  # its source is gone, its sink does not read
         self.flush_left = 0
         self.flush_since = 0.0
         self.patient: tuple[socket.socket, ...] = ()  # sockets whose user time-out is lifted
@@ -109,16 +113,19 @@ class Connection:
         self.opening = Opening(self)
         self.opening.start(self.opened_at)
 
-    def opened(self, upstream: socket.socket, early: bytes, client_finished: bool, watched: int | None) -> None:
+    def opened(self, reached: Reached, early: bytes, client_finished: bool, watched: int | None) -> None:
         """The gateway answered the dial: tie the two flows and pass on what the client has already sent."""
-        services, self.opening, self.upstream = self.services, None, upstream
+        services, self.opening, upstream = self.services, None, reached.sock
+        self.upstream = upstream
         up = self.up = Flow(self, services.poller, services.scratch, self.client, upstream)
         down = self.down = Flow(self, services.poller, services.scratch, upstream, self.client)
         up.reverse, down.reverse = down, up
-        observer = self.observer
-        handler = down.ready
+        observer, handler = self.observer, down.ready
         if observer is not None:
             up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
+            self.hold = HelloHold(down)
+            handler = self.hold.ready
+        services.poller.watch(upstream.fileno(), down.watched, handler)
         self._take_over_client(up, watched)
         if early:
             now = monotonic()
@@ -126,17 +133,15 @@ class Connection:
             up.push(early)
             if observer is not None and not self.closed:
                 self.learned(observer.client_to_gateway(memoryview(early), now))
+        if reached.reset and not self.closed and self.sink_error is None:
+            self.sink_failed(up, ConnectionResetError(errno.ECONNRESET, "reset after accept"))
         if self.closed:
             return
-        if observer is not None and not observer.legacy:
-            self.hold = HelloHold(down)
-            handler = self.hold.ready
-        services.poller.watch(upstream.fileno(), down.watched, handler)
         if client_finished:
             up.eof = True
             up.watch(up.watched & ~READ)
             self.source_ended(up)
-        elif self.hold is None:
+        else:
             self._idle_expired(monotonic())
 
     def _take_over_client(self, up: Flow, watched: int | None) -> None:
@@ -159,9 +164,20 @@ class Connection:
             self.services.log.write(self.record("ready"))
         if observer.opaque is not None or observer.legacy:
             self.up.observe = self.down.observe = None
-        if self.hold is not None and observer.stage >= Stage.START_API and self.hold.rest:
-            self.deadlines.drop(self)
-            self.hold.release()
+        if self.hold is not None and (observer.legacy or (observer.stage >= Stage.START_API and self.hold.rest)):
+            self._release_hold()
+
+    def _release_hold(self) -> None:
+        """What the hold kept goes out; its deadline gives way to what else may be due."""
+        self.deadlines.drop(self)
+        self.hold.release()
+        if self.closed:
+            return
+        now = monotonic()
+        if self.half_closed:
+            self.deadlines.set(self, now + self._half_close_bound())
+        else:
+            self._idle_expired(now)
 
     def wait_for_client(self, seconds: float) -> None:
         """Bytes stand behind the hello: release them when the client has spoken, or then."""
@@ -189,6 +205,8 @@ class Connection:
             return
         self.half_closed = True
         self.deadlines.set(self, monotonic() + self._half_close_bound())
+        if self.hold is not None and self.hold.rest:
+            self._release_hold()  # a client that has said FIN will not speak again
 
     def source_failed(self, flow: Flow, error: OSError) -> None:
         """`flow.source` is gone and drained: deliver what is kept, then reset the other side."""
@@ -220,8 +238,18 @@ class Connection:
         self.sink_error = (other, error)
         if self.hold is not None:
             self.hold.release()
-        if not self.closed and other.pending is None:
+        if self.closed:
+            return
+        if other.pending is None:
             other.resume()
+        else:
+            self.source_broke(other)
+
+    def source_broke(self, flow: Flow) -> None:
+        """`flow.source` is gone, but its last bytes wait for a sink that does not read: bound the wait."""
+        self.stalled = flow
+        self.flush_left, self.flush_since = flow.bytes, monotonic()
+        self.deadlines.set(self, self.flush_since + STALL_POLL)
 
     def delivered(self, flow: Flow) -> bool:
         """`flow` has no more pending bytes; True when it must not read on."""
@@ -238,9 +266,10 @@ class Connection:
             self.opening.expired(now)
         elif self.broken is not None:
             self._flush_then_reset(now)
+        elif self.stalled is not None:
+            self._stall_expired(now)
         elif self.hold is not None and self.hold.rest:
-            self.hold.release()
-            self._watch_for_silence(now)
+            self._release_hold()
         elif self.half_closed:
             self._half_close_expired(now)
         else:
@@ -251,16 +280,16 @@ class Connection:
         if self.up is None or self.closed:
             return
         for flow in (self.up, self.down):
-            if flow.pending is not None and flow.sink not in self.patient and tcp.is_not_reading(flow.sink):
+            if flow.sink in self.patient:
+                self._look_at_patient(flow)
+            elif tcp.is_not_reading(flow.sink):
                 tcp.be_patient(flow.sink)
                 self.patient += (flow.sink,)
-            elif flow.sink in self.patient:
-                self._look_at_patient(flow)
-        if self.map.idle_timeout and not self.closed and not self.half_closed and self.broken is None and self.hold is None:
-            self._idle_expired(now)
+            if self.closed:
+                return
 
     def _look_at_patient(self, flow: Flow) -> None:
-        if flow.pending is None:
+        if flow.pending is None and not tcp.unsent(flow.sink):
             tcp.be_strict(flow.sink, self.keep_alive)
             self.patient = tuple(sock for sock in self.patient if sock is not flow.sink)
         elif tcp.has_left_probes_unanswered(flow.sink):
@@ -275,10 +304,19 @@ class Connection:
         else:
             self.deadlines.set(self, self._last_activity() + bound)
 
-    def _watch_for_silence(self, now: float) -> None:
-        """After the hold's deadline was used up: re-arm what else may be due."""
-        if self.half_closed and not self.closed:
-            self.deadlines.set(self, now + self._half_close_bound())
+    def _stall_expired(self, now: float) -> None:
+        """The source is gone: its last bytes are kept for a reader as long as that one takes some, and no longer."""
+        flow = self.stalled
+        if flow.pending is None:
+            self.stalled = None  # it reads on, and will find the end
+            return
+        if flow.bytes != self.flush_left:
+            self.flush_left, self.flush_since = flow.bytes, now
+        elif now - self.flush_since >= self.map.flush_timeout:
+            detail = f"the {self._side(flow)} is gone, {len(flow.pending)} bytes not taken in {self.map.flush_timeout:g} s"
+            self.end(Cause(self._side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail), True, True)
+            return
+        self.deadlines.set(self, now + STALL_POLL)
 
     def _half_close_bound(self) -> float:
         """A client that leaves in the handshake does not come back: do not keep a hung gateway's socket for long."""
@@ -343,7 +381,7 @@ class Connection:
         self.services.ended(self)
         if self.up is not None:
             self.up.reverse = self.down.reverse = None  # no cycles: the garbage collector need not come by
-        self.opening = self.up = self.down = self.hold = self.broken = self.sink_error = None
+        self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None
 
     def record(self, event: str, phase: Phase | None = None) -> Record:
         """What is known of this connection now."""

@@ -8,6 +8,7 @@ all when there is none.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -18,10 +19,11 @@ class Expires(Protocol):
 
 
 class Deadlines:
-    """At most one deadline (monotonic seconds) per connection."""
+    """At most one deadline (monotonic seconds) per connection. A fault in one `expired` goes to `on_error`, the others go on."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_error: Callable[[Expires, Exception], None]) -> None:
         self._loop = loop
+        self._on_error = on_error
         self._due: dict[Expires, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = float("inf")
@@ -55,7 +57,10 @@ class Deadlines:
         for who in [who for who, when in self._due.items() if when <= now]:
             if self._due.get(who, now + 1) <= now:
                 del self._due[who]
-                who.expired(now)
+                try:
+                    who.expired(now)
+                except Exception as error:
+                    self._on_error(who, error)
         if self._due:
             earliest = min(self._due.values())
             if earliest < self._wakes_at:

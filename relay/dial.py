@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import socket
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from relay import tcp
 from relay.poller import BROKEN, READ, WRITE
+from relay.resolver import Resolver
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)  # not on macOS
@@ -25,6 +25,15 @@ class DialFailed:
     reason: str
     error_type: str | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A connected non-blocking socket; `reset` when the upstream has reset it already (the kernel tells that only once)."""
+
+    sock: socket.socket
+    address: tuple
+    reset: bool = False
 
 
 Address = tuple[int, tuple]  # family and socket address
@@ -46,14 +55,18 @@ def literal_address(host: str, port: int) -> list[Address]:
 class Dial:
     """One attempt to reach the upstream.
 
-    `done(result)` is called exactly once, with a connected non-blocking socket or a DialFailed, and never after
-    `cancel()`. It may be called before `start()` returns. The caller bounds the whole with `tried_too_long`.
+    `done(result)` is called exactly once, with a Reached or a DialFailed, and never after
+    `cancel()`. It may be called before `start()` returns. The caller bounds the whole, and records `too_long`.
     """
 
-    __slots__ = ("poller", "host", "port", "keep_alive", "done", "addresses", "current", "sock", "task", "last_error")
+    __slots__ = (
+        "poller", "resolver", "host", "port", "keep_alive", "done",
+        "addresses", "current", "sock", "stop_looking", "last_error",
+    )  # fmt: skip
 
-    def __init__(self, poller, host: str, port: int, keep_alive: tcp.KeepAlive, done: Callable) -> None:
+    def __init__(self, poller, resolver: Resolver, host: str, port: int, keep_alive: tcp.KeepAlive, done: Callable) -> None:
         self.poller = poller
+        self.resolver = resolver
         self.host = host
         self.port = port
         self.keep_alive = keep_alive
@@ -61,7 +74,7 @@ class Dial:
         self.addresses: list[Address] = []
         self.current: Address | None = None
         self.sock: socket.socket | None = None
-        self.task: asyncio.Task | None = None
+        self.stop_looking: Callable[[], None] | None = None  # while the name is being looked up
         self.last_error: int | None = None
 
     def start(self, known: list[Address]) -> None:
@@ -70,7 +83,7 @@ class Dial:
             self.addresses = list(known)
             self._next()
         else:
-            self.task = asyncio.get_running_loop().create_task(self._resolve(), name=f"resolve {self.host}")
+            self.stop_looking = self.resolver.look_up(self.host, self.port, self._resolved)
 
     def next_address(self) -> bool:
         """Give the current address up in favour of the next one; False when there is none."""
@@ -84,35 +97,31 @@ class Dial:
     def cancel(self) -> None:
         """Stop at once and forget the socket; `done` will not be called."""
         self.done = _ignore
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
+        if self.stop_looking is not None:
+            self.stop_looking()
+            self.stop_looking = None
         self._drop()
 
     def too_long(self, seconds: float) -> DialFailed:
         """What to record when the caller's deadline passed."""
-        where = "looking the name up" if self.task is not None else "no answer"
+        where = "looking the name up" if self.stop_looking is not None else "no answer"
         return DialFailed("connect_timeout", "ETIMEDOUT", f"{where} in {seconds:g} s ({self.host}:{self.port})")
 
-    async def _resolve(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            self.task = None
-            detail = error.strerror or str(error)
-            self.done(DialFailed("dns_error", _gai_name(error), f"{self.host}: {detail}"))
+    def _resolved(self, found: list[Address] | Exception) -> None:
+        self.stop_looking = None
+        if isinstance(found, Exception):
+            detail = getattr(found, "strerror", None) or str(found)
+            self.done(DialFailed("dns_error", _gai_name(found), f"{self.host}: {detail}"))
             return
-        self.task = None
-        self.addresses = [(family, address) for family, _, _, _, address in found]
+        self.addresses = list(found)
         self._next()
 
     def _next(self) -> None:
         while self.addresses:
             self.current = self.addresses.pop(0)
             code = self._connect(*self.current)
-            if code == 0:
-                self._succeed()
+            if code in (0, errno.ECONNRESET):
+                self._succeed(code != 0)
                 return
             if code in _PENDING:
                 self.poller.watch(self.sock.fileno(), WRITE, self._ready)
@@ -145,22 +154,23 @@ class Dial:
         if code == 0 and events & BROKEN:
             code = errno.ECONNRESET
         self.poller.unwatch(self.sock.fileno())
-        if code == 0:
-            self._succeed()
+        if code in (0, errno.ECONNRESET):
+            self._succeed(code != 0)
         else:
             self.last_error = code
             self._drop()
             self._next()
         return True
 
-    def _succeed(self) -> None:
+    def _succeed(self, reset: bool) -> None:
+        """Connected; also when it was reset right after: a refused dial is ECONNREFUSED, never ECONNRESET."""
         sock, self.sock = self.sock, None
         if self.port >= _EPHEMERAL and _is_connected_to_itself(sock):
             tcp.reset(sock)
             self.last_error = errno.ECONNREFUSED
             self._next()
             return
-        self.done(sock)
+        self.done(Reached(sock, self.current[1], reset))
 
     def _drop(self) -> None:
         if self.sock is not None:
@@ -172,7 +182,7 @@ class Dial:
         code = self.last_error or errno.ECONNREFUSED
         name = errno.errorcode.get(code, str(code))
         where = f"{self.host}:{self.port}"
-        if code in (errno.ECONNREFUSED, errno.ECONNRESET):
+        if code == errno.ECONNREFUSED:
             return DialFailed("connection_refused", name, f"nothing listens at {where}, or it refuses")
         if code == errno.ETIMEDOUT:
             return DialFailed("connect_timeout", name, f"no answer from {where}")
@@ -189,7 +199,7 @@ def _is_connected_to_itself(sock: socket.socket) -> bool:
         return False  # reset already: the flow will see it
 
 
-def _gai_name(error: OSError) -> str:
+def _gai_name(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         for name in ("EAI_NONAME", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA"):
             if getattr(socket, name, None) == error.errno:

@@ -8,6 +8,7 @@ Received bytes are sent at once from the one scratch buffer all flows share. Wha
 connection to one scratch buffer each way. A Flow never decides what an end means: it reports to its owner (connection.py)
 
     source_ended(flow)         the source said FIN
+    source_broke(flow)         the source is gone, but what it sent last must wait for the sink
     source_failed(flow, error) the source was reset or declared dead by the kernel; all it had sent has been read
     sink_failed(flow, error)   the sink takes no more; what was kept for it is dropped, there is nobody to give it to
     learned(events)            the observer understood something
@@ -185,4 +186,6 @@ class Flow:
             return self.pull()
         if events & BROKEN:
             self.unwatch()  # would be reported for ever; `resume` registers it again
+            self.owner.source_broke(self)
+            return True
         return None

@@ -32,8 +32,8 @@ class HelloHold:
         flow = self.flow
         if events & WRITE:
             flow.reverse.flush()
-            if flow.owner.closed or events == WRITE:
-                return True
+            if flow.owner.hold is not self or events == WRITE:
+                return True  # the write failed and released us, or there is nothing to read
         if self.rest:
             if events & BROKEN:
                 flow.unwatch()  # would be reported for ever; `release` registers it again

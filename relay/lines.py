@@ -17,7 +17,7 @@ _WARN = frozenset({
 
 def severity(record: Record) -> str:
     """INFO for the ordinary, WARN where a user will want to know, ERROR for a fault of ours."""
-    if record.cause is None:
+    if record.event != "close":
         return "INFO"
     if record.cause.reason is Reason.INTERNAL_ERROR:
         return "ERROR"
@@ -67,7 +67,7 @@ def json_record(record: Record, dropped: int) -> str:
         parts.append(_json_progress(record))
         if record.ib_stage is not None:
             parts.append(_json_session(record))
-    if record.cause is not None:
+    if record.event == "close":
         parts.append(_json_end(record))
     parts.append(f'"connections.active": {record.active}, "log.dropped": {dropped}}}')
     return ", ".join(parts)

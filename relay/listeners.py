@@ -29,6 +29,7 @@ class Place:
     port: int
     why: str  # how it came up: "listen", "loopback", or a bridge's name
     optional: bool = False
+    scope: int = 0  # of a link-local IPv6 address
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -57,7 +58,10 @@ def places(listen: Listen, bridges: Iterable) -> list[Place]:
         answers = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise BindError(f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})") from None
-    return [Place(family, address[0], listen.port, "listen") for family, _, _, _, address in answers]
+    return [
+        Place(family, address[0], listen.port, "listen", scope=address[3] if family == socket.AF_INET6 else 0)
+        for family, _, _, _, address in answers
+    ]
 
 
 def bind(place: Place, keep_alive: tcp.KeepAlive) -> socket.socket:
@@ -69,7 +73,7 @@ def bind(place: Place, keep_alive: tcp.KeepAlive) -> socket.socket:
         if place.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         tcp.set_options(sock, keep_alive)
-        sock.bind((place.host, place.port))
+        sock.bind((place.host, place.port, 0, place.scope) if place.scope else (place.host, place.port))
         if sys.platform == "darwin" and _answers(place):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))  # BSD lets a wildcard be covered
         sock.listen(BACKLOG)

@@ -99,16 +99,17 @@ class Log:
             return f"log: cannot format {type(item).__name__}: {error!r}"
 
     def _put(self, text: str) -> bool:
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
-        while data:
+        data = text.encode("utf-8", "backslashreplace")
+        written = 0
+        while written < len(data):
             try:
-                data = data[os.write(self.fd, data) :]
+                written += os.write(self.fd, data[written:] if written else data)
             except BlockingIOError:
                 time.sleep(0.05)  # somebody else made the descriptor non-blocking
                 if self._stopping:
-                    return False
+                    break
             except OSError:  # broken pipe, full disk, closed descriptor: the lines are lost, the relay is not
-                self._torn = len(data) != len(text)
-                return False
-        self._torn = False
-        return True
+                break
+        if written:
+            self._torn = not data.endswith(b"\n", 0, written)
+        return written == len(data)

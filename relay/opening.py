@@ -14,7 +14,7 @@ import errno
 import socket
 from time import monotonic
 
-from relay.dial import Dial, DialFailed
+from relay.dial import Dial, DialFailed, Reached
 from relay.poller import READ
 from relay.record import Cause, Reason
 from relay.wire.hello import Opening as Bytes
@@ -27,7 +27,7 @@ LEFT_GRACE = 2.0  # seconds a dial goes on after the client's FIN, which may be 
 class Opening:
     """The first part of a Connection's life; gone once the connection is open.
 
-    Ends in exactly one of `connection.opened(upstream, early, client_finished)` and `connection.end(cause, ...)`.
+    Ends in exactly one of `connection.opened(reached, early, client_finished, watched)` and `connection.end(cause, ...)`.
     """
 
     __slots__ = ("connection", "client", "early", "finished", "dial", "dialled_at", "watched")
@@ -81,14 +81,16 @@ class Opening:
         if len(self.early) >= EARLY_LIMIT or self.finished:
             if events & ~READ:  # reported unasked: the connection broke
                 connection.end(Cause("client", "rst", Reason.CLIENT_LEFT_WHILE_CONNECTING))
+            elif self.watched:
+                self._stop_reading()
             return True
         if not self._receive():
             return True
         if self.finished:
-            connection.deadlines.set(connection, monotonic() + LEFT_GRACE)
+            bound = self.dialled_at + connection.map.connect_timeout
+            connection.deadlines.set(connection, min(monotonic() + LEFT_GRACE, bound))
         if self.finished or len(self.early) >= EARLY_LIMIT:
-            self.watched = 0
-            connection.poller.change(self.client.fileno(), 0)
+            self._stop_reading()
         return True
 
     def expired(self, now: float) -> None:
@@ -115,6 +117,10 @@ class Opening:
         if self.dial is not None:
             self.dial.cancel()
 
+    def _stop_reading(self) -> None:
+        self.watched = 0
+        self.connection.poller.change(self.client.fileno(), 0)
+
     def _receive(self) -> bool:
         """Read what the client has sent; False when that ended the connection."""
         try:
@@ -122,7 +128,8 @@ class Opening:
         except BlockingIOError:
             return True
         except OSError as error:
-            reason = Reason.CLIENT_LEFT_IN_HANDSHAKE if self.dial is None else Reason.CLIENT_LEFT_WHILE_CONNECTING
+            speaking = self.dial is None and self.connection.observer is not None
+            reason = Reason.CLIENT_LEFT_IN_HANDSHAKE if speaking else Reason.CLIENT_LEFT_WHILE_CONNECTING
             self.connection.end(Cause("client", "rst", reason, error_type=error_name(error)))
             return False
         if chunk:
@@ -142,10 +149,13 @@ class Opening:
         elif not known:
             bound /= 2  # a name may have a second address: leave time for it
         connection.deadlines.set(connection, now + bound)
-        self.dial = Dial(connection.poller, upstream.host, upstream.port, connection.keep_alive, self._dialled)
+        services = connection.services
+        self.dial = Dial(
+            services.poller, services.resolver, upstream.host, upstream.port, connection.keep_alive, self._dialled
+        )
         self.dial.start(known)
 
-    def _dialled(self, result: socket.socket | DialFailed) -> None:
+    def _dialled(self, result: Reached | DialFailed) -> None:
         connection = self.connection
         if isinstance(result, DialFailed):
             reason = Reason(result.reason)
@@ -154,7 +164,7 @@ class Opening:
             connection.end(Cause(by, how, reason, result.detail, result.error_type), reset_client=True)
             return
         connection.deadlines.drop(connection)
-        connection.peer = self.dial.current[1][:2]
+        connection.peer = result.address[:2]
         connection.connect_seconds = monotonic() - self.dialled_at
         self.dial = None  # it refers back to us
         connection.opened(result, self.early, self.finished, self.watched)

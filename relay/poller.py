@@ -58,6 +58,7 @@ if hasattr(select, "epoll"):
             self._data_path = select.epoll()
             self._data_path.register(self._asyncio_fd, READ)
             self._handlers: dict[int, Handler] = {}
+            self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
@@ -76,14 +77,17 @@ if hasattr(select, "epoll"):
         def unwatch(self, fd: int) -> None:
             """Forget a descriptor; call it before the descriptor is closed."""
             if self._handlers.pop(fd, None) is not None:
+                self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
             """As `unwatch`, for a descriptor that is closed right after: closing takes it out of the epoll by itself."""
-            self._handlers.pop(fd, None)
+            if self._handlers.pop(fd, None) is not None:
+                self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> list:
-            handlers, poll, asyncio_fd = self._handlers, self._data_path.poll, self._asyncio_fd
+            handlers, gone = self._handlers, self._gone
+            poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
             if timeout is None or timeout < 0:
                 deadline, wait = None, -1
             else:
@@ -94,12 +98,14 @@ if hasattr(select, "epoll"):
                 except InterruptedError:
                     return []
                 touched = not ready
+                if gone:
+                    gone.clear()
                 for fd, events in ready:
                     if fd == asyncio_fd:
                         touched = True
                         continue
                     handler = handlers.get(fd)
-                    if handler is None:
+                    if handler is None or (gone and fd in gone):
                         continue  # closed by an earlier handler of this very batch
                     try:
                         if handler(events):

@@ -119,7 +119,8 @@ def end_code(cause: Cause, phase: Phase | None) -> str:
     elif cause.reason in _REFUSALS:
         first = "P"
     elif cause.how == "timeout":
-        first = "s" if cause.reason in (Reason.CONNECT_TIMEOUT, Reason.UPSTREAM_DEAD) else "c"
+        server_side = cause.by == "upstream" or cause.reason is Reason.CONNECT_TIMEOUT
+        first = "s" if server_side else "c"
     else:
         first = {"client": "C", "upstream": "S"}.get(cause.by, "P")
     return first + _PHASE_LETTERS[phase]

@@ -28,6 +28,7 @@ from relay.listeners import BindError, Listener, Place, bind_or_explain, places
 from relay.log import Log
 from relay.poller import READ, poller_of
 from relay.record import Cause, Phase, Reason, Record
+from relay.resolver import Resolver
 
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
@@ -65,9 +66,11 @@ class Relay:
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
         self._bridge_trouble = ""
+        self._bridge_missing = False  # one that was found could not be listened on yet
         scratch = memoryview(bytearray(SCRATCH_SIZE))
+        deadlines = Deadlines(self._loop, self._fault)
         self._services = Services(
-            self._poller, Deadlines(self._loop), scratch, log, self._ended, self._connections.__len__
+            self._poller, deadlines, Resolver(self._loop), scratch, log, self._ended, self._connections.__len__
         )
         self.max_connections = 0
 
@@ -84,7 +87,7 @@ class Relay:
             raise
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
-        self._every(HOUSEKEEPING, self._housekeeping)
+        self._every(_housekeeping_interval(self.loaded), self._housekeeping)
         self._report_progress()
 
     async def serve(self) -> None:
@@ -129,16 +132,16 @@ class Relay:
         """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
         if self._reload is None or self._stopped.is_set():
             return
-        before = self.loaded
+        before = self.max_connections
         try:
             loaded = self._reload()
+            self.max_connections = _descriptor_budget(loaded.config.max_connections)
             self._open_listeners(loaded)
         except (ConfigError, BindError) as error:
-            self.loaded = before
+            self.max_connections = before
             self.log.event("reload", f"refused, the old configuration stays: {error}", "ERROR", ok=False)
             return
         self.loaded = loaded
-        self.max_connections = _descriptor_budget(loaded.config.max_connections)
         self.log.set_format(loaded.config.log_format)
         self.log.event("reload", "the new configuration is in force; live sessions are untouched", ok=True)
         for warning in loaded.warnings:
@@ -161,16 +164,20 @@ class Relay:
         for listener in in_the_way:
             self._close_socket(listener)
         opened: dict[tuple[str, int], Listener] = {}
+        missing = False
         try:
             for key, (place, port_map) in new.items():
                 listener = bind_or_explain(place, port_map, keep_alive_of(port_map))
                 if listener is not None:
                     opened[key] = listener
+                elif place.why != "loopback":
+                    missing = True
         except BindError:
             for listener in opened.values():
                 listener.sock.close()
             self._reopen(in_the_way)
             raise
+        self._bridge_missing = missing
         for key, listener in gone.items():
             del self._listeners[key]
             self._close_socket(listener)
@@ -258,7 +265,10 @@ class Relay:
         )
         self._connections[connection] = (door.inside, decision.source)
         door.inside.opened(decision.source)
-        connection.start()
+        try:
+            connection.start()
+        except Exception as error:
+            self._fault(connection, error)
 
     def _refuse(self, port_map: PortMap, sock, address, local_port: int, connection_id: str, refusal: Refuse) -> None:
         """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
@@ -304,17 +314,22 @@ class Relay:
         def tick() -> None:
             if self._stopped.is_set():
                 return
-            what()
-            self._loop.call_later(seconds, tick)
+            try:
+                what()
+            finally:
+                self._loop.call_later(seconds, tick)
 
         self._loop.call_later(seconds, tick)
 
     def _housekeeping(self) -> None:
         now = monotonic()
         for connection in list(self._connections):
-            connection.housekeeping(now)
+            try:
+                connection.housekeeping(now)
+            except Exception as error:
+                self._fault(connection, error)
         survey, before = find_bridges(), self._bridges
-        if survey.bridges == before or survey.why:
+        if survey.why or (survey.bridges == before and not self._bridge_missing):
             return  # a look that failed is no news: it must not close a listener
         self._bridges = survey.bridges
         try:
@@ -341,12 +356,18 @@ class Relay:
     def _handler_failed(self, fd: int, error: Exception) -> None:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
         culprit = next((one for one in self._connections if fd in _descriptors(one)), None)
-        where = f" in connection {culprit.connection_id}" if culprit else ""
-        self.log.event("fault", f"{type(error).__name__}{where}: {error}", "ERROR", where=_last_line(error))
         if culprit is not None:
-            culprit.end(Cause("relay", "error", Reason.INTERNAL_ERROR, type(error).__name__), True, True)
-        else:
-            self._poller.unwatch(fd)
+            self._fault(culprit, error)
+            return
+        self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
+        if all(fd != listener.sock.fileno() for listener in self._listeners.values()):
+            self._poller.unwatch(fd)  # nobody's: it would be reported for ever
+
+    def _fault(self, connection: Connection, error: Exception) -> None:
+        where = _last_line(error)
+        words = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
+        self.log.event("fault", words, "ERROR", where=where)
+        connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 
 def keep_alive_of(port_map: PortMap) -> tcp.KeepAlive:
@@ -359,12 +380,18 @@ def keep_alive_of(port_map: PortMap) -> tcp.KeepAlive:
 async def run_relay(loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None) -> None:
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
     relay = Relay(loaded, log, reload)
-    relay.start()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
     loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    relay.start()
     await relay.serve()
+
+
+def _housekeeping_interval(loaded: Loaded) -> float:
+    """Three looks within the shortest user time-out: a reader that does not read must be spared in time."""
+    bounds = [port_map.user_timeout for port_map in loaded.config.maps if port_map.user_timeout]
+    return min([HOUSEKEEPING, *(bound / 3 for bound in bounds)])
 
 
 def _descriptor_budget(wanted: int) -> int:

@@ -67,12 +67,16 @@ def unsent(sock: socket.socket) -> int | None:
         if LINUX:
             return struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0"))[0]
         return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
+    except ValueError:
+        return 0  # closed by us
     except OSError as error:
-        return 0 if error.errno in (errno.EINVAL, errno.ENOTCONN, errno.EBADF) else None
+        return 0 if error.errno in (errno.EINVAL, errno.ENOTCONN) else None
 
 
 def is_not_reading(sock: socket.socket) -> bool:
-    """True when the peer's window is shut and nothing is in flight: alive or not, it is the reader that holds us up."""
+    """True when bytes wait, none is in flight and so the peer's window is shut: it is the reader that holds us up."""
+    if not unsent(sock):
+        return False
     info = _tcp_info(sock)
     return info is not None and info.unacknowledged == 0
 

@@ -1,0 +1,53 @@
+"""Looks upstream names up off the loop: one look-up per name at a time, in a thread that can never hold up the exit.
+
+asyncio's own getaddrinfo runs in an executor whose threads are joined at the end of the loop: a name server that does not
+answer would keep a stopped relay alive for minutes. And clients that wait for the same name share one look-up, so a hanging
+name server costs one thread, not one a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+
+Addresses = list[tuple[int, tuple]]  # family and socket address, in the resolver's order
+Answer = Callable[["Addresses | Exception"], None]
+
+
+class Resolver:
+    """`look_up` calls back on the loop's thread with the addresses, or with what getaddrinfo(3) raised."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[tuple[str, int], list[Answer]] = {}
+
+    def look_up(self, host: str, port: int, answer: Answer) -> Callable[[], None]:
+        """Start, or join a look-up that is under way; returns a function that takes `answer` out again."""
+        waiting = self._waiting.get((host, port))
+        if waiting is None:
+            waiting = self._waiting[host, port] = []
+            threading.Thread(target=self._ask, args=(host, port), name=f"resolve {host}", daemon=True).start()
+        waiting.append(answer)
+
+        def forget() -> None:
+            if answer in waiting:
+                waiting.remove(answer)
+
+        return forget
+
+    def _ask(self, host: str, port: int) -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            result: Addresses | Exception = [(family, address) for family, _, _, _, address in found]
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+            result = error
+        try:
+            self._loop.call_soon_threadsafe(self._tell, host, port, result)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _tell(self, host: str, port: int, result: Addresses | Exception) -> None:
+        for answer in self._waiting.pop((host, port)):
+            answer(result)
