@@ -5,7 +5,7 @@ import random
 import pytest
 
 from relay.wire.observer import BOUNDARY, PARTIAL, Observer
-from tests.fuzz import DOWN, MUTATIONS, SEEDS, UP, check, fuzz, main, mutated
+from tests.fuzz import DOWN, MUTATIONS, SEEDS, check, fuzz, main, mutated
 
 
 @pytest.mark.slow
