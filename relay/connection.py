@@ -15,10 +15,10 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass, field
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
-from relay import tcp
+from relay import card, tcp
 from relay.config import PortMap, Protocol
 from relay.deadlines import Deadlines
 from relay.dial import Reached, literal_address
@@ -26,14 +26,12 @@ from relay.flow import Flow
 from relay.hold import HelloHold
 from relay.opening import LEFT_GRACE, Opening, error_name
 from relay.poller import READ
-from relay.record import Cause, Phase, Reason, Record
+from relay.record import CLEAN_ENDS, Cause, Phase, Reason, Record
 from relay.resolver import Resolver
 from relay.wire.observer import Observer, Stage
 
 STALL_POLL = 0.5  # seconds between two looks at a reader that holds up the last bytes of a peer that is gone
 FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
-
-_CLEAN = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)
 
 
 @dataclass(slots=True)
@@ -299,10 +297,10 @@ class Connection:
         bound = self.map.idle_timeout
         if not bound:
             return
-        if now >= self._last_activity() + bound:
+        if now >= self.last_activity() + bound:
             self.end(Cause("relay", "timeout", Reason.IDLE_TIMEOUT, f"{bound:g} s without a byte"))
         else:
-            self.deadlines.set(self, self._last_activity() + bound)
+            self.deadlines.set(self, self.last_activity() + bound)
 
     def _stall_expired(self, now: float) -> None:
         """The source is gone: its last bytes are kept for a reader as long as that one takes some, and no longer."""
@@ -321,10 +319,10 @@ class Connection:
     def _half_close_bound(self) -> float:
         """A client that leaves in the handshake does not come back: do not keep a hung gateway's socket for long."""
         bound = self.map.half_close_timeout
-        return min(bound, LEFT_GRACE) if self.first_fin == "client" and self._in_handshake() else bound
+        return min(bound, LEFT_GRACE) if self.first_fin == "client" and self.in_handshake() else bound
 
     def _half_close_expired(self, now: float) -> None:
-        quiet_at = self._last_activity() + self._half_close_bound()
+        quiet_at = self.last_activity() + self._half_close_bound()
         if now < quiet_at - 0.01:
             self.deadlines.set(self, quiet_at)
             return
@@ -332,7 +330,7 @@ class Connection:
         if stalled is not None:
             left = f"{len(stalled.pending)} bytes not delivered in {self._half_close_bound():g} s"
             self.end(Cause(self._side(stalled.reverse), "timeout", Reason.WRITE_STALLED, left))
-        elif self.first_fin == "client" and self._in_handshake():
+        elif self.first_fin == "client" and self.in_handshake():
             self.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
         else:
             silent = "upstream" if self.first_fin == "client" else "client"
@@ -364,12 +362,12 @@ class Connection:
         self.closed = True
         self.cause = cause
         self.deadlines.drop(self)
-        phase = self._phase()
+        phase = card.phase(self)
         poller = self.services.poller
         if self.opening is not None:
             self.opening.cancel()
         poller.forget(self.client.fileno())
-        unfinished = cause.reason not in _CLEAN and self._in_handshake()
+        unfinished = cause.reason not in CLEAN_ENDS and self.in_handshake()
         undelivered = self.down is not None and self.down.pending is not None
         (tcp.reset if reset_client or undelivered else socket.socket.close)(self.client)
         if self.upstream is not None:
@@ -385,57 +383,22 @@ class Connection:
 
     def record(self, event: str, phase: Phase | None = None) -> Record:
         """What is known of this connection now."""
-        now = monotonic()
-        up, down, observer, upstream = self.up, self.down, self.observer, self.map.upstream
-        return Record(
-            event, time(), self.connection_id, self.map.name, self.client_address[0], self.client_address[1],
-            self.local_port, upstream.host, upstream.port, *self.peer,
-            up.bytes if up else 0, down.bytes if down else 0, now - self.opened_at, self.connect_seconds,
-            up.first - self.opened_at if up and up.first else None,
-            down.first - self.opened_at if down and down.first else None,
-            now - self._last_activity() if up else None,
-            self.cause, phase,
-            *self._ib_fields(observer),
-            self.services.count(),
-        )  # fmt: skip
-
-    def _ib_fields(self, observer: Observer | None) -> tuple:
-        if observer is None:
-            return (None, None, None, None, None, (), None, None, None, None, None)
-        handshake = self.ready_at - self.opened_at if self.ready_at is not None else None
-        return (
-            self._stage_word(), observer.opaque, observer.client_id, observer.client_range, observer.server_version,
-            observer.accounts, handshake, observer.messages_up, observer.messages_down,
-            observer.requests_peak, observer.last_error_code,
-        )  # fmt: skip
-
-    def _stage_word(self) -> str:
-        if self.observer.opaque is not None:
-            return "opaque"
-        return "legacy" if self.observer.legacy else self.observer.stage.name.lower()
+        return card.record(self, event, phase)
 
     def _side(self, flow: Flow) -> str:
         """Who speaks on this flow."""
         return "client" if flow is self.up else "upstream"
 
-    def _in_handshake(self) -> bool:
+    def in_handshake(self) -> bool:
+        """An IB session that is understood and not ready yet."""
         observer = self.observer
         if observer is None or observer.opaque is not None or observer.legacy:
             return False
         return observer.stage < Stage.READY
 
-    def _last_activity(self) -> float:
+    def last_activity(self) -> float:
+        """When the last byte was read, either way (monotonic)."""
         return max(self.opened_at, self.up.last or 0.0, self.down.last or 0.0)
-
-    def _phase(self) -> Phase:
-        if self.services.draining:
-            return Phase.DRAIN
-        if self.opening is not None:
-            return Phase.CONNECT if self.opening.dial is not None else Phase.HANDSHAKE
-        if self._in_handshake():
-            return Phase.HANDSHAKE
-        clean = self.cause is not None and self.cause.reason in _CLEAN
-        return Phase.HALF_CLOSED if self.half_closed and not clean else Phase.DATA
 
     def _failure_cause(self, flow: Flow, error: OSError) -> Cause:
         side = self._side(flow)
@@ -450,6 +413,6 @@ class Connection:
 
     def _handshake_cause(self, cause: Cause) -> Cause:
         """A client that goes before the session was ready left in the handshake, however it went."""
-        if cause.by == "client" and self._in_handshake():
+        if cause.by == "client" and self.in_handshake():
             return cause._replace(reason=Reason.CLIENT_LEFT_IN_HANDSHAKE)
         return cause

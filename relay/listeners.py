@@ -6,12 +6,13 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay import tcp
 from relay.addresses import Listen
 from relay.config import PortMap
+from relay.poller import READ
 
 BACKLOG = 128  # a burst of 64 clients must not be sent into SYN retries, as socat's 5 does
 
@@ -42,6 +43,120 @@ class Listener:
     place: Place
     sock: socket.socket
     map: PortMap
+
+
+class Listeners:
+    """The set of listening sockets. `accept(listener)` is called when one has clients waiting.
+
+    `change` makes the set what a configuration and the bridges of the moment ask for, or leaves it as it was.
+    """
+
+    def __init__(self, poller, log, accept: Callable[[Listener], bool]) -> None:
+        self._poller = poller
+        self._log = log
+        self._accept = accept
+        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._paused = False
+        self.bridge_missing = False  # a bridge's address could not be bound yet (IPv6 still being checked): try again
+
+    def __contains__(self, fd: int) -> bool:
+        return any(listener.sock.fileno() == fd for listener in self._listeners.values())
+
+    def bound(self) -> list[tuple[str, int]]:
+        """Address and port of every socket."""
+        return [listener.sock.getsockname()[:2] for listener in self._listeners.values()]
+
+    def change(self, maps: Iterable[PortMap], bridges: Iterable) -> None:
+        """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound."""
+        wanted: dict[tuple[str, int], tuple[Place, PortMap]] = {}
+        for port_map in maps:
+            for listen in port_map.listen:
+                for place in places(listen, bridges):
+                    wanted.setdefault((place.host, place.port), (place, port_map))
+        gone = {key: listener for key, listener in self._listeners.items() if key not in wanted}
+        new = {key: where for key, where in wanted.items() if key not in self._listeners}
+        # From auto:4003 to 0.0.0.0:4003 or back: the old sockets stand in the way of the new ones.
+        ports = {port for _, port in new}
+        in_the_way = [listener for listener in gone.values() if listener.place.port in ports]
+        for listener in in_the_way:
+            self._release(listener)
+        try:
+            opened = self._open(new)
+        except BindError:
+            self._reopen(in_the_way)
+            raise
+        for key, listener in gone.items():
+            del self._listeners[key]
+            self._release(listener)
+            self._log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
+        for key, listener in self._listeners.items():
+            listener.map = wanted[key][1]
+            tcp.set_options(listener.sock, tcp.keep_alive_of(listener.map))
+        for listener in opened:
+            self._add(listener)
+
+    def pause(self) -> None:
+        """Accept nobody for now; clients wait in the kernel's queue."""
+        self._watch_all(0)
+
+    def resume(self) -> None:
+        """Accept again, if it was paused."""
+        if self._paused:
+            self._watch_all(READ)
+
+    def close(self) -> None:
+        """Close every socket: new clients are refused from now on."""
+        for listener in self._listeners.values():
+            self._release(listener)
+        self._listeners.clear()
+
+    def _open(self, new: dict[tuple[str, int], tuple[Place, PortMap]]) -> list[Listener]:
+        opened: list[Listener] = []
+        missing = False
+        try:
+            for place, port_map in new.values():
+                listener = bind_or_explain(place, port_map)
+                if listener is not None:
+                    opened.append(listener)
+                elif place.why != "loopback":
+                    missing = True
+        except BindError:
+            for listener in opened:
+                listener.sock.close()
+            raise
+        self.bridge_missing = missing
+        return opened
+
+    def _reopen(self, listeners: list[Listener]) -> None:
+        """The new places could not be had: listen again where we did, and say so if somebody was faster."""
+        for listener in listeners:
+            del self._listeners[listener.place.host, listener.place.port]
+            try:
+                again = bind_or_explain(listener.place, listener.map)
+            except BindError as error:
+                again = None
+                self._log.event("listener.lost", str(error), "ERROR")
+            if again is not None:
+                self._add(again)
+
+    def _add(self, listener: Listener) -> None:
+        place, port_map = listener.place, listener.map
+        self._listeners[place.host, place.port] = listener
+        self._poller.watch(listener.sock.fileno(), 0 if self._paused else READ, lambda events: self._accept(listener))
+        why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
+        words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
+        fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
+        self._log.event("listening", words, **fields)
+
+    def _watch_all(self, events: int) -> None:
+        self._paused = not events
+        for listener in self._listeners.values():
+            self._poller.change(listener.sock.fileno(), events)
+
+    def _release(self, listener: Listener) -> None:
+        if listener.sock.fileno() >= 0:
+            self._poller.unwatch(listener.sock.fileno())
+            listener.sock.close()
 
 
 def places(listen: Listen, bridges: Iterable) -> list[Place]:
@@ -83,10 +198,10 @@ def bind(place: Place, keep_alive: tcp.KeepAlive) -> socket.socket:
     return sock
 
 
-def bind_or_explain(place: Place, port_map: PortMap, keep_alive: tcp.KeepAlive) -> Listener | None:
+def bind_or_explain(place: Place, port_map: PortMap) -> Listener | None:
     """A Listener; None for an optional place this host does not have; BindError for everything else."""
     try:
-        return Listener(place, bind(place, keep_alive), port_map)
+        return Listener(place, bind(place, tcp.keep_alive_of(port_map)), port_map)
     except OSError as error:
         if place.optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None

@@ -37,6 +37,8 @@ class Reason(str, Enum):
     INTERNAL_ERROR = "internal_error"
 
 
+CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides said FIN and nothing was lost
+
 # Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
 RESERVED_REASONS = frozenset({
     "client_left_while_queued", "queue_full", "queue_timeout", "gateway_not_ready", "rate_limited", "client_id_conflict", "killed",
@@ -108,7 +110,7 @@ _REFUSALS = (Reason.ACL_DENIED, Reason.CONNECTION_LIMIT, Reason.NOT_IB)
 
 def end_code(cause: Cause, phase: Phase | None) -> str:
     """The pair of letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
-    if cause.reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED):
+    if cause.reason in CLEAN_ENDS:
         return "--"
     if cause.reason is Reason.RESOURCE_EXHAUSTED:
         first = "R"

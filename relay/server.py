@@ -24,9 +24,9 @@ from relay.config import ConfigError, Loaded, PortMap
 from relay.connection import Connection, Services
 from relay.deadlines import Deadlines
 from relay.flow import SCRATCH_SIZE
-from relay.listeners import BindError, Listener, Place, bind_or_explain, places
+from relay.listeners import BindError, Listener, Listeners
 from relay.log import Log
-from relay.poller import READ, poller_of
+from relay.poller import poller_of
 from relay.record import Cause, Phase, Reason, Record
 from relay.resolver import Resolver
 
@@ -57,16 +57,14 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
-        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._listeners = Listeners(self._poller, log, self._accept)
         self._doors: dict[str, Door] = {}
         self._bridges: tuple = ()
         self._numbers = itertools.count(1)
         self._boot = strftime("%Y%m%dT%H%M%S", gmtime())
-        self._accepting = True
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
         self._bridge_trouble = ""
-        self._bridge_missing = False  # one that was found could not be listened on yet
         scratch = memoryview(bytearray(SCRATCH_SIZE))
         deadlines = Deadlines(self._loop, self._fault)
         self._services = Services(
@@ -81,9 +79,9 @@ class Relay:
         self.max_connections = _descriptor_budget(self.loaded.config.max_connections)
         self._bridges = find_bridges().bridges
         try:
-            self._open_listeners(self.loaded)
+            self._listen(self.loaded)
         except BindError:
-            self._close_listeners()
+            self._listeners.close()
             raise
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
@@ -107,7 +105,7 @@ class Relay:
         if self._stopped.is_set():
             return
         self._services.draining = True
-        self._close_listeners()
+        self._listeners.close()
         live = len(self._connections)
         grace = "now" if at_once else f"within {self.loaded.config.drain_timeout:g} s"
         sessions = f"{live} live connection{'s' * (live != 1)} to end {grace}" if live else "no live connections"
@@ -122,7 +120,7 @@ class Relay:
 
     def bound(self) -> list[tuple[str, int]]:
         """Address and port of every listening socket."""
-        return [listener.sock.getsockname()[:2] for listener in self._listeners.values()]
+        return self._listeners.bound()
 
     def snapshot(self) -> list[Record]:
         """What is known of every live connection now."""
@@ -136,7 +134,7 @@ class Relay:
         try:
             loaded = self._reload()
             self.max_connections = _descriptor_budget(loaded.config.max_connections)
-            self._open_listeners(loaded)
+            self._listen(loaded)
         except (ConfigError, BindError) as error:
             self.max_connections = before
             self.log.event("reload", f"refused, the old configuration stays: {error}", "ERROR", ok=False)
@@ -147,82 +145,12 @@ class Relay:
         for warning in loaded.warnings:
             self.log.event("warning", warning, "WARN")
 
-    # Listening
+    # Listening and admission
 
-    def _open_listeners(self, loaded: Loaded) -> None:
-        """Bind what is new, close what is gone, keep what stays. BindError leaves everything as it was."""
-        wanted: dict[tuple[str, int], tuple[Place, PortMap]] = {}
-        for port_map in loaded.config.maps:
-            for listen in port_map.listen:
-                for place in places(listen, self._bridges):
-                    wanted.setdefault((place.host, place.port), (place, port_map))
-        gone = {key: listener for key, listener in self._listeners.items() if key not in wanted}
-        new = {key: where for key, where in wanted.items() if key not in self._listeners}
-        # From auto:4003 to 0.0.0.0:4003 or back: the old sockets stand in the way of the new ones.
-        ports = {port for _, port in new}
-        in_the_way = [listener for listener in gone.values() if listener.place.port in ports]
-        for listener in in_the_way:
-            self._close_socket(listener)
-        opened: dict[tuple[str, int], Listener] = {}
-        missing = False
-        try:
-            for key, (place, port_map) in new.items():
-                listener = bind_or_explain(place, port_map, keep_alive_of(port_map))
-                if listener is not None:
-                    opened[key] = listener
-                elif place.why != "loopback":
-                    missing = True
-        except BindError:
-            for listener in opened.values():
-                listener.sock.close()
-            self._reopen(in_the_way)
-            raise
-        self._bridge_missing = missing
-        for key, listener in gone.items():
-            del self._listeners[key]
-            self._close_socket(listener)
-            self.log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
-        for key, listener in self._listeners.items():
-            listener.map = wanted[key][1]
-            tcp.set_options(listener.sock, keep_alive_of(listener.map))
+    def _listen(self, loaded: Loaded) -> None:
+        """Listen where `loaded` says and admit as it says; BindError leaves both as they were."""
+        self._listeners.change(loaded.config.maps, self._bridges)
         self._doors = {port_map.name: self._door(port_map) for port_map in loaded.config.maps}
-        for key, listener in opened.items():
-            self._listeners[key] = listener
-            self._listen(listener)
-
-    def _listen(self, listener: Listener) -> None:
-        fd = listener.sock.fileno()
-        self._poller.watch(fd, READ if self._accepting else 0, lambda events: self._accept(listener))
-        place, port_map = listener.place, listener.map
-        why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
-        fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
-        words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
-        self.log.event("listening", words, **fields)
-
-    def _close_socket(self, listener: Listener) -> None:
-        if listener.sock.fileno() >= 0:
-            self._poller.unwatch(listener.sock.fileno())
-            listener.sock.close()
-
-    def _reopen(self, listeners: list[Listener]) -> None:
-        """The new places could not be had: listen again where we did, and say so if somebody was faster."""
-        for listener in listeners:
-            try:
-                again = bind_or_explain(listener.place, listener.map, keep_alive_of(listener.map))
-            except BindError as error:
-                again = None
-                self.log.event("listener.lost", str(error), "ERROR")
-            key = (listener.place.host, listener.place.port)
-            if again is None:
-                del self._listeners[key]
-                continue
-            self._listeners[key] = again
-            self._listen(again)
-
-    def _close_listeners(self) -> None:
-        for listener in self._listeners.values():
-            self._close_socket(listener)
-        self._listeners.clear()
 
     def _door(self, port_map: PortMap) -> Door:
         """The map's rules of admission as of now; who is inside is carried over."""
@@ -230,7 +158,7 @@ class Relay:
         limits = Limits(self.max_connections, port_map.max_per_source)
         before = self._doors.get(port_map.name)
         inside = before.inside if before is not None else Sources()
-        return Door(access_list(port_map.allow, subnets), limits, inside, keep_alive_of(port_map))
+        return Door(access_list(port_map.allow, subnets), limits, inside, tcp.keep_alive_of(port_map))
 
     # Accepting
 
@@ -286,27 +214,15 @@ class Relay:
         if self._stopped.is_set():
             if not self._connections:
                 self._drained.set()
-        elif not self._accepting:
-            self._resume_accepting()
+        else:
+            self._listeners.resume()
 
     def _pause_accepting(self, error: OSError) -> None:
-        if not self._accepting:
-            return
-        self._accepting = False
-        for listener in self._listeners.values():
-            self._poller.change(listener.sock.fileno(), 0)
+        self._listeners.pause()
         live = len(self._connections)
-        self.log.event(
-            "accept.paused", f"no descriptors left ({error.strerror}), {live} connections live; new clients wait", "WARN"
-        )
-        self._loop.call_later(ACCEPT_PAUSE, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        if self._accepting or self._stopped.is_set():
-            return
-        self._accepting = True
-        for listener in self._listeners.values():
-            self._poller.change(listener.sock.fileno(), READ)
+        words = f"no descriptors left ({error.strerror}), {live} connections live; new clients wait"
+        self.log.event("accept.paused", words, "WARN")
+        self._loop.call_later(ACCEPT_PAUSE, self._listeners.resume)
 
     # Timers
 
@@ -329,11 +245,11 @@ class Relay:
             except Exception as error:
                 self._fault(connection, error)
         survey, before = find_bridges(), self._bridges
-        if survey.why or (survey.bridges == before and not self._bridge_missing):
+        if survey.why or (survey.bridges == before and not self._listeners.bridge_missing):
             return  # a look that failed is no news: it must not close a listener
         self._bridges = survey.bridges
         try:
-            self._open_listeners(self.loaded)
+            self._listen(self.loaded)
             self._bridge_trouble = ""
         except BindError as error:
             self._bridges = before  # so that the next round tries again
@@ -360,7 +276,7 @@ class Relay:
             self._fault(culprit, error)
             return
         self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
-        if all(fd != listener.sock.fileno() for listener in self._listeners.values()):
+        if fd not in self._listeners:
             self._poller.unwatch(fd)  # nobody's: it would be reported for ever
 
     def _fault(self, connection: Connection, error: Exception) -> None:
@@ -368,13 +284,6 @@ class Relay:
         words = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
         self.log.event("fault", words, "ERROR", where=where)
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
-
-
-def keep_alive_of(port_map: PortMap) -> tcp.KeepAlive:
-    """The map's dead-peer timers as one value."""
-    return tcp.KeepAlive(
-        port_map.keepalive_idle, port_map.keepalive_interval, port_map.keepalive_count, port_map.user_timeout
-    )
 
 
 async def run_relay(loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None) -> None:

@@ -39,6 +39,13 @@ class KeepAlive:
     user_timeout: float = 30.0
 
 
+def keep_alive_of(port_map) -> KeepAlive:
+    """The dead-peer timers of a map (relay.config.PortMap) as one value."""
+    return KeepAlive(
+        port_map.keepalive_idle, port_map.keepalive_interval, port_map.keepalive_count, port_map.user_timeout
+    )
+
+
 def set_options(sock: socket.socket, keep_alive: KeepAlive) -> None:
     """Send small writes at once and notice a vanished peer; on Linux an accepted socket inherits this from its listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
