@@ -132,7 +132,7 @@ class Peer(socket.socket):
         """True when neither a byte nor an end arrives for that long."""
         return not select.select([self], [], [], seconds)[0]
 
-    def send_until_stalled(self, block: bytes, stall: float = 0.4, limit: int = 256 * MIB) -> int:
+    def send_until_stalled(self, block: bytes, stall: float = 0.25, limit: int = 256 * MIB) -> int:
         """Send `block` over and over until nothing is taken for `stall` seconds; the number of bytes taken."""
         self.setblocking(False)
         sent, view = 0, memoryview(block)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.relay.blackbox import CLOSE, READY, RelayProcess, relay, upstream  # noqa: F401 (fixtures)
-from tests.relay.scripted import KIB, MIB, BlackHole, Peer, Upstream, free_port, noise, wait_until
+from tests.relay.scripted import KIB, MIB, Peer, Upstream, free_port, noise, wait_until
 
 
 def frame(*fields: object) -> bytes:
@@ -371,16 +371,3 @@ def test_a_handshake_that_a_client_leaves_with_fin_ends_as_reset_because_fin_wou
 def is_reset(peer: Peer) -> bool:
     """Whether a reset has come in, also for one who never reads (a FIN alone does not say so)."""
     return peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-
-@pytest.mark.slow
-def test_clients_that_give_up_on_a_gateway_that_never_accepts_leave_no_dial_behind():
-    with BlackHole() as hole, RelayProcess(hole.port, protocol="ib", connect_timeout=20) as relay:
-        clients = [relay.connect() for _ in range(10)]
-        for client in clients:
-            client.sendall(CLIENT_HELLO)
-        wait_until(lambda: relay.sockets() == 20, "ten dials are under way")
-        for client in clients:
-            client.close()
-        assert relay.is_idle(within=3)
-        assert {relay.end_of(client)["end.reason"] for client in clients} == {"client_left_while_connecting"}
