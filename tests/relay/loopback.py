@@ -197,7 +197,11 @@ class Rig:
 
     def accept(self, leg: socket.socket) -> Connection:
         """What the accept loop does with a client's socket."""
-        connection = Connection(self.services, self.map, self.keep_alive, f"test-{len(self.ended)}", leg, leg.getpeername()[:2], 4003)
+        try:
+            address = leg.getpeername()[:2]
+        except OSError:  # reset already; accept(2) would still have told
+            address = (HOST, 1)
+        connection = Connection(self.services, self.map, self.keep_alive, f"test-{len(self.live) + len(self.ended):06}", leg, address, 4003)
         self.live.append(connection)
         connection.start()
         return connection
