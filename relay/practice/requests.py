@@ -17,16 +17,12 @@ from relay.wire.framing import WireError, split_fields
 from relay.wire.messages import read_id
 from relay.wire.names import message_name
 
-REQ_MKT_DATA = 1
-PLACE_ORDER, CANCEL_ORDER = 3, 4
-REQ_HISTORICAL_DATA = 20
-EXERCISE_OPTIONS = 21
-
 _UNVERSIONED_FROM = 78  # text requests above this id never had a version field (REQ_SEC_DEF_OPT_PARAMS is the first)
 _ORDER_CONTAINER = 145  # PLACE_ORDER loses its version field (ibapi MIN_SERVER_VER_ORDER_CONTAINER)
 _SCANNER_GENERIC = 143  # REQ_SCANNER_SUBSCRIPTION does (MIN_SERVER_VER_SCANNER_GENERIC_OPTS)
 _CME_TAGGING = 192  # CANCEL_ORDER does (MIN_SERVER_VER_CME_TAGGING_FIELDS)
-_VERSION_DROPPED = {PLACE_ORDER: _ORDER_CONTAINER, CANCEL_ORDER: _CME_TAGGING, REQ_HISTORICAL_DATA: 124, 22: _SCANNER_GENERIC}
+_SYNT_REALTIME_BARS = 124  # REQ_HISTORICAL_DATA does (MIN_SERVER_VER_SYNT_REALTIME_BARS)
+_VERSION_DROPPED = {3: _ORDER_CONTAINER, 4: _CME_TAGGING, 20: _SYNT_REALTIME_BARS, 22: _SCANNER_GENERIC}
 
 # Requests with a request (or order) id as first field: an error can be sent to them by that id. All others have none.
 _WITH_ID = frozenset(

@@ -141,7 +141,11 @@ class Session(asyncio.Protocol):
         """
         self._end = self._end or reason
         self.stage = Stage.ENDED
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # ENOTCONN: the client has reset in the meantime
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._bound_the_end()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import struct
 
 from relay.practice import Practice, PracticeGateway
@@ -144,7 +145,7 @@ class Peer:
     def reset(self):
         """Leave with RST."""
         sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(1, 13, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 

@@ -1,5 +1,8 @@
 """Which request gets which answer, in every form of the protocol; the desk needs no socket for that."""
 
+import contextlib
+import random
+
 import pytest
 
 from relay.practice import Practice
@@ -227,3 +230,23 @@ def test_text_that_cannot_be_said_in_text_is_a_wire_error():
     odd = LENGTH.pack(209) + proto((1, 3), (2, proto((2, "S\0Y"), (3, "STK"))))
     with pytest.raises(WireError):
         desk(201).answer(Request(odd, 201), 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [176, 201, 226])
+def test_damaged_requests_raise_nothing_but_wire_errors(version):
+    dice, answered = random.Random(version), 0
+    pieces = (b"\0", b"999999999999999999999", b"-1\0", b"\xff\xfe")
+    for _ in range(1500):
+        _, number, text, pairs, _ = dice.choice(ANSWERS)
+        if version == PROTOBUF:
+            payload = bytearray(LENGTH.pack(number + 200) + proto(*pairs))
+        else:
+            payload = bytearray((LENGTH.pack(number) if version >= 201 else join_fields(number)) + join_fields(*text))
+        for _ in range(dice.randrange(4)):
+            at = dice.randrange(len(payload) + 1)
+            payload[at : at + dice.randrange(5)] = dice.choice((*pieces, dice.randbytes(3), b""))
+        with contextlib.suppress(WireError):
+            desk(version, ticks_per_second=0).answer(Request(bytes(payload), version), 0.0)
+            answered += 1
+    assert 300 < answered < 1400

@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import socket
+import struct
 
 import pytest
 
 from relay.practice import Practice, PracticeGateway
-from relay.wire.messages import NextValidId
+from relay.wire.hello import ClientHello
 from tests.relay.practice.peer import FIN, PATIENCE, client, codes, gateway
 
 
@@ -71,6 +72,21 @@ async def test_a_stalled_session_keeps_its_client_id():
             await second.hello()
             await second.start(7)
             assert codes([await second.message()]) == [326]
+
+
+@pytest.mark.parametrize("behaviour", ["normal", "close", "reset", "garbage", "close-after-hello", "ssh"])
+async def test_a_client_that_resets_at_once_is_no_trouble(behaviour):
+    trouble = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: trouble.append(context))
+    async with gateway(behaviour) as practice:
+        for _ in range(20):
+            with socket.create_connection((practice.host, practice.port)) as scanner:
+                scanner.sendall(ClientHello(100, 176).encode())
+                scanner.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with asyncio.timeout(PATIENCE):
+            while practice.accepted < 20 or practice.sessions:
+                await asyncio.sleep(0.001)
+    assert trouble == []
 
 
 async def test_connections_beyond_the_bound_are_closed():
