@@ -1,0 +1,145 @@
+"""relay/record.py: the closed set of ends, its letters, and the sentence for each."""
+
+import itertools
+
+import pytest
+
+from relay.record import CLEAN_ENDS, RESERVED_REASONS, Cause, Phase, Reason, Record, end_code, explain
+
+# Every way a connection can end: by, how, reason, phase -> the letters HAProxy users read. A reason may have several.
+ENDS = [
+    ("client", "fin", Reason.CLIENT_CLOSED, Phase.DATA, "--"),
+    ("client", "fin", Reason.CLIENT_CLOSED, Phase.DRAIN, "--"),
+    ("upstream", "fin", Reason.UPSTREAM_CLOSED, Phase.DATA, "--"),
+    ("upstream", "fin", Reason.UPSTREAM_CLOSED, Phase.HANDSHAKE, "--"),
+    ("client", "rst", Reason.CLIENT_RESET, Phase.DATA, "CD"),
+    ("client", "rst", Reason.CLIENT_RESET, Phase.HALF_CLOSED, "CL"),
+    ("upstream", "rst", Reason.UPSTREAM_RESET, Phase.DATA, "SD"),
+    ("upstream", "rst", Reason.UPSTREAM_RESET, Phase.HANDSHAKE, "SH"),
+    ("client", "rst", Reason.CLIENT_LEFT_WHILE_CONNECTING, Phase.CONNECT, "CC"),
+    ("client", "fin", Reason.CLIENT_LEFT_WHILE_CONNECTING, Phase.CONNECT, "CC"),
+    ("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, Phase.HANDSHAKE, "CH"),
+    ("client", "rst", Reason.CLIENT_LEFT_IN_HANDSHAKE, Phase.HANDSHAKE, "CH"),
+    ("upstream", "rst", Reason.CONNECTION_REFUSED, Phase.CONNECT, "SC"),
+    ("upstream", "timeout", Reason.CONNECT_TIMEOUT, Phase.CONNECT, "sC"),
+    ("upstream", "error", Reason.UNREACHABLE, Phase.CONNECT, "SC"),
+    ("relay", "error", Reason.DNS_ERROR, Phase.CONNECT, "PC"),
+    ("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, Phase.HANDSHAKE, "cH"),
+    ("relay", "policy", Reason.NOT_IB, Phase.HANDSHAKE, "PH"),
+    ("relay", "policy", Reason.CONNECTION_LIMIT, Phase.HANDSHAKE, "PH"),
+    ("relay", "policy", Reason.ACL_DENIED, Phase.HANDSHAKE, "PH"),
+    ("relay", "timeout", Reason.IDLE_TIMEOUT, Phase.DATA, "cD"),
+    ("relay", "timeout", Reason.HALF_CLOSE_TIMEOUT, Phase.HALF_CLOSED, "cL"),
+    ("client", "timeout", Reason.CLIENT_DEAD, Phase.DATA, "cD"),
+    ("upstream", "timeout", Reason.UPSTREAM_DEAD, Phase.DATA, "sD"),
+    ("client", "timeout", Reason.WRITE_STALLED, Phase.DATA, "cD"),
+    ("upstream", "timeout", Reason.WRITE_STALLED, Phase.HALF_CLOSED, "sL"),
+    ("relay", "policy", Reason.SHUTDOWN, Phase.DRAIN, "KD"),
+    ("relay", "error", Reason.RESOURCE_EXHAUSTED, Phase.CONNECT, "RC"),
+    ("relay", "error", Reason.INTERNAL_ERROR, Phase.DATA, "ID"),
+]
+
+STAGES = ("nothing", "client_hello", "server_hello", "start_api", "ready", "opaque", "legacy", None)
+
+
+def record(cause, stage=None, **more):
+    return Record("close", 0.0, "boot-000001", "paper", "127.0.0.1", 50000, 4003, "127.0.0.1", 4002,
+                  cause=cause, phase=Phase.DATA, ib_stage=stage, **more)  # fmt: skip
+
+
+@pytest.mark.parametrize("by, how, reason, phase, code", ENDS, ids=[f"{end[2].value}-{end[3].value}" for end in ENDS])
+def test_an_end_has_its_two_letters(by, how, reason, phase, code):
+    assert end_code(Cause(by, how, reason), phase) == code
+
+
+def test_the_table_of_ends_knows_every_reason():
+    assert {reason for _, _, reason, _, _ in ENDS} == set(Reason)
+
+
+def test_only_a_clean_end_has_no_letters():
+    for by, how, reason, _, _ in ENDS:
+        for phase in Phase:
+            code = end_code(Cause(by, how, reason), phase)
+            assert len(code) == 2
+            assert (code == "--") == (reason in CLEAN_ENDS)
+
+
+def test_every_phase_has_its_letter():
+    reset = Cause("client", "rst", Reason.CLIENT_RESET)
+    assert [end_code(reset, phase)[1] for phase in Phase] == ["H", "C", "D", "L", "D"]  # draining is data to HAProxy
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+def test_every_reason_is_explained_at_every_stage_in_one_plain_sentence(reason):
+    for by, stage in itertools.product(("client", "upstream", "relay"), STAGES):
+        text = explain(record(Cause(by, "fin", reason), stage))
+        assert 10 < len(text) < 200
+        assert "\n" not in text
+        assert reason.value not in text  # words, not the code again
+
+
+def test_no_two_reasons_have_the_same_explanation():
+    texts = [explain(record(Cause("relay", "error", reason), "ready")) for reason in Reason]
+    assert len(set(texts)) == len(Reason)
+
+
+EXPLAINED = [
+    (
+        "a port check",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "nothing"),
+        "the client left before it said anything (a port check looks like this); the gateway was not dialled",
+    ),
+    (
+        "a hung gateway",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "client_hello"),
+        "the client left before the gateway answered its hello: the gateway takes connections but does not serve them",
+    ),
+    (
+        "a probe for the hello",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "server_hello"),
+        "the client left after the gateway's hello, before it sent START_API",
+    ),
+    (
+        "a gateway that is not logged in",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "start_api"),
+        "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
+    ),
+    (
+        "a client id in use",
+        record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "start_api", last_error_code=326),
+        "the gateway closed the session after error 326: its client id is in use",
+    ),
+    (
+        "error 326 of a session the client closed itself",
+        record(Cause("client", "fin", Reason.CLIENT_CLOSED), "ready", last_error_code=326),
+        "the client closed its session",
+    ),
+    (
+        "a gateway that gives up at a stage",
+        record(Cause("upstream", "rst", Reason.UPSTREAM_RESET), "client_hello"),
+        "the gateway aborted (reset) at stage client_hello, before it was ready",
+    ),
+    (
+        "a gateway that ends a live session",
+        record(Cause("upstream", "rst", Reason.UPSTREAM_RESET), "ready"),
+        "the gateway aborted (reset)",
+    ),
+    ("a live connection", record(None), "still open"),
+]
+
+
+@pytest.mark.parametrize("given, text", [end[1:] for end in EXPLAINED], ids=[end[0] for end in EXPLAINED])
+def test_what_people_read(given, text):
+    assert explain(given) == text
+
+
+def test_the_words_are_public_and_those_kept_free_are_not_in_use():
+    words = {reason.value for reason in Reason}
+    assert len(words) == len(Reason)
+    assert words.isdisjoint(RESERVED_REASONS)
+    assert all(word == word.lower() and word.replace("_", "").isalpha() for word in words | RESERVED_REASONS)
+
+
+def test_a_reason_is_the_word_itself():
+    assert Reason("not_ib") is Reason.NOT_IB
+    assert Reason.NOT_IB == "not_ib"
