@@ -27,13 +27,15 @@ def _options():
     parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [client.name for client in CLIENTS]
-    parser.add_argument("--only", action="append", choices=names, metavar="CLIENT", help=f"one of {', '.join(names)}; may be repeated")
+    parser.add_argument("--only", action="append", choices=names, metavar="CLIENT",
+                        help=f"one of {', '.join(names)}; may be repeated")
     plays = [play.name for play in cases.PLAYS]
     parser.add_argument("--play", action="append", choices=plays, metavar="NAME", help="only this behaviour; may be repeated")
     parser.add_argument("--versions", action="store_true", help="only `normal` at every server version")
     parser.add_argument("--behaviours", action="store_true", help="only the behaviours")
     parser.add_argument("--jobs", type=int, default=8, help="cases at the same time (default %(default)s)")
-    parser.add_argument("--install", type=pathlib.Path, default=PEERS, metavar="DIR", help="where the libraries are kept (default .peers/)")
+    parser.add_argument("--install", type=pathlib.Path, default=PEERS, metavar="DIR",
+                        help="where the libraries are kept (default .peers/)")
     parser.add_argument("--allow-missing", action="store_true", help="go on without libraries that cannot be installed")
     parser.add_argument("--keep", action="store_true", help="print what every client got, not only the failures")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write everything that was seen")
@@ -118,13 +120,15 @@ def _report(results, options):
     order = {play.name: at for at, play in enumerate(cases.PLAYS)}
     for row in sorted(rows, key=lambda row: (order[row[0]], row[1], row[2])):
         print(f"{_row_name(row):<{width}}  " + " ".join(f"{rows[row].get(name, '-'):>11}" for name in columns))
-    print("\nok: all of it; else the stage at which the client failed, as it must; +: healthy only through the relay; *: second try\n")
+    print("\nok: all of it; else the stage at which the client failed, as it must; "
+          "+: healthy only through the relay; *: second try\n")
     failed = [result for result in results if result.problems]
     for result in failed:
         print(f"FAIL {result.case.name}")
         for problem in result.problems:
             print(f"     {problem}")
-    answers = cases.different_bars([(result.case, played) for result in results for played in (result.direct, result.relayed) if played])
+    answers = cases.different_bars([(result.case, played) for result in results
+                                    for played in (result.direct, result.relayed) if played])
     if len(answers) > 1:
         print(f"FAIL healthy clients got {len(answers)} different sets of historical bars:")
         for bars, names in answers:
