@@ -26,7 +26,7 @@ from relay.flow import Flow
 from relay.hold import HelloHold
 from relay.opening import LEFT_GRACE, Opening, error_name
 from relay.poller import READ
-from relay.record import CLEAN_ENDS, Cause, Phase, Reason, Record
+from relay.record import Cause, Phase, Reason, Record
 from relay.resolver import Resolver
 from relay.wire.observer import Observer, Stage
 
@@ -183,6 +183,10 @@ class Connection:
 
     def source_ended(self, flow: Flow) -> None:
         """`flow.source` said FIN (or, after a failed write to it, ran dry)."""
+        if flow.reverse.finished and flow.pending is None and self.cause is None:
+            flow.finished = True  # the second FIN: closing passes it on
+            self._finished()
+            return
         flow.watch(flow.watched & ~READ)
         if self.sink_error is not None and self.sink_error[0] is flow:
             self.source_failed(flow, self.sink_error[1])
@@ -197,14 +201,15 @@ class Connection:
         flow.finished = True
         if self.first_fin is None:
             self.first_fin = self._side(flow)
-        if flow.reverse.finished:
-            reason = Reason.CLIENT_CLOSED if self.first_fin == "client" else Reason.UPSTREAM_CLOSED
-            self.end(self._handshake_cause(Cause(self.first_fin, "fin", reason)))
-            return
         self.half_closed = True
         self.deadlines.set(self, monotonic() + self._half_close_bound())
         if self.hold is not None and self.hold.rest:
             self._release_hold()  # a client that has said FIN will not speak again
+
+    def _finished(self) -> None:
+        """Both sides have said FIN and everything is delivered."""
+        reason = Reason.CLIENT_CLOSED if self.first_fin == "client" else Reason.UPSTREAM_CLOSED
+        self.end(self._handshake_cause(Cause(self.first_fin, "fin", reason)))
 
     def source_failed(self, flow: Flow, error: OSError) -> None:
         """`flow.source` is gone and drained: deliver what is kept, then reset the other side."""
@@ -367,7 +372,8 @@ class Connection:
         if self.opening is not None:
             self.opening.cancel()
         poller.forget(self.client.fileno())
-        unfinished = cause.reason not in CLEAN_ENDS and self.in_handshake()
+        both_finished = self.up is not None and self.up.finished and self.down.finished
+        unfinished = not both_finished and self.in_handshake()
         undelivered = self.down is not None and self.down.pending is not None
         (tcp.reset if reset_client or undelivered else socket.socket.close)(self.client)
         if self.upstream is not None:

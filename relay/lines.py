@@ -180,7 +180,7 @@ def size(count: int) -> str:
     """Bytes for people."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
+        if value < (1024 if unit == "B" else 1023.95) or unit == "GiB":
             return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")

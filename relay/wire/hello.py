@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from relay.wire.framing import LENGTH, LENGTH_SIZE, WireError, encode_frame, split_fields
 
@@ -23,6 +24,8 @@ _CLIENT_HEADER = len(API_PREFIX) + LENGTH_SIZE
 # Bytes of payload, either side. The longest recorded hello has 33; connect options are a few words. Far above that, far
 # below anything that costs memory, and small enough to tell ASCII of another protocol, read as a length, from a hello.
 MAX_HELLO = 4096
+
+_REMEMBERED = 64  # openings and hellos already read; in all, at most some hundred KiB
 
 _MIN_SERVER_HELLO = 3  # bytes: one digit, two NULs
 _SERVER_HELLO_FIRST = frozenset(b"-0123456789")
@@ -50,9 +53,9 @@ class ClientHello:
         return API_PREFIX + encode_frame(payload.encode("utf-8", "replace"))
 
     @classmethod
+    @lru_cache(maxsize=_REMEMBERED)
     def decode(cls, data: bytes) -> ClientHello:
         """From the whole hello and nothing after it (`client_hello_end` says where that is)."""
-        data = bytes(data)
         if client_hello_end(data) != len(data) or not data:
             raise WireError(f"client hello: {data[:24]!r} is not one whole hello")
         match = _RANGE.fullmatch(data[_CLIENT_HEADER:])
@@ -194,6 +197,12 @@ _LOOKED_AT = 64  # bytes; enough to tell text from garbage
 
 def classify_opening(data: bytes) -> Opening:
     """What the first bytes a client sent are. IB only when its hello is whole and valid."""
+    return _classify(bytes(data)) if len(data) <= _LOOKED_AT else _classify.__wrapped__(data)
+
+
+# Clients of one kind open with the same few bytes every time, and a storm of reconnecting ones is when it counts.
+@lru_cache(maxsize=_REMEMBERED)
+def _classify(data: bytes) -> Opening:
     end = client_hello_end(data)
     if end > 0:
         try:

@@ -67,9 +67,9 @@ class Observer:
     """One watched connection. Feed it every chunk once, in the order it passed; read the attributes at any time."""
 
     __slots__ = (
-        *("stage", "opaque", "legacy", "server_version", "client_id", "accounts", "last_error_code"),
+        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts", "last_error_code"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
-        *("_client_hello", "_up", "_up_held", "_down", "_down_held"),
+        *("_up", "_up_held", "_down", "_down_held"),
         *("_counts", "_rate", "_request_at", "_has_order_id"),
     )
 
@@ -78,6 +78,7 @@ class Observer:
         self.opaque: str | None = None  # why, once it is
         self.legacy = False
         self.server_version: int | None = None
+        self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
         self.client_id: int | None = None
         self.accounts: tuple[str, ...] = ()  # masked
         self.last_error_code: int | None = None  # the last that was neither a greeting nor a mere information
@@ -85,7 +86,6 @@ class Observer:
         self.server_hello_at: float | None = None
         self.start_api_at: float | None = None
         self.ready_at: float | None = None
-        self._client_hello: bytes | None = None
         self._up = HELLO
         self._up_held: bytearray | None = None
         self._down = HELLO
@@ -96,14 +96,6 @@ class Observer:
         self._has_order_id = False
 
     # What the relay reads for its records.
-
-    @property
-    def client_range(self) -> tuple[int, int] | None:
-        """The server versions the client asked for."""
-        if self._client_hello is None:
-            return None
-        hello = ClientHello.decode(self._client_hello)
-        return hello.min_version, hello.max_version
 
     @property
     def counts_up(self) -> dict[int, int]:
@@ -236,14 +228,14 @@ class Observer:
         if opening is not Opening.IB:
             raise WireError("first bytes are not an IB hello")
         end = client_hello_end(held)
-        self._client_hello = bytes(held[:end])
-        hello = ClientHello.decode(self._client_hello)
+        hello = ClientHello.decode(bytes(held[:end]))
+        self.client_range = (hello.min_version, hello.max_version)
         self.client_hello_at, self.stage, self._up = now, Stage.CLIENT_HELLO, BOUNDARY
         found.append(events.ClientHello(now, hello.min_version, hello.max_version, hello.options))
         return end - before
 
     def _gateway_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
-        if self._client_hello is None:
+        if self.client_range is None:
             raise WireError("spoke before the client's hello")
         before = len(self._down_held or b"")
         held = (self._down_held or bytearray()) + data[: _SERVER_HELLO_LIMIT - before]
