@@ -13,6 +13,7 @@ import pytest
 from relay import server as server_module
 from relay.bridges import Bridge, Survey
 from relay.config import ConfigError, load
+from relay.connection import Connection
 from relay.listeners import BindError
 from relay.poller import poller_of
 from relay.record import Cause, Phase, Reason
@@ -85,10 +86,10 @@ class House:
         resource.setrlimit(resource.RLIMIT_NOFILE, self.limits)
 
     async def client(self, port=None, host=HOST):
-        sock = socket.socket()
+        """Connected by the kernel before the relay has had its turn, so that a refusal shows in the first read."""
+        sock = socket.create_connection((host, port or self.port), PATIENCE)
         sock.setblocking(False)
         self.fars.append(Far(sock))
-        await asyncio.wait_for(self.loop.sock_connect(sock, (host, port or self.port)), PATIENCE)
         return self.fars[-1]
 
     async def gateway(self):
@@ -551,14 +552,26 @@ async def test_a_fault_in_accepting_does_not_make_the_relay_deaf(monkeypatch):
         await works(*await house.session())
 
 
-async def test_a_fault_at_a_deadline_costs_its_connection_and_no_other():
+async def test_a_fault_at_a_deadline_costs_its_connection_and_no_other(monkeypatch):
     async with House(settings="idle_timeout = 0.1") as house:
         broken = await house.session()
-        connection = next(iter(house.relay._connections))
-        connection.up.last = "not a number"
-        record = await house.close_of()
-        assert record.cause.reason is Reason.INTERNAL_ERROR or house.log.named("fault")
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "_idle_expired", lambda connection, now: 1 // 0)
+            assert (await house.close_of()).cause.reason is Reason.INTERNAL_ERROR
         assert (await broken[0].read_to_end())[1] == "rst"
+        await works(*await house.session())
+        assert (await house.close_of(2)).cause.reason is Reason.IDLE_TIMEOUT  # the timer of all the others is alive
+
+
+async def test_a_fault_in_an_end_still_gives_the_place_back():
+    faults = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context.get("exception")))
+    async with House("max_connections = 1") as house:
+        client, _ = await house.session()
+        house.log.refuse = ("close",)
+        client.reset()
+        await until(lambda: house.log.named("fault"), "the fault is in the log")
+        house.log.refuse = ()
         await works(*await house.session())
 
 
