@@ -8,6 +8,8 @@
 An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is passed
 on as a FIN and the other direction lives on, a reset is passed on as a reset, but only after everything that was read
 before it has been acknowledged by the receiver (a reset makes its kernel drop what is still on the way).
+
+A few lines beyond 400: the ends depend on each other, and a reader has to see them on one page.
 """
 
 from __future__ import annotations
@@ -381,8 +383,10 @@ class Connection:
             # An unfinished API handshake goes with a reset: a FIN would stay in CLOSE_WAIT at a gateway that hangs.
             undelivered = self.up is not None and self.up.pending is not None
             (tcp.reset if reset_upstream or undelivered or unfinished else socket.socket.close)(self.upstream)
-        self.services.log.write(self.record("close", phase))
-        self.services.ended(self)
+        try:
+            self.services.log.write(self.record("close", phase))
+        finally:
+            self.services.ended(self)
         if self.up is not None:
             self.up.reverse = self.down.reverse = None  # no cycles: the garbage collector need not come by
         self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None

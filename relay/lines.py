@@ -188,11 +188,11 @@ def size(count: int) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: 0.012 s, 12.3 s, 5 min 12 s, 7 h 3 min."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds:.3f} s"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(max(60, int(seconds)), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"

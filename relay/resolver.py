@@ -28,7 +28,10 @@ class Resolver:
         waiting = self._waiting.get((host, port))
         if waiting is None:
             waiting = self._waiting[host, port] = []
-            threading.Thread(target=self._ask, args=(host, port), name=f"resolve {host}", daemon=True).start()
+            try:
+                threading.Thread(target=self._ask, args=(host, port), name=f"resolve {host}", daemon=True).start()
+            except RuntimeError as error:  # no thread to be had: this look-up fails, a later one may not
+                self._loop.call_soon(self._tell, host, port, OSError(str(error)))
         waiting.append(answer)
 
         def forget() -> None:
@@ -49,5 +52,6 @@ class Resolver:
             pass  # the loop is closed: nobody waits any more
 
     def _tell(self, host: str, port: int, result: Addresses | Exception) -> None:
-        for answer in self._waiting.pop((host, port)):
-            answer(result)
+        waiting = self._waiting.pop((host, port))
+        while waiting:  # an answer may take others out
+            waiting.pop(0)(result)

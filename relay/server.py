@@ -174,8 +174,12 @@ class Relay:
                     self._pause_accepting(error)
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
-            sock.setblocking(False)
-            self._admit(listener, sock, address)
+            try:
+                sock.setblocking(False)
+                self._admit(listener, sock, address)
+            except Exception as error:
+                sock.close()
+                self._own_fault(error)
         return True
 
     def _admit(self, listener: Listener, sock: socket.socket, address: tuple) -> None:
@@ -275,9 +279,12 @@ class Relay:
         if culprit is not None:
             self._fault(culprit, error)
             return
-        self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
+        self._own_fault(error)
         if fd not in self._listeners:
             self._poller.unwatch(fd)  # nobody's: it would be reported for ever
+
+    def _own_fault(self, error: Exception) -> None:
+        self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
 
     def _fault(self, connection: Connection, error: Exception) -> None:
         where = _last_line(error)

@@ -22,6 +22,7 @@ _SIOCOUTQ = 0x5411  # linux/sockios.h: bytes not yet acknowledged by the peer
 _SO_NWRITE = 0x1024  # macOS sys/socket.h: bytes in the send buffer
 _TCP_RTO_MAX_MS = 44  # linux/tcp.h, since Linux 6.15
 _TCP_CONNECTION_TIMEOUT = 0x80  # macOS netinet/tcp.h: TCP_RXT_CONNDROPTIME, seconds
+_CLOSED = 7  # TCP_CLOSE, the first byte of struct tcp_info (linux/tcp_states.h)
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _PATIENT_RTO_MAX_MS = 10_000  # so that three unanswered window probes fit into 40 s
 
@@ -72,12 +73,14 @@ def unsent(sock: socket.socket) -> int | None:
     """Bytes the peer has not acknowledged yet; 0 for a dead socket, None where the system cannot say."""
     try:
         if LINUX:
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED:
+                return 0  # reset: the kernel goes on counting what nobody will acknowledge
             return struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0"))[0]
         return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
     except ValueError:
         return 0  # closed by us
     except OSError as error:
-        return 0 if error.errno in (errno.EINVAL, errno.ENOTCONN) else None
+        return 0 if error.errno in (errno.EINVAL, errno.ENOTCONN, errno.EBADF) else None
 
 
 def is_not_reading(sock: socket.socket) -> bool:

@@ -23,13 +23,15 @@ MAY_IMPORT = {
     "__main__": "cli",
     "cli": "addresses config demo listeners log poller practice server",
     "demo": "addresses client config lines listeners log poller practice record server wire",
-    "server": "admission bridges config connection deadlines flow keys listeners log poller record tcp",
-    "connection": "config deadlines dial flow hold keys opening poller record tcp wire",
+    "server": "admission bridges config connection deadlines flow keys listeners log poller record resolver tcp",
+    "connection": "card config deadlines dial flow hold keys opening poller record resolver tcp wire",
+    "card": "record",
     "opening": "dial poller record tcp wire",
     "hold": "flow poller wire",
-    "dial": "addresses poller tcp",
+    "dial": "addresses poller resolver tcp",
+    "resolver": "",
     "flow": "poller",
-    "listeners": "addresses config tcp",
+    "listeners": "addresses config poller tcp",
     "log": "lines record",
     "lines": "record",
     "client": "poller tcp wire",
@@ -67,6 +69,7 @@ ABOUT_400 = 420  # lines; a screenful of slack is better than a seam in the wron
 # Files without a test file of their own: who tests them instead. What the first five promise is what a peer sees of a
 # whole relay over real sockets, and that is how it is tested; the last is one Enum.
 TESTED_BY = {
+    "relay/card.py": "tests/relay/test_conformance_log.py",
     "relay/connection.py": "tests/relay/test_conformance_reasons.py",
     "relay/dial.py": "tests/relay/test_conformance_upstream.py",
     "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
