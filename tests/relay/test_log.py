@@ -196,9 +196,9 @@ def test_a_stuck_pipe_blocks_nobody_and_what_is_lost_is_counted_and_told():
         *numbers, after = messages(lines)
         assert [int(number) for number in numbers] == sorted({int(number) for number in numbers})
         assert (len(numbers), after) == (QUEUE_LIMIT + in_the_writers_hand, "after")
-        assert [line.partition("log.dropped: ")[2] for line in lines if "dropped" in line] == [
-            f"{dropped} log lines were dropped"
-        ]
+        told = [line.partition("log.dropped: ")[2] for line in lines if "dropped" in line]  # one line, or two at a bad moment
+        assert all(words.endswith(" log lines were dropped") for words in told)
+        assert sum(int(words.split()[0]) for words in told) == dropped
         assert log.dropped == dropped
 
 
