@@ -89,6 +89,8 @@ def _ipv6_of(path: str) -> tuple[Mapping[str, tuple[Interface, ...]], list[str]]
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return parse_if_inet6(file.read()), []
+    except FileNotFoundError:
+        return {}, []  # a kernel without IPv6
     except OSError as error:
         return {}, [f"IPv6 addresses: {path}: {error.strerror}"]
 

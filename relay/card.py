@@ -21,7 +21,7 @@ def record(connection, event: str, phase: Phase | None) -> Record:
         down.first - begun if down and down.first else None,
         now - connection.last_activity() if up else None,
         connection.cause, phase,
-        *_ib_fields(connection, begun),
+        *_ib_fields(connection, begun, up is not None),
         connection.services.count(),
     )  # fmt: skip
 
@@ -32,23 +32,30 @@ def phase(connection) -> Phase:
         return Phase.DRAIN
     if connection.opening is not None:
         return Phase.CONNECT if connection.opening.dial is not None else Phase.HANDSHAKE
-    if connection.in_handshake():
+    if connection.in_handshake() or _never_answered(connection.observer):
         return Phase.HANDSHAKE
     clean = connection.cause is not None and connection.cause.reason in CLEAN_ENDS
     return Phase.HALF_CLOSED if connection.half_closed and not clean else Phase.DATA
 
 
-_NOT_IB = (None, None, None, None, None, (), None, None, None, None, None)
+def _never_answered(observer) -> bool:
+    """Is this a session of which what came instead of a server hello was something else?"""
+    return observer is not None and observer.opaque is not None and observer.server_version is None
 
 
-def _ib_fields(connection, begun: float) -> tuple:
+_NOT_IB = (None, None, None, None, None, (), None, None, None, None, None, None)
+
+
+def _ib_fields(connection, begun: float, passed: bool) -> tuple:
+    """`passed`: bytes have gone to the gateway, and so what was read of the client's counts as messages."""
     observer = connection.observer
     if observer is None:
         return _NOT_IB
     return (
         _stage_word(observer), observer.opaque, observer.client_id, observer.client_range, observer.server_version,
         observer.accounts, connection.ready_at - begun if connection.ready_at is not None else None,
-        observer.messages_up, observer.messages_down, observer.requests_peak, observer.last_error_code,
+        observer.messages_up if passed else 0, observer.messages_down, observer.requests_peak, observer.last_error_code,
+        observer.redirect,
     )  # fmt: skip
 
 

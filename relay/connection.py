@@ -373,6 +373,8 @@ class Connection:
         poller = self.services.poller
         if self.opening is not None:
             self.opening.cancel()
+            if self.opening.dial is not None and self.observer is not None:  # a hello that had nobody to go to
+                self.observer.client_to_gateway(self.opening.early, monotonic())
         poller.forget(self.client.fileno())
         both_finished = self.up is not None and self.up.finished and self.down.finished
         unfinished = not both_finished and self.in_handshake()

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from time import gmtime, strftime
 
-from relay.record import Reason, Record, end_code, explain
+from relay.record import Phase, Reason, Record, end_code, explain
 
 _WARN = frozenset({
     Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.DNS_ERROR, Reason.CONNECTION_LIMIT,
@@ -23,6 +23,8 @@ def severity(record: Record) -> str:
         return "ERROR"
     if record.cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE and record.ib_stage in ("nothing", "server_hello"):
         return "INFO"  # a port check, or a probe that asked for the hello only
+    if record.cause.reason is Reason.UPSTREAM_CLOSED and record.phase is Phase.HANDSHAKE:
+        return "WARN"  # the gateway took the connection and did not serve it
     return "WARN" if record.cause.reason in _WARN else "INFO"
 
 
@@ -92,7 +94,7 @@ def _json_session(record: Record) -> str:
         f'"ib.handshake_s": {_number(record.handshake)}, '
         f'"ib.messages.up": {_number(record.messages_up)}, "ib.messages.down": {_number(record.messages_down)}, '
         f'"ib.requests_peak": {_number(record.requests_peak)}, "ib.last_error_code": {_number(record.last_error_code)}'
-    )
+    ) + (f', "ib.redirect": {_quote(record.redirect)}' if record.redirect is not None else "")
 
 
 def _json_end(record: Record) -> str:

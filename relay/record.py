@@ -99,6 +99,7 @@ class Record(NamedTuple):
     messages_down: int | None = None
     requests_peak: int | None = None
     last_error_code: int | None = None
+    redirect: str | None = None  # host[:port] the gateway sent the client to
     active: int = 0
 
 
@@ -166,8 +167,12 @@ def explain(record: Record) -> str:
     if cause is None:
         return "still open"
     if cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE:
+        if record.redirect is not None:
+            return f"the gateway redirected the client to {record.redirect}, which only IB's Java client follows"
         return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
     text = _EXPLANATIONS[cause.reason]
+    if record.redirect is not None:
+        text += f" after it had redirected the client to {record.redirect}"
     if record.opaque is not None:
         text += f"; its session was not understood: {record.opaque}"
     if record.last_error_code == 326 and cause.by == "upstream":

@@ -19,7 +19,7 @@ from time import monotonic, strftime, gmtime, time
 
 from relay import tcp
 from relay.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
-from relay.bridges import find_bridges
+from relay.bridges import Bridge, find_bridges
 from relay.config import ConfigError, Loaded, PortMap
 from relay.connection import Connection, Services
 from relay.deadlines import Deadlines
@@ -59,12 +59,13 @@ class Relay:
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
         self._listeners = Listeners(self._poller, log, self._accept)
         self._doors: dict[str, Door] = {}
-        self._bridges: tuple = ()
+        self._bridges: tuple[Bridge, ...] = ()
         self._numbers = itertools.count(1)
         self._boot = strftime("%Y%m%dT%H%M%S", gmtime())
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
         self._bridge_trouble = ""
+        self._unseen: tuple[str, ...] = ()  # what the last look at the bridges could not see, and why
         scratch = memoryview(bytearray(SCRATCH_SIZE))
         deadlines = Deadlines(self._loop, self._fault)
         self._services = Services(
@@ -77,7 +78,7 @@ class Relay:
     def start(self) -> None:
         """Bind every listener, or raise BindError with none left bound."""
         self.max_connections = _descriptor_budget(self.loaded.config.max_connections)
-        self._bridges = find_bridges().bridges
+        self._bridges = self._find_bridges()
         try:
             self._listen(self.loaded)
         except BindError:
@@ -248,10 +249,9 @@ class Relay:
                 connection.housekeeping(now)
             except Exception as error:
                 self._fault(connection, error)
-        survey, before = find_bridges(), self._bridges
-        if survey.why or (survey.bridges == before and not self._listeners.bridge_missing):
-            return  # a look that failed is no news: it must not close a listener
-        self._bridges = survey.bridges
+        before, self._bridges = self._bridges, self._find_bridges()
+        if self._bridges == before and not self._listeners.bridge_missing:
+            return
         try:
             self._listen(self.loaded)
             self._bridge_trouble = ""
@@ -260,6 +260,17 @@ class Relay:
             if str(error) != self._bridge_trouble:
                 self._bridge_trouble = str(error)
                 self.log.event("bridge", f"a container bridge has changed, but {error}; trying again", "WARN")
+
+    def _find_bridges(self) -> tuple[Bridge, ...]:
+        """The container bridges of now. A look that failed in part is no news of what it did not see: that stays."""
+        survey = find_bridges()
+        if survey.why != self._unseen:
+            self._unseen = survey.why
+            if survey.why:
+                self.log.event("bridge", "not all container bridges can be seen: " + "; ".join(survey.why))
+        if not survey.why:
+            return survey.bridges
+        return tuple(dict.fromkeys((*self._bridges, *survey.bridges)))
 
     def _report_progress(self) -> None:
         interval = self.loaded.config.log_interval

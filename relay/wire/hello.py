@@ -192,6 +192,7 @@ _SIGNATURES = (
     (Opening.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
+_NAMED_BY = 8  # bytes; all signatures differ within them
 _LOOKED_AT = 64  # bytes; enough to tell text from garbage
 
 
@@ -231,3 +232,16 @@ def recognise(data: bytes) -> Opening:
             if head[: len(signature)] == signature[: len(head)]:
                 return opening
     return Opening.TEXT if _TEXT.fullmatch(head) else Opening.GARBAGE
+
+
+def no_hello(data: bytes) -> str:
+    """What a peer's first bytes are instead of a hello, in words."""
+    opening = recognise(data[:_NAMED_BY])
+    if opening is Opening.GARBAGE:
+        return "first bytes are not an IB hello"
+    return f"first bytes are {opening.value if opening is Opening.TEXT else opening.value.upper()}, not an IB hello"
+
+
+def name_is_final(data: bytes) -> bool:
+    """Would `no_hello` say the same whatever comes behind these bytes?"""
+    return len(data) >= _NAMED_BY or recognise(data) is Opening.GARBAGE

@@ -32,6 +32,8 @@ from relay.wire.hello import (
     classify_opening,
     client_hello_end,
     decode_server_hello,
+    name_is_final,
+    no_hello,
     server_hello_end,
 )
 from relay.wire.lane import DOWN, HEAD, HEAD_SIZE, UP, Lane
@@ -54,6 +56,7 @@ _CHUNK = 1 << 20  # bytes; longer chunks are taken in pieces, so a frame inside 
 
 # Codes that are no answer to "what went wrong?" and would hide one: a gateway greets with three to ten of them.
 _NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
+_OF_CONNECTION = frozenset({Kind.DEGRADED, Kind.FATAL})
 
 _UP_MEMO, _DOWN_MEMO = UP.memo, DOWN.memo  # begun anew in place, never replaced
 _unpack_head = HEAD.unpack_from
@@ -67,7 +70,8 @@ class Observer:
     """One watched connection. Feed it every chunk once, in the order it passed; read the attributes at any time."""
 
     __slots__ = (
-        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts", "last_error_code"),
+        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
+        *("last_error_code", "redirect"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
         *("_up", "_up_held", "_down", "_down_held"),
         *("_counts", "_rate", "_request_at", "_has_order_id"),
@@ -81,7 +85,8 @@ class Observer:
         self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
         self.client_id: int | None = None
         self.accounts: tuple[str, ...] = ()  # masked
-        self.last_error_code: int | None = None  # the last that was neither a greeting nor a mere information
+        self.last_error_code: int | None = None  # the last that says what went wrong; see _error
+        self.redirect: str | None = None  # host[:port] the gateway sent the client to
         self.client_hello_at: float | None = None
         self.server_hello_at: float | None = None
         self.start_api_at: float | None = None
@@ -240,15 +245,16 @@ class Observer:
         before = len(self._down_held or b"")
         held = (self._down_held or bytearray()) + data[: _SERVER_HELLO_LIMIT - before]
         end = server_hello_end(held)
-        if end < 0:
-            raise WireError("first bytes are not an IB hello")
-        if end == 0:
+        if end < 0 and name_is_final(held):
+            raise WireError(no_hello(held))
+        if end <= 0:
             self._down_held = held
             return len(data)
         self._down_held = None
         hello = decode_server_hello(held[:end])
         if isinstance(hello, Redirect):
             self._down = OFF  # there is no server version, so nothing to read by
+            self.redirect = hello.host if hello.port is None else f"{hello.host}:{hello.port}"
             found.append(events.Redirected(now, hello.host, hello.port))
             return len(data)
         self.server_version, self.server_hello_at, self._down = hello.server_version, now, BOUNDARY
@@ -371,8 +377,10 @@ class Observer:
         self._maybe_ready(now, found)
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
-        kind = classify(message.code)
-        if kind not in _NO_FAULT:
+        kind, last = classify(message.code), self.last_error_code
+        # A fault of one request does not hide that the whole connection is in trouble, often the reason for it.
+        about_request = kind is Kind.REQUEST and last is not None and classify(last) in _OF_CONNECTION
+        if kind not in _NO_FAULT and not about_request:
             self.last_error_code = message.code
         found.append(events.Notice(now, message.code, kind, message.request_id))
 

@@ -18,7 +18,7 @@ from relay.wire import events, messages
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.framing import LENGTH_SIZE, FrameReader, WireError
-from relay.wire.hello import MAX_HELLO, ClientHello, Redirect, decode_server_hello, recognise, server_hello_end
+from relay.wire.hello import MAX_HELLO, ClientHello, Redirect, decode_server_hello, no_hello, server_hello_end
 from relay.wire.observer import Stage
 
 # Seconds. A gateway answered either step within 70 ms in every public log that has times; ib_insync and ib_async give
@@ -172,7 +172,7 @@ class Session:
         self._first += data[: LENGTH_SIZE + MAX_HELLO - before]
         end = server_hello_end(self._first)
         if end < 0:
-            raise WireError(f"server hello: the first bytes are {recognise(self._first).value}, not an IB hello")
+            raise WireError(f"server hello: {no_hello(self._first)}")
         if end == 0:
             return b""
         hello = decode_server_hello(self._first[:end])

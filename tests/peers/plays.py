@@ -96,8 +96,8 @@ class Play:
 LEFT = end("ready", "client", "fin", "data", "client_closed")
 GAVE_UP_ON_HELLO = end("client_hello", "client", "fin", "handshake", "client_left_in_handshake")
 GAVE_UP_ON_READY = end("start_api", "client", "fin", "handshake", "client_left_in_handshake")
-GAVE_UP_ON_NOISE = end("opaque", "client", "fin", "data", "client_closed")
-NOT_A_GATEWAY = end("opaque", "upstream", "fin", "data", "upstream_closed")
+GAVE_UP_ON_NOISE = end("opaque", "client", "fin", "handshake", "client_closed")
+NOT_A_GATEWAY = end("opaque", "upstream", "fin", "handshake", "upstream_closed")
 SHUT_AT_HELLO = end("client_hello", "upstream", "fin", "handshake", "upstream_closed")
 SHUT_AT_START_API = end("start_api", "upstream", "fin", "handshake", "upstream_closed")
 ID_IN_USE = end("start_api", "upstream", "fin", "handshake", "upstream_closed", 326)
@@ -109,8 +109,8 @@ RESET_AT_HELLO = end("client_hello", "upstream", "rst", "handshake", "upstream_r
 RESET_IN_SESSION = end("ready", "upstream", "rst", "data", "upstream_reset")
 STALLED = end("ready", "relay", "timeout", "half_closed", "half_close_timeout")
 PACED = end("ready", "upstream", "fin", "data", "upstream_closed", 100)
-# The client's hello has been read, but the dial came before anything was relayed.
-REFUSED = end("nothing client_hello", "upstream", "rst", "connect", "connection_refused")
+# The hello of the client had nobody to go to.
+REFUSED = end("client_hello", "upstream", "rst", "connect", "connection_refused")
 
 ERRORS_MAY_DIFFER = frozenset({"errors"})  # 502 or 504 when the library was about to write as the end came
 SHUT = Session("hello", SHUT_AT_HELLO, either=frozenset({"errors", "failed_how"}))

@@ -64,7 +64,11 @@ def test_a_host_without_bridges_has_an_empty_survey_and_nothing_to_explain(tmp_p
 def test_where_nothing_can_be_read_the_survey_says_why(tmp_path):
     assert find_bridges("/absent/net") == Survey(why=("/absent/net: No such file or directory",))
     folder = fake_sys(tmp_path, "podman987654")
-    assert find_bridges(folder, "/absent") == Survey(why=("IPv6 addresses: /absent: No such file or directory",))
+    assert find_bridges(folder, str(tmp_path)) == Survey(why=(f"IPv6 addresses: {tmp_path}: Is a directory",))
+
+
+def test_a_kernel_without_ipv6_is_nothing_to_tell(tmp_path):
+    assert find_bridges(fake_sys(tmp_path, "podman987654"), "/absent") == Survey()
 
 
 def test_a_bridge_that_vanished_while_looking_is_just_not_there(tmp_path):

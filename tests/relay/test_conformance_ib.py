@@ -285,12 +285,46 @@ def test_an_answer_that_is_no_hello_passes_untouched_and_at_once(ib_relay, gatew
     assert client.read_exactly(len(answer)) == answer
 
 
-def test_a_redirect_passes_untouched(ib_relay, gateway):
+def test_a_redirect_passes_untouched_and_the_record_says_where_to(ib_relay, gateway):
     client, server = after_hello(ib_relay, gateway)
-    redirect = frame("gw2.example:4002")
+    redirect = frame(-1, "gw2.example:4002")
     server.sendall(redirect)
     server.close()
     assert client.read_to_end() == redirect
+    client.close()
+    record = ib_relay.end_of(client)
+    assert record["ib.redirect"] == "gw2.example:4002"
+    assert "redirected the client to gw2.example:4002" in record["message"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"\x15\x03\x01\0\x02\x02\x46\0", "TLS"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_service_at_the_upstream_address_is_named(ib_relay, gateway, answer, name):
+    client, server = after_hello(ib_relay, gateway)
+    server.sendall(answer)
+    server.close()
+    assert client.read_to_end() == answer
+    client.close()
+    record = ib_relay.end_of(client)
+    assert (record["end.phase"], record["severity_text"], record["ib.stage"]) == ("handshake", "WARN", "opaque")
+    assert f"first bytes are {name}, not an IB hello" in record["message"]
+
+
+def test_a_hello_that_had_nobody_to_go_to_is_in_the_record_all_the_same(ib_relay):
+    client = ib_relay.connect()
+    client.sendall(CLIENT_HELLO)
+    assert client.ending() == "rst"
+    record = ib_relay.end_of(client)
+    assert (record["end.reason"], record["ib.stage"]) == ("connection_refused", "client_hello")
+    assert record["ib.client_versions"] == [100, 187]
+    assert (record["ib_relay.bytes.up"], record["ib.messages.up"]) == (0, 0)
 
 
 # -- the record knows the session -----------------------------------------------------------------------------------------

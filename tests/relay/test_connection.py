@@ -465,7 +465,7 @@ async def test_the_records_of_a_session_tell_its_story():
             HOST, rig.upstream.port, HOST, rig.upstream.port,
             len(CLIENT_HELLO + START_API), len(SERVER_HELLO + READY), 0.0, 0.0, 0.0, 0.0, 0.0,
             Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), Phase.DATA,
-            "ready", None, 7, (100, 176), 176, ("DU***567",), 0.0, 2, 3, 1, None, 1,
+            "ready", None, 7, (100, 176), 176, ("DU***567",), 0.0, 2, 3, 1, None, None, 1,
         )  # fmt: skip
         assert 0 <= close.connect <= close.first_byte_up <= close.first_byte_down <= close.handshake <= close.duration
         assert 0 <= close.idle <= close.duration

@@ -105,6 +105,16 @@ EXPLAINED = [
         "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
     ),
     (
+        "a redirect",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "client_hello", redirect="gate:4001"),
+        "the gateway redirected the client to gate:4001, which only IB's Java client follows",
+    ),
+    (
+        "another service",
+        record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "opaque", opaque="gateway: first bytes are SSH"),
+        "the gateway closed the session; its session was not understood: gateway: first bytes are SSH",
+    ),
+    (
         "a client id in use",
         record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "start_api", last_error_code=326),
         "the gateway closed the session after error 326: its client id is in use",

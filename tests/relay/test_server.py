@@ -629,10 +629,23 @@ async def test_a_bridge_that_appears_is_listened_on_and_let_in_and_one_that_goes
         found[0] = Survey((), ("/sys/class/net: permission denied",))
         house.relay._housekeeping()
         assert ("127.0.0.9", house.port) in house.relay.bound()  # a look that failed is no news
+        house.relay._housekeeping()
+        assert sum("can be seen: /sys/class/net" in words for words in house.log.named("bridge")) == 1  # told once
         found[0] = Survey()
         house.relay._housekeeping()
         assert ("127.0.0.9", house.port) not in house.relay.bound()
         await works(client, gateway)
+
+
+async def test_a_bridge_is_found_also_when_a_part_of_the_look_always_fails(monkeypatch):
+    found = [Survey((), ("IPv6 addresses: permission denied",))]
+    monkeypatch.setattr(server_module, "find_bridges", lambda: found[0])
+    house = House()
+    house.listen = f'"auto:{house.port}"'
+    async with house:
+        found[0] = Survey((NEAR,), found[0].why)
+        house.relay._housekeeping()
+        await works(*await house.session(host="127.0.0.9"))
 
 
 async def test_a_bridge_that_cannot_be_listened_on_yet_is_tried_again(monkeypatch):

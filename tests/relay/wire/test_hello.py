@@ -12,6 +12,8 @@ from relay.wire.hello import (
     classify_opening,
     client_hello_end,
     decode_server_hello,
+    name_is_final,
+    no_hello,
     recognise,
     server_hello_end,
 )
@@ -188,6 +190,14 @@ def test_a_hello_may_be_as_long_as_the_limit_and_no_longer():
     for length, opening in ((MAX_HELLO, Opening.IB), (MAX_HELLO + 1, Opening.GARBAGE)):
         payload = b"v100..226 ".ljust(length, b"x")
         assert classify_opening(API + encode_frame(payload)) is opening
+
+
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 400", b"HTTPS", b"SSH-2.0-x", b"SSX-2.0-x", b"RFB 003.008", b"\x15\x03\x03\0\x02", b"hello\xff"]
+)
+def test_a_stranger_keeps_the_name_that_was_called_final(data):
+    final = [no_hello(data[:size]) for size in range(1, len(data) + 1) if name_is_final(data[:size])]
+    assert set(final) <= {no_hello(data)}
 
 
 def test_nothing_has_no_name():

@@ -153,6 +153,7 @@ def test_a_session_is_told_in_events(version):
         "client_id": 7,
         "accounts": ("DU***567", "DU***321"),
         "last_error_code": 162,
+        "redirect": None,
         "client_hello_at": NOW,
         "server_hello_at": NOW,
         "start_api_at": NOW,
@@ -206,7 +207,7 @@ def test_a_redirect_ends_what_the_gateway_has_to_say():
         [HELLO, (GATEWAY, Redirect("gate", 4001).encode()), (GATEWAY, b"\xff" * 50), up(StartApi(7))]
     )
     assert found[1:] == [events.Redirected(NOW, "gate", 4001), events.StartApi(NOW, 7)]
-    assert (observer.opaque, observer.stage) == (None, Stage.CLIENT_HELLO)
+    assert (observer.opaque, observer.stage, observer.redirect) == (None, Stage.CLIENT_HELLO, "gate:4001")
 
 
 def test_of_a_legacy_session_nothing_more_is_read():
@@ -221,7 +222,9 @@ DOUBTS = [
     ("a broken range", [(CLIENT, b"API\0\0\0\0\x09v100.x157")], "client: first bytes are not"),
     ("a gateway that speaks first", [(GATEWAY, b"\0\0\0\x05176\0\0")], "gateway: spoke before the client"),
     ("... in the middle of a hello", [(CLIENT, b"API\0"), (GATEWAY, b"R")], "gateway: spoke before the client"),
-    ("an HTTP answer", [HELLO, (GATEWAY, b"HTTP/1.1 400 Bad Request\r\n")], "gateway: first bytes are not"),
+    ("an HTTP answer", [HELLO, (GATEWAY, b"HTTP/1.1 400 Bad Request\r\n")], "gateway: first bytes are HTTP, not"),
+    ("an SSH greeting", [HELLO, (GATEWAY, b"SSH-2.0-OpenSSH_9.2\r\n")], "gateway: first bytes are SSH, not"),
+    ("a text", [HELLO, (GATEWAY, b"Sorry, not today")], "gateway: first bytes are text, not"),
     ("an empty first frame", [HELLO, (GATEWAY, bytes(4))], "gateway: first bytes are not"),
     ("a hello of three fields", [HELLO, (GATEWAY, encode_frame(b"176\0a\0b\0"))], "gateway: server hello: 3 fields"),
     ("a hello without a number", [HELLO, (GATEWAY, encode_frame(b"1x\0a\0"))], "gateway: server hello: b'1x' is no"),
@@ -340,6 +343,9 @@ def test_the_busiest_second_of_requests_is_known():
         ((326,), 326),
         ((100, 2107), 100),
         ((12345,), 12345),
+        ((1100, 162), 1100),
+        ((2110, 162, 1102, 162), 162),
+        ((162, 200), 200),
     ],
 )
 def test_the_last_error_is_not_hidden_by_a_greeting(codes, last):
@@ -357,4 +363,4 @@ def test_an_idle_ready_session_costs_about_700_bytes():
         value = getattr(observer, name)
         if value is not None and value is not True and value is not False and not isinstance(value, Stage):
             parts[id(value)] = value
-    assert sum(sys.getsizeof(part) for part in parts.values()) <= 760
+    assert sum(sys.getsizeof(part) for part in parts.values()) <= 768
