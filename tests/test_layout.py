@@ -52,7 +52,10 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.client", "relay.wire", "relay.practice"}
 IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess"} | {
     "multiprocessing", "pathlib", "shutil", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
-PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record")))
+PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + tuple(
+    f"diagnostics/{name}.py"
+    for name in ("evidence", "findings", "gateway_log", "html_report", "plan", "report", "routes", "rules")
+)
 # The one seam in a pure file: config.py reads its file in one function, so that `load` can stay a function of values.
 MAY_OPEN = {("relay/config.py", "_read")}
 ACTS = {"open", "print", "input", "breakpoint", "exec", "eval"}

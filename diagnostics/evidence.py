@@ -1,0 +1,236 @@
+"""What a run saw, as plain frozen values: everything a verdict is made of, and nothing that was concluded from it.
+
+An Evidence can be saved as JSON and read back, and gives the same report then. None always means "not looked at or not
+knowable here", never "no". Accounts are masked before they get in here; no environment variable, file or payload is kept
+beyond what the fields below name.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+
+SCHEMA_VERSION = 1
+
+
+class Stage(Enum):
+    """The steps of a probe, in order."""
+
+    RESOLVE = "resolve"  # name to address
+    CONNECT = "connect"  # TCP
+    QUIET = "quiet"  # nothing said for 150 ms: a proxy with nothing behind it closes in that time
+    HELLO = "hello"  # the IB handshake: our hello, the gateway's answer
+    START_API = "start_api"  # START_API sent, NEXT_VALID_ID and MANAGED_ACCTS awaited
+    SYNC = "sync"  # current time asked for and answered: the session does what it is for
+
+
+class Outcome(Enum):
+    """How a step went."""
+
+    OK = "OK"
+    REFUSED = "REFUSED"  # by the kernel (no listener), or by the gateway (error 326)
+    UNREACHABLE = "UNREACHABLE"  # the name is unknown, or there is no way to the address
+    TIMED_OUT = "TIMED_OUT"
+    CLOSED = "CLOSED"  # the peer said FIN
+    RESET = "RESET"
+    BAD_PEER = "BAD_PEER"  # what answered does not speak the IB API
+    SKIPPED = "SKIPPED"  # `detail` says because of what
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing known about where we run. `value` None = could not be found out; `source` is the file, call or variable."""
+
+    name: str  # from facts.NAMES
+    value: str | None
+    source: str
+    confidence: str = "certain"  # certain | likely | hint
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A candidate way to the gateway."""
+
+    host: str  # a name or an address, as a user would write it
+    port: int
+    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling
+    why: str  # why it is a candidate, for people
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One step of one probe."""
+
+    stage: Stage
+    outcome: Outcome
+    seconds: float | None = None
+    detail: str = ""  # for people; for SKIPPED: because of what
+    error: str | None = None  # ECONNREFUSED, EAI_NONAME, ...: the errno's or gaierror's name
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """What our kernel knows of a connection at the moment a step gave up on it (Linux; elsewhere all None)."""
+
+    unacknowledged: int | None = None  # segments sent and not acknowledged (TCP_INFO tcpi_unacked)
+    retransmits: int | None = None  # tcpi_retrans + tcpi_total_retrans, segments
+    unsent: int | None = None  # bytes in the send queue (SIOCOUTQ)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One route, walked as far as it went: one result for every Stage, in order."""
+
+    route: Route
+    stages: tuple[StageResult, ...]
+    addresses: tuple[str, ...] = ()  # all that the name resolved to, in the resolver's order
+    address: str | None = None  # the one the result is about
+    source: str | None = None  # our own address of that connection
+    same_as: str | None = None  # "host:port" of the earlier route with the same address; nothing of this one was dialled
+    kernel: KernelView | None = None
+    first_bytes: str | None = None  # of a stranger: http, tls, ssh, vnc, text, garbage
+    spoke_first: bool | None = None  # bytes came before we had said anything
+    bytes_received: int = 0
+    server_version: int | None = None
+    redirect: str | None = None  # host[:port]
+    accounts: tuple[str, ...] = ()  # masked
+    codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
+    attempts: int = 1  # handshakes tried on this route
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket of this network namespace on one of the ports asked about (/proc/net/tcp, tcp6)."""
+
+    address: str
+    port: int
+    queue: int | None = None  # connections accepted by the kernel and not yet by the program
+    backlog: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """The gateway's side, where the run could see it: sockets of this host, None where it could not look."""
+
+    listeners: tuple[Listener, ...] | None = None
+    close_wait: int | None = None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
+    syn_sent: int | None = None  # dials towards these ports that are not answered
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user wanted to know."""
+
+    session: bool = True  # go on to START_API and SYNC
+    client_id: int | None = None  # None: one of our own, high and unique
+    timeout: float = 5.0  # seconds for the server hello and for the session, each
+    configured_from: str = ""  # --target, IB_HOST, or "" when nothing was configured
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One run. `created` is Unix time; rules that need a clock use it and no other."""
+
+    created: float
+    tool_version: str
+    asked: Asked
+    facts: tuple[Fact, ...] = ()
+    probes: tuple[Probe, ...] = ()  # in the order of the routes
+    host: HostView | None = None
+    log_states: tuple[str, ...] = ()  # what the gateway's log says since its last start, from gateway_log.STATES
+    log_tail_at: float | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def fact(self, name: str) -> str | None:
+        """The value of a fact; None when it is not known."""
+        return next((one.value for one in self.facts if one.name == name), None)
+
+
+class EvidenceError(ValueError):
+    """A text that is not a saved Evidence; the message names what was seen and what was expected."""
+
+
+def dump(evidence: Evidence) -> str:
+    """As JSON text, for `load`."""
+    return json.dumps(plain(evidence), indent=2) + "\n"
+
+
+def plain(value):
+    """Dataclasses, Enums and tuples as dicts, strings and lists."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+MAX_FILE = 4 << 20  # bytes; a run of 32 routes has some ten KiB
+MAX_ITEMS = 1000  # of any list
+MAX_NUMBER = 1e11  # Unix times until the year 5138
+
+
+def load(text: str) -> Evidence:
+    """Read what `dump` wrote; EvidenceError for anything else, always naming the place."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"not JSON: {error}") from None
+    if not isinstance(found, dict) or "schema_version" not in found:
+        raise EvidenceError("no evidence of ib-diagnose: an object with schema_version was expected")
+    if found["schema_version"] != SCHEMA_VERSION:
+        raise EvidenceError(f"schema_version {found['schema_version']!r} was seen, this version reads {SCHEMA_VERSION}")
+    return _read(Evidence, found, "evidence")
+
+
+def _read(wanted, found, where: str):
+    """`found` as a value of the annotated type `wanted`."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (types.UnionType, typing.Union):
+        if found is None and type(None) in arguments:
+            return None
+        return _read(next(one for one in arguments if one is not type(None)), found, where)
+    if origin is tuple:
+        if not isinstance(found, list) or len(found) > MAX_ITEMS:
+            raise EvidenceError(f"{where}: a list of at most {MAX_ITEMS} was expected, {_kind(found)} was seen")
+        return tuple(_read(arguments[0], one, f"{where}[{at}]") for at, one in enumerate(found))
+    if is_dataclass(wanted):
+        return _read_object(wanted, found, where)
+    if issubclass(wanted, Enum):
+        try:
+            return wanted(found)
+        except ValueError:
+            allowed = ", ".join(one.value for one in wanted)
+            raise EvidenceError(f"{where}: one of {allowed} was expected, {found!r:.40} was seen") from None
+    if wanted is float and type(found) in (int, float):
+        return _read_number(found, where)
+    if type(found) is not wanted:
+        raise EvidenceError(f"{where}: {wanted.__name__} was expected, {_kind(found)} was seen")
+    return found
+
+
+def _read_object(wanted, found, where: str):
+    if not isinstance(found, dict):
+        raise EvidenceError(f"{where}: an object was expected, {_kind(found)} was seen")
+    hints = typing.get_type_hints(wanted)
+    unknown = sorted(set(found) - set(hints))
+    if unknown:
+        raise EvidenceError(f"{where}: unknown key {unknown[0]!r:.40}")
+    values = {name: _read(hints[name], value, f"{where}.{name}") for name, value in found.items()}
+    try:
+        return wanted(**values)
+    except TypeError:
+        missing = [field.name for field in fields(wanted) if field.name not in values]
+        raise EvidenceError(f"{where}: {', '.join(missing[:3])} missing") from None
+
+
+def _read_number(found: float, where: str) -> float:
+    if not -MAX_NUMBER <= found <= MAX_NUMBER:  # NaN is on neither side
+        raise EvidenceError(f"{where}: a number up to {MAX_NUMBER:g} was expected, {found!r:.40} was seen")
+    return float(found)
+
+
+def _kind(value) -> str:
+    return "null" if value is None else f"{type(value).__name__} {value!r:.40}"

@@ -1,0 +1,96 @@
+"""Evidence survives being saved, and a file that is none is refused with the place of the trouble."""
+
+import json
+
+import pytest
+
+from diagnostics.evidence import (
+    Asked,
+    Evidence,
+    EvidenceError,
+    Fact,
+    HostView,
+    KernelView,
+    Listener,
+    Outcome,
+    Probe,
+    Route,
+    Stage,
+    StageResult,
+    dump,
+    load,
+    plain,
+)
+
+FULL = Evidence(
+    1_790_000_000.5,
+    "0.1.0",
+    Asked(True, 7, 5.0, "IB_HOST"),
+    (Fact("os", "Linux 6.1", "uname"), Fact("docker0", None, "/sys/class/net")),
+    (
+        Probe(
+            Route("host.docker.internal", 4003, "name", "Docker's name for its host"),
+            (
+                StageResult(Stage.RESOLVE, Outcome.OK, 0.001),
+                StageResult(Stage.CONNECT, Outcome.REFUSED, 0.0004, "nothing listens there", "ECONNREFUSED"),
+                StageResult(Stage.QUIET, Outcome.SKIPPED, detail="CONNECT failed"),
+            ),
+            ("172.17.0.1", "fe80::1"),
+            "172.17.0.1",
+            "172.17.0.2",
+            None,
+            KernelView(1, 3, 17),
+            "http",
+            True,
+            12,
+            176,
+            "gate:4001",
+            ("DU***567",),
+            (2104, 326),
+            2,
+        ),
+    ),
+    HostView((Listener("0.0.0.0", 4003, 5, 4),), 3, None),
+    ("login_completed",),
+    1_790_000_000.0,
+)
+
+
+def test_what_is_saved_is_read_back_the_same():
+    assert load(dump(FULL)) == FULL
+    assert load(dump(Evidence(1.0, "0.1.0", Asked()))) == Evidence(1.0, "0.1.0", Asked())
+
+
+def changed(path, value):
+    found = plain(FULL)
+    at = found
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return json.dumps(found)
+
+
+BAD = [
+    ("nothing", "", "not JSON"),
+    ("no JSON", "{", "not JSON"),
+    ("nested without end", "[" * 100_000, "not JSON"),
+    ("another object", '{"a": 1}', "no evidence of ib-diagnose"),
+    ("a list", "[]", "no evidence of ib-diagnose"),
+    ("a later schema", '{"schema_version": 2}', "schema_version 2 was seen, this version reads 1"),
+    ("half of it", '{"schema_version": 1}', "evidence: created, tool_version, asked missing"),
+    ("a key of another tool", changed(["colour"], 1), "evidence: unknown key 'colour'"),
+    ("a text for a number", changed(["created"], "now"), "evidence.created: float was expected, str 'now' was seen"),
+    ("no number", changed(["created"], float("nan")), "evidence.created: a number up to"),
+    ("a time beyond time", changed(["created"], 1e300), "evidence.created: a number up to"),
+    ("a truth for a number", changed(["asked", "client_id"], True), "evidence.asked.client_id: int was expected"),
+    ("an unknown outcome", changed(["probes", 0, "stages", 1, "outcome"], "FINE"), "evidence.probes[0].stages[1].outcome: one of"),
+    ("too many", changed(["log_states"], ["x"] * 1001), "evidence.log_states: a list of at most 1000"),
+    ("null where it matters", changed(["probes", 0, "route"], None), "evidence.probes[0].route: an object was expected, null"),
+]
+
+
+@pytest.mark.parametrize("name, text, message", BAD, ids=[case[0] for case in BAD])
+def test_anything_else_is_refused_with_its_place(name, text, message):
+    with pytest.raises(EvidenceError) as error:
+        load(text)
+    assert str(error.value).startswith(message)
