@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from time import monotonic
 from typing import TextIO
@@ -21,6 +22,7 @@ from relay.wire.session import Outcome, Session
 CLIENT_ID = 7
 SYMBOL = "SPY"
 PATIENCE = 4.0  # seconds for each step, as ib_insync and ib_async have it
+GOODBYE = 2.5  # seconds the relay has to see the client leave; it gives a half-close in the handshake 2 s
 LIVE_LINE = 0.2  # seconds between two looks at the flows on a terminal
 LIVE_LINE_PLAIN = 1.0  # ... and where every look is a line of its own
 
@@ -37,15 +39,27 @@ class Records:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self._written = asyncio.Event()
 
     def write(self, record: Record) -> None:
         self.records.append(record)
+        self._written.set()
 
     def event(self, name: str, message: str, severity: str = "INFO", **fields) -> None:
         pass
 
     def set_format(self, log_format: str) -> None:
         pass
+
+    async def closed(self, seconds: float) -> None:
+        """Until no connection is open, or for so long; a client's leave reaches the relay a moment after it."""
+        try:
+            async with asyncio.timeout(seconds):
+                while sum(one.event == "open" for one in self.records) > sum(one.event == "close" for one in self.records):
+                    self._written.clear()
+                    await self._written.wait()
+        except TimeoutError:
+            pass  # its record says "drain" then, which is what happened
 
     def last(self, event: str) -> Record | None:
         return next((record for record in reversed(self.records) if record.event == event), None)
@@ -65,6 +79,7 @@ async def run_demo(settings: Practice, seconds: float, out: TextIO = sys.stdout)
         _say(out, f"  client   ->  relay {host}:{port}   ->  practice gateway 127.0.0.1:{gateway.port}")
         _say(out, f"  behaviour {_behaviour(settings)}\n")
         await _session(host, port, relay, seconds, out)
+        await log.closed(GOODBYE)
     finally:
         relay.stop("demo")
         await relay.serve()
