@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from diagnostics.netfiles import host_lines, nameservers
+
 MOUNTINFO = "/proc/self/mountinfo"
 CGROUP = "/proc/1/cgroup"
 VERSION = "/proc/version"
@@ -72,7 +74,7 @@ def recognise(seen: Seen) -> Place:
     container = _container(seen, runtime)
     return Place(
         container,
-        runtime if runtime.value or container.value == "yes" else Guess(container.value and "none", container.source),
+        runtime if runtime.value or container.value == "yes" else Guess(container.value and "none", container.source, container.confidence),
         _flavour(seen, container, runtime),
         _network_mode(seen, container, runtime),
         _rootless(seen, container),
@@ -84,6 +86,8 @@ def recognise(seen: Seen) -> Place:
 
 
 OF_A_CONTAINER = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv", "/dev/termination-log")
+MAX_PATH = 4096  # PATH_MAX
+MAX_MOUNTS = 16  # at these places; more only by mounting one over the other
 LAYERED = ("overlay", "aufs", "fuse.fuse-overlayfs", "fuse-overlayfs")
 
 
@@ -97,8 +101,8 @@ def own_mounts(mountinfo: str) -> str:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
         if len(fields) > 5 and right and fields[4] in ("/", *OF_A_CONTAINER):
-            found.append(f"{fields[4]} {fields[3]} {right.split(' ')[0]}")
-    return "\n".join(found)
+            found.append(f"{fields[4]} {fields[3][:MAX_PATH]} {right.split(' ')[0][:MAX_PATH]}")
+    return "\n".join(found[:MAX_MOUNTS])
 
 
 def _has_container_files(seen: Seen) -> bool:
@@ -226,10 +230,12 @@ HOST_SIDE = re.compile(
 
 
 def _network_mode(seen: Seen, container: Guess, runtime: Guess) -> Guess:
-    if seen.interfaces is None or container.value is None:
+    if seen.interfaces is None:
         return Guess(None, "/proc/net/dev")
     if not seen.addresses and all(name in LOOPBACK or IDLE.fullmatch(name) for name in seen.interfaces):
         return Guess("none", "/proc/net/dev: nothing but loopback")
+    if container.value is None:
+        return Guess(None, container.source)
     if runtime.value == "wsl":
         return _wsl_network(seen)
     if container.value == "no":
@@ -258,17 +264,17 @@ def _container_network(seen: Seen, runtime: Guess) -> Guess:
     servers = nameservers(seen.text(RESOLV))
     named = _is_named_in_hosts(seen)
     end = _host_side(seen)
-    if end and not named:
+    if end and (not named or seen.peered is False):  # a container that runs containers is named, and has a cable of its own
         return Guess("host", f"/proc/net/dev: {end}", "likely")
     if runtime.value == "docker" and "127.0.0.11" in servers:
         return Guess("user network", f"{RESOLV}: Docker's own name server")
     if runtime.value == "podman":
         return _podman_network(seen, servers, named)
+    if runtime.value == "docker" and seen.peered is False:
+        return Guess("host", "/sys/class/net: no peer in another namespace", "likely")
     if runtime.value == "docker" and (named or seen.peered):
         usual = any(one.startswith("172.17.") for one in seen.addresses)
         return Guess("default bridge", f"{RESOLV}, {HOSTS}", "certain" if usual and named else "likely")
-    if runtime.value == "docker" and seen.peered is False:
-        return Guess("host", "/sys/class/net: no peer in another namespace", "likely")
     return Guess(None, "/proc/net/dev")
 
 
@@ -317,19 +323,3 @@ def _container_id(seen: Seen, container: Guess) -> Guess:
             return Guess(found[1][:12], source)
     name = seen.text(HOSTNAME).strip()
     return Guess(name, HOSTNAME, "likely") if re.fullmatch("[0-9a-f]{12}", name) else Guess(None, MOUNTINFO)
-
-
-# Small formats
-
-
-def nameservers(text: str) -> tuple[str, ...]:
-    """The addresses of resolv.conf, in order."""
-    return tuple(line.split()[1] for line in text.splitlines() if re.match(r"nameserver\s+[0-9A-Fa-f:.]+(%\S+)?\s*$", line))
-
-
-def host_lines(text: str):
-    """(address, names) of every line of /etc/hosts that has both."""
-    for line in text.splitlines():
-        words = line.partition("#")[0].split()
-        if len(words) > 1:
-            yield words[0], words[1:]

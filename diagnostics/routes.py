@@ -167,6 +167,8 @@ def _shared(here: _Here):
     where = "this machine" if here.contained is False else "the host, whose network this container shares"
     if here.in_vm:
         where = "the virtual machine, not the computer around it"
+    elif here.get("runtime") == "docker" and here.get("rootless") == "yes":
+        where = "the rootless engine's own network, not the host's"
     elif here.contained is None:
         where = "this machine, or this container if it is one"
     elif here.get("network_mode") == "wsl nat":
@@ -333,5 +335,6 @@ def _host(host: str, seen: str) -> str:
 
 def _shown(text: str) -> str:
     """What was typed, on one line, not all of it when it is long, and without what may be a password."""
-    text = re.sub(r"[^/@\s]*@", "***@", text)
+    _, sign, after = text.rpartition("@")
+    text = f"***@{after}" if sign else text
     return ascii(text if len(text) <= 60 else text[:57] + "...")
