@@ -1,0 +1,394 @@
+"""The report as text for a terminal and as JSON for tools, and the page of a finding's code.
+
+The order is that of somebody whose trading has stopped: the verdict, which route got how far, what to do about it, and
+the facts only when asked for. Commands stand alone on their lines and are never broken, so that they can be copied.
+
+`json_text` gives one object; a key is never missing, null means unknown or not looked at. All strings are cleaned.
+
+    schema_version       1; grows when a key goes or changes its meaning, not when one is added
+    tool_version         the ib-diagnose that looked
+    created              Unix time of the run
+    exit_code            what the command ends with; 5 only with --fail-on warning
+    verdict              level, line, route, side
+    routes               route, host, port, kind, why, address, addresses, source, same_as, server_version, accounts,
+                         codes, stages
+    routes.stages        stage, outcome, seconds, detail, error
+    findings             code, slug, severity, title, seen, routes, fix, commands, check, candidates
+    findings.candidates  code, slug, title, check
+    facts                name, value, source, confidence
+    evidence             all that was seen, as --save writes it and --from reads it
+
+Routes are in the order they were thought of, findings in the order of importance, candidates from the likeliest on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from diagnostics.evidence import Evidence, Outcome, plain
+from diagnostics.findings import CATALOGUE
+from diagnostics.overview import Row, clean, overview, route_name, several
+from diagnostics.routes import label
+from diagnostics.rules import Diagnosis, Finding, exit_code
+
+JSON_VERSION = 1
+NARROWEST = 30  # columns; below, lines may be longer than the terminal
+HEADINGS = ("RESOLVE", "CONNECT", "QUIET", "HELLO", "START_API", "SYNC")
+GAP = "  "  # between columns
+
+RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
+SEVERITY_COLOURS = {"error": RED, "warning": YELLOW, "info": DIM}
+
+
+def text(
+    evidence: Evidence, diagnosis: Diagnosis, *, width: int = 80, colour: bool = False, verbose: bool = False
+) -> str:
+    """The whole report for a terminal of `width` columns, ending with a newline."""
+    page = _Page(max(width, NARROWEST), colour)
+    usable = exit_code(diagnosis, False) == 0
+    page.wrapped(clean(diagnosis.verdict.line), style=f"{BOLD};{GREEN if usable else RED}")
+    _table(page, evidence, diagnosis, verbose)
+    for finding in diagnosis.findings:
+        _finding(page, finding, evidence)
+    if diagnosis.findings:
+        page.blank()
+        page.wrapped(stands_for(line for one in diagnosis.findings for line in commands(one, evidence)), style=DIM)
+        page.blank()
+        page.wrapped("More about a code, what it means and what else to look at:")
+        page.blank()
+        page.commands((f"ib-diagnose explain {diagnosis.findings[0].code}",))
+    if verbose:
+        _routes_in_detail(page, evidence)
+        _facts(page, evidence)
+    return page.text()
+
+
+class _Page:
+    """Lines of a bounded width."""
+
+    def __init__(self, width: int, colour: bool):
+        self._lines: list[str] = []
+        self._colour = colour
+        self.width = width
+
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def blank(self):
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def painted(self, words: str, style: str | None) -> str:
+        return f"\x1b[{style}m{words}\x1b[0m" if self._colour and style else words
+
+    def line(self, line: str):
+        self._lines.append(line.rstrip())
+
+    def wrapped(self, words: str, first: str = "", rest: str = "", style: str | None = None):
+        """A paragraph: `first` in front of its first line, `rest` in front of the others. Nothing for no words."""
+        if not words:
+            return
+        for number, line in enumerate(wrap(words, self.width - max(len(first), len(rest)))):
+            self.line((rest if number else first) + self.painted(line, style))
+
+    def commands(self, lines: tuple[str, ...]):
+        """To be copied: apart from what is around them, and never wrapped."""
+        for line in lines:
+            self.line(f"    {line}")
+
+
+def wrap(words: str, width: int) -> list[str]:
+    """Lines of at most `width` characters; a word that is longer has a line of its own, whole."""
+    lines, now = [], ""
+    for word in words.split():
+        if now and len(now) + 1 + len(word) > width:
+            lines.append(now)
+            now = word
+        else:
+            now = f"{now} {word}" if now else word
+    return [*lines, now]
+
+
+# The table
+
+
+def _table(page: _Page, evidence: Evidence, diagnosis: Diagnosis, verbose: bool):
+    seen = overview(evidence, diagnosis.verdict.route, verbose)
+    page.blank()
+    if seen.rows:
+        head = "route" if seen.port is None else f"route (port {seen.port})"
+        _rows(page, head, seen.rows)
+    for note in seen.notes:
+        page.wrapped(note, "  ", "    ", DIM)
+
+
+def _rows(page: _Page, head: str, rows: tuple[Row, ...]):
+    """Columns where they fit, otherwise each route with its stages below it."""
+    widths = _widths(rows)
+    room = page.width - sum(widths) - len(GAP) * len(widths)
+    room = min(room, *(page.width - _used(row, widths) for row in rows))
+    if room < len("255.255.255.255"):
+        page.line(page.painted(f"{head}, stage by stage", DIM))
+        for row in rows:
+            page.line(page.painted(row.name, BOLD if row.chosen else None))
+            page.wrapped(", ".join(_said(row)) or "nothing was done", "  ", "  ")
+        return
+    first = min(room, max(len(head), *(len(row.name) for row in rows)))
+    names = "".join(GAP + name.ljust(width) for name, width in zip(HEADINGS, widths, strict=True))
+    page.line(page.painted((head.ljust(first) + names).rstrip(), DIM))
+    for row in rows:
+        name = page.painted(row.name, BOLD if row.chosen else None)
+        if len(row.name) > first:
+            page.line(name)
+            name = " " * first
+        else:
+            name += " " * (first - len(row.name))
+        page.line(name + _stages(page, row, widths))
+
+
+def _widths(rows: tuple[Row, ...]) -> list[int]:
+    """Of the stages. A failure ends its row and may run on over the empty rest of it, so it asks for no width."""
+    return [
+        max(len(name), *(len(row.cells[at].text) for row in rows if not row.cells[at].failed), 0)
+        for at, name in enumerate(HEADINGS)
+    ]
+
+
+def end_of(row: Row) -> int:
+    """Of a row's cells, how many are shown: none behind a failure."""
+    return next((at + 1 for at, cell in enumerate(row.cells) if cell.failed), len(row.cells))
+
+
+def _used(row: Row, widths: list[int]) -> int:
+    """Columns that the stages of a row take."""
+    end = end_of(row)
+    return sum(widths[: end - 1]) + len(GAP) * end + len(row.cells[end - 1].text)
+
+
+def _stages(page: _Page, row: Row, widths: list[int]) -> str:
+    shown = ""
+    for at, cell in enumerate(row.cells[: end_of(row)]):
+        style = RED if cell.failed else GREEN if cell.outcome is Outcome.OK else DIM
+        shown += GAP + page.painted(cell.text, style) + " " * (widths[at] - len(cell.text))
+    return shown
+
+
+def _said(row: Row) -> list[str]:
+    cells = zip(HEADINGS, row.cells[: end_of(row)], strict=False)
+    return [f"{name} {cell.text}" for name, cell in cells if cell.outcome is not None]
+
+
+# The findings
+
+
+def _finding(page: _Page, finding: Finding, evidence: Evidence):
+    entry = CATALOGUE[finding.code]
+    page.blank()
+    tag = f"{entry.severity} {finding.code}"
+    page.wrapped(f"{tag}: {entry.title}", "", "  ", f"{BOLD};{SEVERITY_COLOURS[entry.severity]}")
+    _field(page, "seen", clean(finding.seen))
+    if finding.candidates:
+        _field(page, "why", "one of these, the likeliest first; what decides is below each")
+        for number, candidate in enumerate(finding.candidates, 1):
+            _candidate(page, number, candidate)
+    elif entry.check:
+        _field(page, "check", entry.check)
+    _field(page, "fix", entry.fix)
+    if entry.commands:
+        page.blank()
+        page.commands(commands(finding, evidence))
+
+
+def _field(page: _Page, name: str, words: str):
+    if words:
+        page.wrapped(words, f"  {name:6}", " " * 8)
+
+
+def _candidate(page: _Page, number: int, candidate):
+    title = CATALOGUE[candidate.code].title
+    page.wrapped(f"{candidate.code} {title}", f"{number:9}. ", " " * 11)
+    page.wrapped(clean(candidate.check), " " * 11, " " * 11)
+
+
+# Words in capitals in a command, and what a user puts there. HOST and PORT are filled in where a finding has its route.
+PLACEHOLDERS = {
+    "HOST": "the host that is dialled",
+    "PORT": "its port",
+    "GATEWAY": "the name of the gateway's container",
+    "CLIENT": "the name of this container",
+    "NETWORK": "the name of the Docker network",
+}
+# A host goes into a line that somebody will paste into a shell only if it is nothing but a name or an address.
+HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,80}")
+
+
+def commands(finding: Finding, evidence: Evidence) -> tuple[str, ...]:
+    """The lines to type for a finding, about its first route."""
+    by_name = {label(probe.route): probe.route for probe in evidence.probes}
+    route = next((by_name[name] for name in finding.routes if name in by_name), None)
+    known = {}
+    if route is not None:
+        known["PORT"] = str(route.port)
+        if HARMLESS.fullmatch(route.host):
+            known |= {"HOST": route.host, "HOST:PORT": label(route)}
+    return tuple(
+        re.sub(r"\bHOST:PORT\b|\b[A-Z]+\b", lambda word: known.get(word[0], word[0]), line)
+        for line in CATALOGUE[finding.code].commands
+    )
+
+
+def stands_for(lines) -> str:
+    """A sentence about the placeholders that are in these commands; "" when there are none."""
+    words = {word for line in lines for word in re.findall(r"\b[A-Z]+\b", line)}
+    meant = [f"{name} is {meaning}" for name, meaning in PLACEHOLDERS.items() if name in words]
+    return f"In the commands {', '.join(meant)}." if meant else ""
+
+
+# On request
+
+
+def _routes_in_detail(page: _Page, evidence: Evidence):
+    page.blank()
+    page.line(page.painted("The routes in detail", BOLD))
+    for told in details(evidence):
+        page.wrapped(told[0], "  ", "    ")
+        for line in told[1:]:
+            page.wrapped(line, "    ", "      ")
+
+
+def details(evidence: Evidence) -> list[list[str]]:
+    """For every route a line with its why, then lines with what else is known of it."""
+    return [
+        [f"{route_name(label(probe.route))}: {clean(probe.route.why)}", *_detail(probe)]
+        for probe in evidence.probes
+    ]
+
+
+def _detail(probe) -> list[str]:
+    lines = [
+        f"{one.stage.value}: {one.outcome.value} {' '.join(filter(None, (clean(one.detail), one.error and clean(one.error, 40))))}"
+        for one in probe.stages
+        if one.detail or one.error
+    ]
+    kernel = probe.kernel and plain(probe.kernel)
+    known = {
+        "addresses": several(clean(one, 60) for one in probe.addresses),
+        "our address": probe.source and clean(probe.source, 60),
+        "first bytes": probe.first_bytes and clean(probe.first_bytes, 40),
+        "redirect to": probe.redirect and clean(probe.redirect, 100),
+        "codes": several(map(str, probe.codes), 16),
+        "our kernel": kernel and several(f"{name} {value}" for name, value in kernel.items() if value is not None),
+        "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
+    }
+    return lines + [f"{name}: {value}" for name, value in known.items() if value]
+
+
+def _facts(page: _Page, evidence: Evidence):
+    page.blank()
+    page.line(page.painted("What is known about where this ran", BOLD))
+    for name, value, source in facts(evidence):
+        page.wrapped(f"{name}: {value} ({source})", "  ", "    ")
+
+
+def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """(name, value, where it is from) of every fact."""
+    return [
+        (
+            clean(one.name, 60),
+            "unknown" if one.value is None else clean(one.value),
+            clean(one.source, 100) + ("" if one.confidence == "certain" else f", {clean(one.confidence, 20)}"),
+        )
+        for one in evidence.facts
+    ]
+
+
+# JSON
+
+
+def json_text(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool = False) -> str:
+    """One JSON object, ending with a newline; its keys are told at the top of this file."""
+    seen = cleaned(plain(evidence))
+    whole = {
+        "schema_version": JSON_VERSION,
+        "tool_version": seen["tool_version"],
+        "created": evidence.created,
+        "exit_code": exit_code(diagnosis, fail_on_warning),
+        "verdict": cleaned(plain(diagnosis.verdict)),
+        "routes": [_json_route(probe, label(one.route)) for probe, one in zip(seen["probes"], evidence.probes, strict=True)],
+        "findings": [_json_finding(finding, evidence) for finding in diagnosis.findings],
+        "facts": seen["facts"],
+        "evidence": seen,
+    }
+    return json.dumps(whole, indent=2) + "\n"
+
+
+ROUTE_KEYS = ("address", "addresses", "source", "same_as", "server_version", "accounts", "codes", "stages")
+
+
+def _json_route(probe: dict, name: str) -> dict:
+    return {"route": clean(name), **probe["route"], **{key: probe[key] for key in ROUTE_KEYS}}
+
+
+def _json_finding(finding: Finding, evidence: Evidence) -> dict:
+    entry = CATALOGUE[finding.code]
+    return cleaned({
+        "code": finding.code,
+        "slug": entry.slug,
+        "severity": entry.severity,
+        "title": entry.title,
+        "seen": finding.seen,
+        "routes": list(finding.routes),
+        "fix": entry.fix,
+        "commands": list(commands(finding, evidence)),
+        "check": entry.check,
+        "candidates": [
+            {"code": one.code, "slug": CATALOGUE[one.code].slug, "title": CATALOGUE[one.code].title, "check": one.check}
+            for one in finding.candidates
+        ],
+    })  # fmt: skip
+
+
+def cleaned(value):
+    """Lists and dicts with every string in them made safe."""
+    if isinstance(value, str):
+        return clean(value, 2000)
+    if isinstance(value, dict):
+        return {key: cleaned(one) for key, one in value.items()}
+    return [cleaned(one) for one in value] if isinstance(value, list) else value
+
+
+# The page of a code
+
+
+def explain_text(code: str, *, width: int = 80) -> str:
+    """The page of a code of the catalogue."""
+    found = CATALOGUE[code]
+    page = _Page(max(width, NARROWEST), False)
+    page.wrapped(f"{found.code} {found.slug}: {found.title} ({found.severity})", "", "  ")
+    page.blank()
+    page.wrapped(found.docs)
+    _causes(page, found)
+    for heading, words in (("How to tell", found.check), ("What to do", found.fix)):
+        if words:
+            page.blank()
+            page.line(heading)
+            page.wrapped(words, "  ", "  ")
+    if found.commands:
+        page.blank()
+        page.commands(found.commands)
+        page.blank()
+        page.wrapped(stands_for(found.commands))
+    if found.depends_on:
+        page.blank()
+        page.wrapped(f"Not reported beside {several(found.depends_on, 12)}, which would be the cause of it.")
+    return page.text()
+
+
+def _causes(page: _Page, entry):
+    if not entry.causes:
+        return
+    page.blank()
+    page.line("Causes, the likeliest first")
+    for number, cause in enumerate(entry.causes, 1):
+        page.wrapped(str(cause), f"{number:3}. ", " " * 5)
