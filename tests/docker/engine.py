@@ -1,0 +1,95 @@
+"""A Docker engine of our own, in a network namespace of its own: the "host" of these tests, gone without a trace afterwards."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.docker.image import build
+
+HOST_ADDRESS = "10.77.0.1"  # of the namespace's own interface: what a user calls the host's IP
+DOCKER0 = "172.17.0.1"
+IMAGE = "bare-python3"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Engine:
+    """`with Engine() as engine`: dockerd is up and has the image."""
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="ib-docker-", dir="/var/tmp"))
+        self.log = open(self.folder / "log", "wb")
+        (self.folder / "none.json").write_text("{}")  # whatever this machine's own engine is told
+        self.process = subprocess.Popen(
+            ["dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "exec", "--pidfile",
+             self.folder / "pid", "--host", f"unix://{self.folder}/socket", "--config-file", self.folder / "none.json",
+             "--userland-proxy=true"],
+            stdout=self.log, stderr=self.log,
+        )  # fmt: skip
+        try:
+            self._wait()
+            archive = self.folder / "image.tar"
+            build(archive)
+            self("import", str(archive), IMAGE)
+            archive.unlink()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        names = self._run("ps", "-aq").stdout.split()
+        if names:
+            self._run("rm", "-f", *names)
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __call__(self, *arguments, **options):
+        """A docker command that must succeed; its standard output."""
+        done = self._run(*arguments, **options)
+        if done.returncode:
+            raise RuntimeError(f"docker {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _run(self, *arguments, **options):
+        return subprocess.run(
+            ["docker", "--host", f"unix://{self.folder}/socket", *map(str, arguments)],
+            capture_output=True, text=True, timeout=60, **options,
+        )  # fmt: skip
+
+    def _wait(self):
+        deadline = time.monotonic() + 30
+        while self._run("info").returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not come up:\n{(self.folder / 'log').read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    # Containers
+
+    def start(self, *arguments, options=()):
+        """A container that runs python3 with these arguments; its name. The checkout is at /src, read-only."""
+        return self("run", "-d", "-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src", *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
+
+    def address(self, name, network="bridge"):
+        return json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
+
+    def remove(self, *names):
+        self("rm", "-f", *names)
+
+    def diagnose(self, program, *arguments, options=(), environment=()):
+        """The single file inside a container as strict as they come; (exit status, stdout, stderr)."""
+        variables = [part for item in environment for part in ("-e", item)]
+        done = subprocess.run(
+            ["docker", "--host", f"unix://{self.folder}/socket", "run", "--rm", "-i", "--read-only", "--cap-drop", "ALL",
+             "--user", "1000:1000", *variables, *options, IMAGE, "/usr/bin/python3", "-", *arguments],
+            input=program, capture_output=True, timeout=60,
+        )  # fmt: skip
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
