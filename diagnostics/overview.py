@@ -121,7 +121,7 @@ def _cell(probe: Probe, stage: Stage) -> Cell:
     result = result_of(probe, stage)
     if result is None or result.outcome is Outcome.SKIPPED:
         return NOTHING
-    if stage is Stage.RESOLVE and probe.route.host == probe.address:
+    if stage is Stage.RESOLVE and probe.route.host in (*probe.addresses, probe.address):
         return NOTHING  # an address: there was nothing to look up
     if result.seconds is None or (stage is Stage.QUIET and result.outcome is Outcome.OK):
         return Cell(result.outcome, result.outcome.value)  # a quiet time that went well always took as long
@@ -193,6 +193,6 @@ def _skipped(shown: list[Probe]) -> list[str]:
         before = Outcome.OK
         for result in probe.stages:
             if result.outcome is Outcome.SKIPPED and before is Outcome.OK and result.detail:
-                reasons.append(clean(result.detail))
+                reasons.append(f"{result.stage.name}: {clean(result.detail)}")
             before = result.outcome
-    return [f"-: {reason}" for reason in list(dict.fromkeys(reasons))[:3]]
+    return list(dict.fromkeys(reasons))[:3]

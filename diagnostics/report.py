@@ -73,7 +73,7 @@ class _Page:
         self.width = width
 
     def text(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        return "\n".join(self._lines).rstrip("\n") + "\n"
 
     def blank(self):
         if self._lines and self._lines[-1]:
@@ -214,7 +214,7 @@ def _candidate(page: _Page, number: int, candidate):
 # Words in capitals in a command, and what a user puts there. HOST and PORT are filled in where a finding has its route.
 PLACEHOLDERS = {
     "HOST": "the host that is dialled",
-    "PORT": "its port",
+    "PORT": "the port that is dialled",
     "GATEWAY": "the name of the gateway's container",
     "CLIENT": "the name of this container",
     "NETWORK": "the name of the Docker network",

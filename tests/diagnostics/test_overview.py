@@ -123,7 +123,7 @@ def test_other_ports_where_nothing_is_are_one_line():
 def test_why_a_good_route_got_no_handshake_is_told_once():
     skipped = (SKIPPED, None, "one handshake per run")
     table = seen(*(probe(host, (OK, 0.0), (OK, 0.001), (OK, 0.15), skipped, skipped, skipped) for host in "ab"))
-    assert table.notes == ("-: one handshake per run",)
+    assert table.notes == ("HELLO: one handshake per run",)
     after_a_failure = seen(probe("a", (OK, 0.0), (REFUSED, 0.1), (SKIPPED, None, "because of CONNECT")))
     assert after_a_failure.notes == ()
 
