@@ -53,7 +53,7 @@ NAMES = {  # the closed set of fact names; lists are joined with ", ", and "" is
 }
 VARIABLES = tuple(name.removeprefix("env.") for name in NAMES if name.startswith("env."))
 
-MAX_FILE = 256 << 10  # bytes; the mount table of a busy host is the longest of them
+MAX_FILE = 128 << 10  # bytes; only the mount and route tables of a busy host are longer, and what counts comes first
 MAX_LIST = 64  # items of one fact
 MAX_INTERFACES = 512  # asked for their address; a host of that many containers has all that matters in the first ones
 MAX_VALUE = 200  # characters of a variable
@@ -93,6 +93,8 @@ class _Tree:
         self.root = root.rstrip("/")
         self.real = not self.root  # the machine itself: system calls tell about it, too
         self.read_already: dict[str, str | None] = {}
+        self.routes = ipv4_routes(self.read("/proc/net/route") or "")  # IPv4
+        self.interface = self._interface()  # of the default route
 
     def read(self, path: str) -> str | None:
         """The text, at most MAX_FILE of it and whatever it may be: a pipe or a device does not block or go on for ever."""
@@ -115,6 +117,12 @@ class _Tree:
         finally:
             os.close(handle)
         return b"".join(chunks).decode("utf-8", "replace")
+
+    def _interface(self) -> str | None:
+        defaults = [one for one in self.routes if one[1:4:2] == (0, 0)]
+        if defaults:
+            return min(defaults, key=lambda one: one[4])[0]
+        return next((name for name, _ in default_ipv6(self.read("/proc/net/ipv6_route") or "")), None)
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(self.root + path)
@@ -184,7 +192,7 @@ def _place(tree: _Tree, environ: Mapping[str, str], network: Mapping[str, Seen])
 
 def _peered(tree: _Tree) -> bool | None:
     """A veth in a container is linked to another index than its own; a device of the machine to itself."""
-    name = _default_interface(tree)
+    name = tree.interface
     index, link = (tree.read(f"/sys/class/net/{name}/{file}") for file in ("ifindex", "iflink")) if name else (None, None)
     return index != link if index and link else None
 
@@ -197,7 +205,7 @@ def _network(tree: _Tree) -> dict[str, Seen]:
     by_interface = _ipv4_by_interface(tree, names or ())
     resolv, hosts = tree.read(place.RESOLV), tree.read(place.HOSTS)
     docker0 = None if names is None else _list(by_interface.get("docker0", ()))
-    default = _default_interface(tree)
+    default = tree.interface
     return {
         "interfaces": _seen(None if names is None else _list(names), names_source),
         "own_addresses": _own_addresses(tree, names, by_interface),
@@ -228,7 +236,7 @@ def _ipv4_by_interface(tree: _Tree, names: tuple[str, ...]) -> dict[str, tuple[s
         return _asked_ipv4(names[:MAX_INTERFACES])
     local = local_ipv4(tree.read("/proc/net/fib_trie") or "")
     found: dict[str, tuple[str, ...]] = {}
-    for name, target, gateway, mask, _ in ipv4_routes(tree.read("/proc/net/route") or ""):
+    for name, target, gateway, mask, _ in tree.routes:
         if mask and not gateway:
             found[name] = found.get(name, ()) + tuple(one for one in local if covers(target, mask, one))
     return found
@@ -254,7 +262,7 @@ def _asked_ipv4(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 def _own_addresses(tree: _Tree, names: tuple[str, ...] | None, by_interface: dict[str, tuple[str, ...]]) -> Seen:
     """Of all interfaces, the default route's first; IPv6 behind IPv4."""
     trie, v6_text = tree.read("/proc/net/fib_trie"), tree.read("/proc/net/if_inet6")
-    default = _default_interface(tree)
+    default = tree.interface
     order = sorted(names or (), key=lambda name: name != default)
     v4 = [address for name in order for address in by_interface.get(name, ())] + local_ipv4(trie or "")
     v6 = sorted(local_ipv6(v6_text or ""), key=lambda pair: pair[0] != default)
@@ -308,17 +316,10 @@ def _default_gateway(tree: _Tree) -> Seen:
     v4, v6 = tree.read("/proc/net/route"), tree.read("/proc/net/ipv6_route")
     if v4 is None and v6 is None:
         return _seen(None, "/proc/net/route")
-    defaults = sorted((one for one in ipv4_routes(v4 or "") if one[1:4:2] == (0, 0)), key=lambda one: one[4])
+    defaults = sorted((one for one in tree.routes if one[1:4:2] == (0, 0)), key=lambda one: one[4])
     hops = [ipv4(gateway) for _, _, gateway, _, _ in defaults if gateway]
     hops += [hop for _, hop in default_ipv6(v6 or "") if is_reachable(hop)]
     return _seen(_list(hops), "/proc/net/route" if not v6 else "/proc/net/route, /proc/net/ipv6_route")
-
-
-def _default_interface(tree: _Tree) -> str | None:
-    defaults = [one for one in ipv4_routes(tree.read("/proc/net/route") or "") if one[1:4:2] == (0, 0)]
-    if defaults:
-        return min(defaults, key=lambda one: one[4])[0]
-    return next((name for name, _ in default_ipv6(tree.read("/proc/net/ipv6_route") or "")), None)
 
 
 def _mtu(tree: _Tree, interface: str | None) -> Seen:
@@ -332,6 +333,6 @@ def _magic(hosts: str):
     found: dict[str, str] = {}
     for address, names in host_lines(hosts):
         for name in names:
-            if name.lower() in HOST_NAMES and is_address(address):
-                found.setdefault(name.lower(), address)
+            if name.lower() in HOST_NAMES and name.lower() not in found and is_address(address):
+                found[name.lower()] = address
     return (f"{name}={address}" for name, address in found.items())

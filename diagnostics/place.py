@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diagnostics.netfiles import host_lines, nameservers
 
@@ -70,6 +70,7 @@ class Place:
 
 
 def recognise(seen: Seen) -> Place:
+    seen = replace(seen, texts={**seen.texts, MOUNTINFO: own_mounts(seen.text(MOUNTINFO)) or None})
     runtime = _runtime(seen)
     container = _container(seen, runtime)
     return Place(
@@ -106,11 +107,11 @@ def own_mounts(mountinfo: str) -> str:
 
 
 def _has_container_files(seen: Seen) -> bool:
-    return any(line.startswith(OF_A_CONTAINER) for line in own_mounts(seen.text(MOUNTINFO)).splitlines())
+    return any(line.startswith(OF_A_CONTAINER) for line in seen.text(MOUNTINFO).splitlines())
 
 
 def _is_layered(seen: Seen) -> bool:
-    lines = own_mounts(seen.text(MOUNTINFO)).splitlines()
+    lines = seen.text(MOUNTINFO).splitlines()
     return any(line.startswith("/ ") and line.endswith(LAYERED) for line in lines)
 
 
@@ -142,14 +143,13 @@ WSL = re.compile(r"microsoft", re.I)
 
 
 def _runtime(seen: Seen) -> Guess:
-    mounts = own_mounts(seen.text(MOUNTINFO))
     for runtime, source, pattern, confidence in SIGNS:
-        text = mounts if source == MOUNTINFO else seen.texts.get(source)
-        if text is not None and re.search(pattern, text, re.M) and (mounts or source != MOUNTINFO):
+        text = seen.texts.get(source)
+        if text is not None and re.search(pattern, text, re.M):
             return Guess(runtime, source, confidence)
     for source, runtime in LITTER:
         if seen.texts.get(source) is not None and not _is_litter(seen):
-            return Guess(runtime, source, "certain" if mounts else "likely")
+            return Guess(runtime, source, "certain" if seen.texts.get(MOUNTINFO) else "likely")
     declared = seen.text(MANAGER) or seen.text(DECLARED)
     if re.fullmatch(r"[a-z][a-z0-9-]{1,30}\n?", declared) and declared.strip() not in ("wsl", "oci"):
         return Guess(declared.strip(), MANAGER if seen.text(MANAGER) else DECLARED, "likely")
@@ -317,8 +317,8 @@ def _container_id(seen: Seen, container: Guess) -> Guess:
     """The twelve digits that `docker ps` shows."""
     if container.value != "yes":
         return Guess(None, MOUNTINFO)
-    for source, text in ((MOUNTINFO, own_mounts(seen.text(MOUNTINFO))), (CGROUP, seen.text(CGROUP))):
-        found = re.search(rf"[/-]({ID})\b", text)
+    for source in (MOUNTINFO, CGROUP):
+        found = re.search(rf"[/-]({ID})\b", seen.text(source))
         if found:
             return Guess(found[1][:12], source)
     name = seen.text(HOSTNAME).strip()

@@ -75,10 +75,14 @@ FIXED = {
 
 
 def candidates(facts: tuple[Fact, ...], targets: tuple[Target, ...], port: int | None = None) -> tuple[Route, ...]:
-    """All routes worth a look, in order, every host and port once; `port` None: the first target's, or DEFAULT_PORT."""
-    port = port or next((one.port for one in targets if one.port), None) or DEFAULT_PORT
+    """All routes worth a look, in order, every host and port once.
+
+    `port` is what the user said, None if nothing: then a target without one gets DEFAULT_PORT, and what nobody configured
+    gets the port of the first target.
+    """
     here = _Here({one.name: one.value for one in facts if one.value})
-    wanted = [_configured(one, port, here) for one in targets]
+    wanted = [_configured(one, port or DEFAULT_PORT, here) for one in targets]
+    port = port or (wanted[0].port if wanted else DEFAULT_PORT)
     return _once([*wanted, *(Route(host, port, kind, why) for host, kind, why in _discovered(here))])
 
 
