@@ -62,15 +62,15 @@ def handshake(
     connection is still there. A probe that already has a handshake gets the result of the new one, and one attempt more.
     """
     before = stage_of(probe, Stage.HELLO)
+    first = before.outcome is Outcome.SKIPPED
     dialled = dial.dial((probe.address,), probe.route.port, connect_timeout)
     if dialled.sock is None:
-        return _not_again(probe, dialled)
+        return _not_accepted(probe, dialled) if first else _not_again(probe, before, dialled)
     told = talk(dialled.sock, asked, timeout or asked.timeout, reset=dialled.reset, on_silence=on_silence)
-    if before.outcome is Outcome.SKIPPED:
+    if first:
         return _with(probe, told)
-    hello = told.results[0]
-    detail = f"{hello.detail}; the handshake before this one: {before.outcome.value}".removeprefix("; ")
-    told = replace(told, results=(replace(hello, detail=detail), *told.results[1:]))
+    hello = _and(told.results[0], f"the handshake before this one: {before.outcome.value}")
+    told = replace(told, results=(hello, *told.results[1:]))
     return replace(_with(probe, told), attempts=probe.attempts + 1)
 
 
@@ -139,6 +139,12 @@ def untouched(route: Route, resolution: Resolution, same_as: str | None = None) 
     return Probe(route, stages([first], why), resolution.addresses, same_as=same_as)
 
 
+def late(route: Route, resolution: Resolution) -> Probe:
+    """A route whose dialling did not come to an end in its own time: of our making, and nothing was learnt."""
+    failed = StageResult(Stage.CONNECT, Outcome.TIMED_OUT, detail="this machine was too busy to dial")
+    return Probe(route, stages([_resolved(resolution), failed]), resolution.addresses)
+
+
 # Results.
 
 
@@ -164,11 +170,22 @@ def _with(probe: Probe, told: Told) -> Probe:
     return replace(probe, stages=stages([*probe.stages[: _AT[Stage.HELLO]], *told.results], NO_SESSION), **values)
 
 
-def _not_again(probe: Probe, dialled: Dialled) -> Probe:
-    """The first connection was accepted, the second one not: a queue that is full now, or a gateway that went away."""
+def _not_accepted(probe: Probe, dialled: Dialled) -> Probe:
+    """The first connection was accepted, the one after it not: a queue that is full now, or a gateway that went away."""
     failed = _connected(dialled)
     failed = replace(failed, detail=f"a first connection was accepted, another one not: {failed.detail}")
     return replace(probe, stages=stages([*probe.stages[: _AT[Stage.CONNECT]], failed]))
+
+
+def _not_again(probe: Probe, hello: StageResult, dialled: Dialled) -> Probe:
+    """The same after a handshake that was had: that one remains the result."""
+    hello = _and(hello, f"another connection after it was not accepted: {dialled.detail}")
+    at = _AT[Stage.HELLO]
+    return replace(probe, stages=(*probe.stages[:at], hello, *probe.stages[at + 1 :]), attempts=probe.attempts + 1)
+
+
+def _and(one: StageResult, more: str) -> StageResult:
+    return replace(one, detail=f"{one.detail}; {more}" if one.detail else more)
 
 
 def _resolved(resolution: Resolution) -> StageResult:

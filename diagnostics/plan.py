@@ -1,0 +1,127 @@
+"""What to ask of which route: decisions over what was seen so far, for `collect` to carry out. Pure.
+
+A handshake that is not answered may be what a troubled gateway was short of, so there are few of them:
+
+    one, on the best route                                                     if it is answered, that is all
+    one more, on a route with another address, or else on the same one again   what differs by route is routing, what is
+                                                                               the same on both is the gateway
+    a last one, on the first route, when the other one was answered            a route that is bad stays silent; a
+                                                                               gateway that was slow once does not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from diagnostics.evidence import Outcome, Probe, Route, Stage, StageResult
+
+MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
+MOST_ROUTES = 32  # of a run, the siblings not counted
+MOST_SIBLINGS = 32  # four hosts with eight ports each
+MOST_SIBLING_HOSTS = 4
+
+_AT = {stage: at for at, stage in enumerate(Stage)}
+
+
+def result(probe: Probe, stage: Stage) -> StageResult:
+    """How that stage went."""
+    return probe.stages[_AT[stage]]
+
+
+def same_as(
+    index: int, routes: Sequence[Route], addresses: Sequence[tuple[str, ...]], dialled: Collection[int]
+) -> int | None:
+    """The route among `dialled` that leads to the same addresses and port as this one; the first of them."""
+    mine = frozenset(addresses[index]), routes[index].port
+    for other in sorted(dialled):
+        if other != index and (frozenset(addresses[other]), routes[other].port) == mine:
+            return other
+    return None
+
+
+def gets_through(probe: Probe) -> bool:
+    """Is it a route on which a handshake makes sense?"""
+    return probe.same_as is None and result(probe, Stage.QUIET).outcome is Outcome.OK
+
+
+def best(probes: Sequence[Probe]) -> int | None:
+    """The route for the first handshake: the first that gets through, since the likely ones come first."""
+    return next((at for at, probe in enumerate(probes) if gets_through(probe)), None)
+
+
+def who_next(probes: Sequence[Probe]) -> int | None:
+    """The route for the next handshake, judging by those that were tried; None when enough is known."""
+    tried = [at for at, probe in enumerate(probes) if _hello(probe) is not Outcome.SKIPPED]
+    if not tried:
+        return best(probes)
+    if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES:
+        return None
+    silent = [at for at in tried if _hello(probes[at]) is Outcome.TIMED_OUT and probes[at].attempts == 1]
+    if any(_hello(probes[at]) is Outcome.OK for at in tried):
+        return silent[0] if silent else None
+    if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES - 1:
+        return None
+    other = _elsewhere(probes, tried)
+    if other is not None:
+        return other
+    return next((at for at in silent if not _was_lost(probes[at])), None)
+
+
+def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
+    """With every route asked for: those that get through and have had no handshake, each address once."""
+    found: list[int] = []
+    for at, probe in enumerate(probes):
+        if gets_through(probe) and _hello(probe) is Outcome.SKIPPED:
+            places = {_place(probes[other]) for other in found} | _tried_places(probes)
+            if _place(probe) not in places:
+                found.append(at)
+    return tuple(found[:MOST_ROUTES])
+
+
+def want_siblings(probes: Sequence[Probe]) -> bool:
+    """Is it worth a look at the neighbouring ports? When nothing connects, and what counts was refused rather than ignored.
+
+    What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
+    """
+    if any(_connect(probe) is Outcome.OK for probe in probes):
+        return False
+    configured = [probe for probe in probes if probe.route.kind == "configured"]
+    outcomes = {_connect(probe) for probe in configured or probes}
+    return Outcome.REFUSED in outcomes and Outcome.TIMED_OUT not in outcomes
+
+
+def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
+    """The hosts that refused, each with its addresses; a host without an address of its own is left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for probe in probes:
+        new = set(probe.addresses).difference(*found.values())
+        if new and len(found) < MOST_SIBLING_HOSTS and _connect(probe) is Outcome.REFUSED:
+            found.setdefault(probe.route.host, probe.addresses)
+    return found
+
+
+def _connect(probe: Probe) -> Outcome:
+    return result(probe, Stage.CONNECT).outcome
+
+
+def _hello(probe: Probe) -> Outcome:
+    return result(probe, Stage.HELLO).outcome
+
+
+def _was_lost(probe: Probe) -> bool:
+    """Did our hello not even reach the other kernel? Then asking again on the same route would tell nothing new."""
+    return probe.kernel is not None and bool(probe.kernel.unacknowledged)
+
+
+def _place(probe: Probe) -> tuple[str | None, int]:
+    return probe.address, probe.route.port
+
+
+def _tried_places(probes: Sequence[Probe]) -> set[tuple[str | None, int]]:
+    return {_place(probe) for probe in probes if _hello(probe) is not Outcome.SKIPPED}
+
+
+def _elsewhere(probes: Sequence[Probe], tried: Sequence[int]) -> int | None:
+    """The first route that gets through to an address without a handshake so far."""
+    places = {_place(probes[at]) for at in tried}
+    return next((at for at, one in enumerate(probes) if gets_through(one) and _place(one) not in places), None)
