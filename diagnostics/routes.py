@@ -131,7 +131,8 @@ class _Here:
 
     @property
     def isolated(self) -> bool:
-        return self.get("network_mode") == "none"
+        """A container with nothing but its own loopback; on a machine without a network the gateway may be there, too."""
+        return self.contained is True and self.get("network_mode") == "none"
 
     @property
     def in_vm(self) -> bool:

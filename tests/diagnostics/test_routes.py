@@ -137,6 +137,12 @@ PLACES = [  # (name, facts, the first routes in order, what must not be among th
         [*MAGIC, "192.168.1.1"],
     ),
     (
+        "machine without a network: the gateway may run on it",
+        HOST | dict(network_mode="none", own_addresses="", default_gateway=""),
+        ["127.0.0.1"],
+        MAGIC,
+    ),
+    (
         "plain Mac or Windows, on which Docker Desktop wrote its names into the hosts file",
         HOST | dict(hosts_entries="host.docker.internal=192.168.1.20, gateway.docker.internal=192.168.1.20"),
         ["127.0.0.1", "host.docker.internal", "gateway.docker.internal"],
