@@ -75,7 +75,7 @@ def recognise(seen: Seen) -> Place:
     container = _container(seen, runtime)
     return Place(
         container,
-        runtime if runtime.value or container.value == "yes" else Guess(container.value and "none", container.source, container.confidence),
+        runtime if runtime.value or container.value == "yes" else replace(container, value=container.value and "none"),
         _flavour(seen, container, runtime),
         _network_mode(seen, container, runtime),
         _rootless(seen, container),
@@ -225,7 +225,8 @@ LOOPBACK = ("lo", "lo0")
 IDLE = re.compile(r"(tunl|sit|ip6tnl|gre|gretap|erspan|ip_vti|ip6_vti|ip6gre|dummy|ifb|bond|teql)0|ifb1")
 # Ends of containers' cables: who sees them is on the host's side, unless it runs containers itself
 HOST_SIDE = re.compile(
-    r"docker0|docker_gwbridge|br-[0-9a-f]{12}|veth[0-9a-f]{6,}|podman\d+|cni-?podman\d+|cni\d+|flannel\..*|cali.{5,}|kube-ipvs0"
+    r"docker0|docker_gwbridge|br-[0-9a-f]{12}|veth[0-9a-f]{6,}|podman\d+|cni-?podman\d+|"
+    r"cni\d+|flannel\..*|cali.{5,}|kube-ipvs0"
 )
 
 
