@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from diagnostics.diagnosis import Diagnosis, Finding, exit_code
 from diagnostics.evidence import Evidence
 from diagnostics.findings import CATALOGUE
 from diagnostics.overview import Cell, Row, clean, overview
-from diagnostics.report import HEADINGS, commands, details, end_of, facts, stands_for
-from diagnostics.rules import Diagnosis, Finding, exit_code
+from diagnostics.report import HEADINGS, details, end_of, facts, stands_for
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # Belt and braces for a page made from other people's strings: a browser that obeys this loads and runs nothing.
@@ -115,7 +115,7 @@ def html(evidence: Evidence, diagnosis: Diagnosis) -> str:
         tag("p", "ib-diagnose, ", moment(evidence.created), class_="name"),
         tag("h1", diagnosis.verdict.line, class_="verdict " + ("good" if usable else "bad")),
         _table(evidence, diagnosis),
-        *_findings(diagnosis, evidence),
+        *_findings(diagnosis),
         tag("h2", "Everything that was seen"),
         _fold("The routes in detail", _details(evidence)),
         _fold("Where this ran", _facts(evidence)),
@@ -163,18 +163,18 @@ def _cell(cell: Cell | None, stage: str) -> Html:
     return tag("td", cell.text, class_="failed" if cell.failed else "ok", data_stage=stage)
 
 
-def _findings(diagnosis: Diagnosis, evidence: Evidence) -> list[Html]:
+def _findings(diagnosis: Diagnosis) -> list[Html]:
     if not diagnosis.findings:
         return []
-    legend = stands_for(line for one in diagnosis.findings for line in commands(one, evidence))
+    legend = stands_for(line for one in diagnosis.findings for line in one.commands)
     return [
         tag("h2", "What is wrong, and what to do"),
-        *(_finding(finding, evidence) for finding in diagnosis.findings),
+        *map(_finding, diagnosis.findings),
         tag("p", legend, class_="legend") if legend else Html(""),
     ]
 
 
-def _finding(finding: Finding, evidence: Evidence) -> Html:
+def _finding(finding: Finding) -> Html:
     entry = CATALOGUE[finding.code]
     title = entry.title[:1].upper() + entry.title[1:]
     parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.seen)]
@@ -187,8 +187,8 @@ def _finding(finding: Finding, evidence: Evidence) -> Html:
     else:
         parts += _field("How to tell", entry.check)
     parts += _field("Fix", entry.fix)
-    if entry.commands:
-        parts.append(tag("pre", Html("\n".join(map(escaped, commands(finding, evidence))))))
+    if finding.commands:
+        parts.append(tag("pre", lines(*finding.commands)))
     return tag("section", lines(*parts), class_=f"card {entry.severity}")
 
 

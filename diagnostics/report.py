@@ -26,11 +26,11 @@ from __future__ import annotations
 import json
 import re
 
-from diagnostics.evidence import Evidence, Outcome, plain
-from diagnostics.findings import CATALOGUE
+from diagnostics.diagnosis import Candidate, Diagnosis, Finding, exit_code
+from diagnostics.evidence import Evidence, Outcome, Probe, plain
+from diagnostics.findings import CATALOGUE, Entry
 from diagnostics.overview import Row, clean, overview, route_name, several
 from diagnostics.routes import label
-from diagnostics.rules import Diagnosis, Finding, exit_code
 
 JSON_VERSION = 1
 NARROWEST = 30  # columns; below, lines may be longer than the terminal
@@ -50,10 +50,10 @@ def text(
     page.wrapped(clean(diagnosis.verdict.line), style=f"{BOLD};{GREEN if usable else RED}")
     _table(page, evidence, diagnosis, verbose)
     for finding in diagnosis.findings:
-        _finding(page, finding, evidence)
+        _finding(page, finding)
     if diagnosis.findings:
         page.blank()
-        page.wrapped(stands_for(line for one in diagnosis.findings for line in commands(one, evidence)), style=DIM)
+        page.wrapped(stands_for(line for one in diagnosis.findings for line in one.commands), style=DIM)
         page.blank()
         page.wrapped("More about a code, what it means and what else to look at:")
         page.blank()
@@ -95,7 +95,7 @@ class _Page:
     def commands(self, lines: tuple[str, ...]):
         """To be copied: apart from what is around them, and never wrapped."""
         for line in lines:
-            self.line(f"    {line}")
+            self.line(f"    {clean(line)}")
 
 
 def wrap(words: str, width: int) -> list[str]:
@@ -182,7 +182,7 @@ def _said(row: Row) -> list[str]:
 # The findings
 
 
-def _finding(page: _Page, finding: Finding, evidence: Evidence):
+def _finding(page: _Page, finding: Finding):
     entry = CATALOGUE[finding.code]
     page.blank()
     tag = f"{entry.severity} {finding.code}"
@@ -195,9 +195,9 @@ def _finding(page: _Page, finding: Finding, evidence: Evidence):
     elif entry.check:
         _field(page, "check", entry.check)
     _field(page, "fix", entry.fix)
-    if entry.commands:
+    if finding.commands:
         page.blank()
-        page.commands(commands(finding, evidence))
+        page.commands(finding.commands)
 
 
 def _field(page: _Page, name: str, words: str):
@@ -205,13 +205,13 @@ def _field(page: _Page, name: str, words: str):
         page.wrapped(words, f"  {name:6}", " " * 8)
 
 
-def _candidate(page: _Page, number: int, candidate):
+def _candidate(page: _Page, number: int, candidate: Candidate):
     title = CATALOGUE[candidate.code].title
     page.wrapped(f"{candidate.code} {title}", f"{number:9}. ", " " * 11)
     page.wrapped(clean(candidate.check), " " * 11, " " * 11)
 
 
-# Words in capitals in a command, and what a user puts there. HOST and PORT are filled in where a finding has its route.
+# Words in capitals in a command, and what a user puts there. HOST and PORT are left only where no route is known.
 PLACEHOLDERS = {
     "HOST": "the host that is dialled",
     "PORT": "the port that is dialled",
@@ -219,23 +219,6 @@ PLACEHOLDERS = {
     "CLIENT": "the name of this container",
     "NETWORK": "the name of the Docker network",
 }
-# A host goes into a line that somebody will paste into a shell only if it is nothing but a name or an address.
-HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,80}")
-
-
-def commands(finding: Finding, evidence: Evidence) -> tuple[str, ...]:
-    """The lines to type for a finding, about its first route."""
-    by_name = {label(probe.route): probe.route for probe in evidence.probes}
-    route = next((by_name[name] for name in finding.routes if name in by_name), None)
-    known = {}
-    if route is not None:
-        known["PORT"] = str(route.port)
-        if HARMLESS.fullmatch(route.host):
-            known |= {"HOST": route.host, "HOST:PORT": label(route)}
-    return tuple(
-        re.sub(r"\bHOST:PORT\b|\b[A-Z]+\b", lambda word: known.get(word[0], word[0]), line)
-        for line in CATALOGUE[finding.code].commands
-    )
 
 
 def stands_for(lines) -> str:
@@ -265,7 +248,7 @@ def details(evidence: Evidence) -> list[list[str]]:
     ]
 
 
-def _detail(probe) -> list[str]:
+def _detail(probe: Probe) -> list[str]:
     lines = [
         f"{one.stage.value}: {one.outcome.value} {' '.join(filter(None, (clean(one.detail), one.error and clean(one.error, 40))))}"
         for one in probe.stages
@@ -316,7 +299,7 @@ def json_text(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool
         "exit_code": exit_code(diagnosis, fail_on_warning),
         "verdict": cleaned(plain(diagnosis.verdict)),
         "routes": [_json_route(probe, label(one.route)) for probe, one in zip(seen["probes"], evidence.probes, strict=True)],
-        "findings": [_json_finding(finding, evidence) for finding in diagnosis.findings],
+        "findings": [_json_finding(finding) for finding in diagnosis.findings],
         "facts": seen["facts"],
         "evidence": seen,
     }
@@ -330,7 +313,7 @@ def _json_route(probe: dict, name: str) -> dict:
     return {"route": clean(name), **probe["route"], **{key: probe[key] for key in ROUTE_KEYS}}
 
 
-def _json_finding(finding: Finding, evidence: Evidence) -> dict:
+def _json_finding(finding: Finding) -> dict:
     entry = CATALOGUE[finding.code]
     return cleaned({
         "code": finding.code,
@@ -340,7 +323,7 @@ def _json_finding(finding: Finding, evidence: Evidence) -> dict:
         "seen": finding.seen,
         "routes": list(finding.routes),
         "fix": entry.fix,
-        "commands": list(commands(finding, evidence)),
+        "commands": list(finding.commands),
         "check": entry.check,
         "candidates": [
             {"code": one.code, "slug": CATALOGUE[one.code].slug, "title": CATALOGUE[one.code].title, "check": one.check}
@@ -385,7 +368,7 @@ def explain_text(code: str, *, width: int = 80) -> str:
     return page.text()
 
 
-def _causes(page: _Page, entry):
+def _causes(page: _Page, entry: Entry):
     if not entry.causes:
         return
     page.blank()
