@@ -192,7 +192,7 @@ _SIGNATURES = (
     (Opening.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
-_NAMED_BY = 8  # bytes; all signatures differ within them
+_NAMED_BY = 6  # bytes; all signatures differ within them, and a TLS alert, the shortest answer of a stranger, has seven
 _LOOKED_AT = 64  # bytes; enough to tell text from garbage
 
 

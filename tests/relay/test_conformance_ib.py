@@ -302,7 +302,7 @@ def test_a_redirect_passes_untouched_and_the_record_says_where_to(ib_relay, gate
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
-        (b"\x15\x03\x01\0\x02\x02\x46\0", "TLS"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "TLS"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -223,6 +223,7 @@ DOUBTS = [
     ("a gateway that speaks first", [(GATEWAY, b"\0\0\0\x05176\0\0")], "gateway: spoke before the client"),
     ("... in the middle of a hello", [(CLIENT, b"API\0"), (GATEWAY, b"R")], "gateway: spoke before the client"),
     ("an HTTP answer", [HELLO, (GATEWAY, b"HTTP/1.1 400 Bad Request\r\n")], "gateway: first bytes are HTTP, not"),
+    ("a TLS alert", [HELLO, (GATEWAY, b"\x15\x03\x01\0\x02\x02\x46")], "gateway: first bytes are TLS, not"),
     ("an SSH greeting", [HELLO, (GATEWAY, b"SSH-2.0-OpenSSH_9.2\r\n")], "gateway: first bytes are SSH, not"),
     ("a text", [HELLO, (GATEWAY, b"Sorry, not today")], "gateway: first bytes are text, not"),
     ("an empty first frame", [HELLO, (GATEWAY, bytes(4))], "gateway: first bytes are not"),
