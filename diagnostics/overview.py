@@ -140,31 +140,49 @@ def _unknown_name(probe: Probe) -> bool:
     return probe.route.kind != "configured" and _failed_at(probe, Stage.RESOLVE)
 
 
-def _silent_sibling(probe: Probe) -> bool:
+def silent_sibling(probe: Probe) -> bool:
+    """One of the other ports that are tried when all refuse, and nothing is there either."""
     return probe.route.kind == "sibling" and _failed_at(probe, Stage.CONNECT)
 
 
 def _folds(probe: Probe, verbose: bool) -> bool:
-    return probe.same_as is not None or (not verbose and (_unknown_name(probe) or _silent_sibling(probe)))
+    return probe.same_as is not None or silent_sibling(probe) or (not verbose and _unknown_name(probe))
 
 
 def _folds_told(folded: list[Probe], port: int | None) -> list[str]:
-    told, same, other_ports = [], {}, {}
+    return [*_same(folded, port), *_siblings(folded), *_unknown(folded)]
+
+
+def _same(folded: list[Probe], port: int | None) -> list[str]:
+    by_first: dict[str, list[str]] = {}
     for probe in folded:
         if probe.same_as is not None:
-            same.setdefault(probe.same_as, []).append(probe)
-        elif _silent_sibling(probe):
+            by_first.setdefault(probe.same_as, []).append(_name(probe.route, probe.route.port))
+    return [
+        f"same address as {route_name(first.removesuffix(f':{port}'))}: {several(dict.fromkeys(names))}"
+        for first, names in list(by_first.items())[:MAX_LISTED]
+    ]
+
+
+def _siblings(folded: list[Probe]) -> list[str]:
+    """Mostly every host fails in the same way on the same ports, and that is one line."""
+    ports: dict[tuple[str, str], list[int]] = {}
+    for probe in folded:
+        if probe.same_as is None and silent_sibling(probe):
             outcome = result_of(probe, Stage.CONNECT).outcome.value
-            other_ports.setdefault((probe.route.host, outcome), []).append(str(probe.route.port))
-    for first, probes in list(same.items())[:MAX_LISTED]:
-        names = several(dict.fromkeys(_name(one.route, one.route.port) for one in probes))
-        told.append(f"same address as {route_name(first.removesuffix(f':{port}'))}: {names}")
-    for (host, outcome), ports in list(other_ports.items())[:MAX_LISTED]:
-        told.append(f"other usual ports of {clean(host, MAX_NAME)}: {several(ports, 12)}: {outcome}")
-    unknown = [_name(probe.route, probe.route.port) for probe in folded if probe.same_as is None and _unknown_name(probe)]
-    if unknown:
-        told.append(f"names that do not resolve here: {several(dict.fromkeys(unknown), 12)}")
-    return told
+            ports.setdefault((probe.route.host, outcome), []).append(probe.route.port)
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for (host, outcome), tried in ports.items():
+        hosts.setdefault((outcome, several(map(str, tried), 12)), []).append(clean(host, MAX_NAME))
+    return [
+        f"{outcome} on the other usual ports too ({tried}): {several(names)}"
+        for (outcome, tried), names in list(hosts.items())[:MAX_LISTED]
+    ]
+
+
+def _unknown(folded: list[Probe]) -> list[str]:
+    names = [_name(one.route, one.route.port) for one in folded if one.same_as is None and _unknown_name(one)]
+    return [f"names that do not resolve here: {several(dict.fromkeys(names), 12)}"] if names else []
 
 
 def _names(shown: list[Probe]) -> list[str]:

@@ -27,9 +27,9 @@ import json
 import re
 
 from diagnostics.diagnosis import Candidate, Diagnosis, Finding, exit_code
-from diagnostics.evidence import Evidence, Outcome, Probe, plain
+from diagnostics.evidence import Evidence, HostView, Outcome, Probe, Route, plain
 from diagnostics.findings import CATALOGUE, Entry
-from diagnostics.overview import Row, clean, overview, route_name, several
+from diagnostics.overview import MAX_ROWS, Row, clean, overview, route_name, several, silent_sibling
 from diagnostics.routes import label
 
 JSON_VERSION = 1
@@ -244,19 +244,21 @@ def details(evidence: Evidence) -> list[list[str]]:
     """For every route a line with its why, then lines with what else is known of it."""
     return [
         [f"{route_name(label(probe.route))}: {clean(probe.route.why)}", *_detail(probe)]
-        for probe in evidence.probes
+        for probe in evidence.probes[:MAX_ROWS]
+        if not silent_sibling(probe)
     ]
 
 
 def _detail(probe: Probe) -> list[str]:
-    lines = [
-        f"{one.stage.value}: {one.outcome.value} {' '.join(filter(None, (clean(one.detail), one.error and clean(one.error, 40))))}"
+    told = [
+        [f"{one.stage.value}: {one.outcome.value}", one.error and clean(one.error, 40), clean(one.detail)]
         for one in probe.stages
-        if one.detail or one.error
+        if one.outcome is not Outcome.SKIPPED and (one.error or one.detail)
     ]
     kernel = probe.kernel and plain(probe.kernel)
     known = {
-        "addresses": several(clean(one, 60) for one in probe.addresses),
+        "same address as": probe.same_as and route_name(probe.same_as),
+        "addresses": "" if probe.route.host in probe.addresses else several(clean(one, 60) for one in probe.addresses),
         "our address": probe.source and clean(probe.source, 60),
         "first bytes": probe.first_bytes and clean(probe.first_bytes, 40),
         "redirect to": probe.redirect and clean(probe.redirect, 100),
@@ -264,7 +266,7 @@ def _detail(probe: Probe) -> list[str]:
         "our kernel": kernel and several(f"{name} {value}" for name, value in kernel.items() if value is not None),
         "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
     }
-    return lines + [f"{name}: {value}" for name, value in known.items() if value]
+    return [", ".join(filter(None, parts)) for parts in told] + [f"{name}: {value}" for name, value in known.items() if value]
 
 
 def _facts(page: _Page, evidence: Evidence):
@@ -275,14 +277,32 @@ def _facts(page: _Page, evidence: Evidence):
 
 
 def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
-    """(name, value, where it is from) of every fact."""
-    return [
+    """(name, value, where it is from) of every fact, of the sockets that could be seen and of the gateway's log."""
+    told = [
         (
             clean(one.name, 60),
-            "unknown" if one.value is None else clean(one.value),
+            "unknown" if one.value is None else clean(one.value) or "none",
             clean(one.source, 100) + ("" if one.confidence == "certain" else f", {clean(one.confidence, 20)}"),
         )
         for one in evidence.facts
+    ]
+    if evidence.host is not None:
+        told += [(name, value, "the sockets of this machine") for name, value in _sockets(evidence.host)]
+    if evidence.log_states:
+        states = several((clean(one, 40) for one in evidence.log_states), 16)
+        told.append(("gateway log", states, "--gateway-log, since its last start"))
+    return told
+
+
+def _sockets(host: HostView) -> list[tuple[str, str]]:
+    listening = [
+        label(Route(clean(one.address, 60), one.port, "", "")) + (f" ({one.queue} waiting)" if one.queue else "")
+        for one in host.listeners or ()
+    ]
+    counts = {"CLOSE_WAIT": host.close_wait, "SYN_SENT": host.syn_sent}
+    return [
+        ("listening", "unknown" if host.listeners is None else several(listening) or "nothing on these ports"),
+        *((name, "unknown" if count is None else str(count)) for name, count in counts.items()),
     ]
 
 

@@ -113,11 +113,18 @@ def test_verbose_has_a_row_for_everything_that_was_tried():
     assert table.notes == ("same address as a: b",)
 
 
-def test_other_ports_where_nothing_is_are_one_line():
-    ports = [probe("gw", (OK, 0.0), (REFUSED, 0.001), port=port, kind="sibling", address="10.0.0.1") for port in (4001, 7496)]
-    table = seen(probe("gw", (OK, 0.0), (REFUSED, 0.001)), *ports, probe("gw", *HEALTHY[:3], port=4002, kind="sibling"))
+def test_other_ports_where_nothing_is_are_one_line_for_all_hosts():
+    def other(host, port):
+        return probe(host, (OK, 0.0), (REFUSED, 0.001), port=port, kind="sibling", address="10.0.0.1")
+
+    siblings = [other(host, port) for host in ("gw", "b") for port in (4001, 7496)]
+    answering = probe("gw", *HEALTHY[:3], port=4002, kind="sibling")
+    table = seen(probe("gw", (OK, 0.0), (REFUSED, 0.001)), *siblings, other("c", 4001), answering)
     assert [row.name for row in table.rows] == ["gw:4003", "gw:4002"]
-    assert "other usual ports of gw: 4001, 7496: REFUSED" in table.notes
+    assert table.notes == (
+        "REFUSED on the other usual ports too (4001, 7496): gw, b",
+        "REFUSED on the other usual ports too (4001): c",
+    )
 
 
 def test_why_a_good_route_got_no_handshake_is_told_once():
