@@ -118,6 +118,7 @@ class HostView:
     listeners: tuple[Listener, ...] | None = None
     close_wait: int | None = None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
     syn_sent: int | None = None  # dials towards these ports that are not answered
+    established: int | None = None  # connections to these ports that are open, ours among them
 
 
 @dataclass(frozen=True, slots=True)
