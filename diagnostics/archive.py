@@ -1,0 +1,62 @@
+"""Modules as one text, and imported from it without a file: what the single file carries.
+
+`pack` makes the text, `install` makes `import` find what is in it. `bundle` copies this whole file into the single file,
+below the version check and above the text; so every Python from 2.7 on must be able to parse it. Nothing is written to
+disk: the image may be read-only, and a container that is being diagnosed should stay as it was found.
+"""
+
+import binascii
+import sys
+import zlib
+
+LINE = 120  # characters of base64 on a line; only for editors and mail programs
+
+
+def pack(sources):
+    """`sources` (path to text, "package/module.py") as lines of base64; the same for the same sources."""
+    joined = "\0".join(path + "\n" + sources[path] for path in sorted(sources))  # a source cannot hold a NUL
+    text = binascii.b2a_base64(zlib.compress(joined.encode("utf-8"), 9), newline=False).decode("ascii")
+    return "\n".join(text[at : at + LINE] for at in range(0, len(text), LINE)) + "\n"
+
+
+def unpack(text):
+    """What `pack` was given."""
+    joined = zlib.decompress(binascii.a2b_base64(text)).decode("utf-8")
+    return dict(entry.split("\n", 1) for entry in joined.split("\0"))
+
+
+def install(text, place):
+    """Import from `text` first from now on; `place` stands before the paths in tracebacks."""
+    importer = Importer(unpack(text), place)
+    sys.meta_path.insert(0, importer)
+    return importer
+
+
+class Importer(object):
+    """Finder and loader (PEP 451) in one; tracebacks can quote the lines, see `get_source`."""
+
+    def __init__(self, sources, place):
+        self.sources, self.place = sources, place
+
+    def find_spec(self, name, path=None, target=None):
+        from importlib.machinery import ModuleSpec
+
+        found = self._path(name)
+        if found is None:
+            return None
+        package = found.endswith("/__init__.py")
+        return ModuleSpec(name, self, origin=self.place + "/" + found, is_package=package)
+
+    def create_module(self, spec):
+        return None  # the ordinary kind
+
+    def exec_module(self, module):
+        spec = module.__spec__
+        exec(compile(self.get_source(spec.name), spec.origin, "exec", dont_inherit=True), module.__dict__)
+
+    def get_source(self, name):
+        return self.sources[self._path(name)]
+
+    def _path(self, name):
+        base = name.replace(".", "/")
+        return next((path for path in (base + "/__init__.py", base + ".py") if path in self.sources), None)
