@@ -56,7 +56,7 @@ def collect(
     if only:
         probes, seen = (_only(routes[0], asked, tell),), None
     else:
-        probes, seen = _everything(routes, asked, every_route, tell)
+        probes, seen = examine(routes, asked, every_route=every_route, progress=tell)
     return Evidence(time.time(), tool_version, asked, facts, probes, seen, _states(gateway_log))
 
 
@@ -65,16 +65,17 @@ def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
     return probe.walk(route, asked, Stage.SYNC if asked.session else Stage.HELLO)
 
 
-def _everything(
-    routes: Sequence[Route], asked: Asked, every_route: bool, tell: Progress
+def examine(
+    routes: Sequence[Route], asked: Asked, *, every_route: bool = False, progress: Progress = lambda text: None
 ) -> tuple[tuple[Probe, ...], HostView | None]:
+    """What `collect` does with its routes: a Probe for each, behind them the siblings if any were tried, and the host's side."""
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
     before = host.look(ports)
-    tell(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
+    progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
     probes = dial_all(routes, [dial.literal(route.host, route.port) for route in routes], BUDGET)
     if plan.want_siblings(probes):
-        probes += _siblings(probes, routes[0].port if routes else DEFAULT_PORT, tell)
-    silence = _handshakes(probes, asked, every_route, tell, lambda: host.look(ports))
+        probes += _siblings(probes, routes[0].port if routes else DEFAULT_PORT, progress)
+    silence = _handshakes(probes, asked, every_route, progress, lambda: host.look(ports))
     return tuple(probes), merged(before, silence)
 
 

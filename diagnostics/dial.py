@@ -112,7 +112,13 @@ def literal(host: str, port: int) -> Resolution | None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, ValueError, OverflowError):  # ValueError: no host name at all; look_up says so
         return None
-    return Resolution((found[0][4][0],), 0.0)
+    return Resolution((_address(found[0][4]),), 0.0)
+
+
+def _address(place: tuple) -> str:
+    """The address of a sockaddr, with the number of its zone if it has one: fe80::1 alone leads nowhere."""
+    zone = place[3] if len(place) == 4 else 0
+    return f"{place[0]}%{zone}" if zone and "%" not in place[0] else place[0]
 
 
 def look_up(host: str, port: int) -> Resolution:
@@ -127,7 +133,7 @@ def look_up(host: str, port: int) -> Resolution:
         return Resolution((), monotonic() - started, error_name(error.errno), error.strerror or "")
     except (ValueError, OverflowError):  # UnicodeError: a label that is empty or too long; a NUL
         return Resolution((), monotonic() - started, "EAI_NONAME", "this cannot be a host name")
-    addresses = tuple(dict.fromkeys(one[4][0] for one in found))
+    addresses = tuple(dict.fromkeys(_address(one[4]) for one in found))
     return Resolution(addresses[:MAX_ADDRESSES], monotonic() - started)
 
 
@@ -203,7 +209,7 @@ def _race(addresses: Sequence[str], port: int, deadline: float, attempts: list[_
 def _begin(address: str, port: int, poll: select.poll) -> _Attempt:
     attempt = _Attempt(address, monotonic())
     try:
-        # Once more through getaddrinfo, which asks nobody here: it knows the number of the zone in fe80::1%eth0.
+        # Once more through getaddrinfo, which asks nobody here: it reads the zone in fe80::1%2.
         family, kind, protocol, _, place = socket.getaddrinfo(
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )[0]

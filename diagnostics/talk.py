@@ -313,7 +313,7 @@ def _fate(view: KernelView | None) -> str:
     if view is None or view.unacknowledged is None:
         return ""
     if view.unacknowledged or view.unsent:
-        return f"; our bytes were not acknowledged, {view.retransmits} times sent again"
+        return "; our bytes were sent again and again, and not acknowledged"
     return "; our bytes were acknowledged"
 
 
