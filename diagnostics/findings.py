@@ -84,7 +84,7 @@ _ENTRIES = (
         "IBD103",
         "name-wrong-family",
         "the name leads to IPv6, and only IPv4 answers",
-        "error",
+        "warning",
         (
             "localhost is ::1 first, and the gateway listens on IPv4 only",
             "the name has only an IPv6 address",

@@ -1,0 +1,72 @@
+"""Evidence in, Diagnosis out: a table of small predicates, tried in the order of the catalogue.
+
+All that apply are collected first; then an effect stays silent on the routes on which one of its causes (depends_on)
+was found too. A rule may only claim what was seen: what cannot be told apart from here is one finding with candidates
+(candidates.py), unless the sockets of the gateway's side or its log were seen and decide.
+"""
+
+from __future__ import annotations
+
+from diagnostics import maintenance
+from diagnostics.candidates import candidates
+from diagnostics.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict, exit_code
+from diagnostics.evidence import Evidence, Probe
+from diagnostics.findings import CATALOGUE
+from diagnostics.log_rules import LOG_RULES
+from diagnostics.peer_rules import PEER_RULES
+from diagnostics.route_rules import ROUTE_RULES
+from diagnostics.seen import Seen, look_at, name
+from diagnostics.session_rules import SESSION_RULES
+from diagnostics.verdict import verdict
+
+__all__ = ["Candidate", "Diagnosis", "Finding", "Level", "RULES", "Side", "Verdict", "diagnose", "exit_code"]
+
+RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOG_RULES)
+
+
+def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maintenance.WINDOWS) -> Diagnosis:
+    """What is the matter, or that nothing is. `windows` are IB's maintenance times."""
+    seen = look_at(evidence)
+    fired = {code: found for code, rule in RULES if (found := rule(seen)) is not None}
+    if _may_be_maintenance(fired) and (now := maintenance.inside(evidence.created, windows)):
+        fired["IBD703"] = (f"the run was during {now[0].told()} (as of {maintenance.AS_OF})", ())
+    findings = tuple(_finding(seen, code, words, probes) for code, (words, probes) in _without_effects(fired))
+    return Diagnosis(verdict(seen, findings), findings)
+
+
+def _without_effects(fired: dict[str, tuple[str, tuple[Probe, ...]]]):
+    """Findings in the order of the catalogue, each without the routes on which a cause of it was found too.
+
+    A cause without routes is the gateway's own and explains all of them.
+    """
+    for code, entry in CATALOGUE.items():
+        if code not in fired:
+            continue
+        words, probes = fired[code]
+        causes = [fired[cause][1] for cause in entry.depends_on if cause in fired]
+        explained = {id(probe) for cause in causes for probe in cause}
+        left = tuple(probe for probe in probes if id(probe) not in explained)
+        if not causes or (left and all(causes)):
+            yield code, (words, left)
+
+
+def _may_be_maintenance(fired: dict) -> bool:
+    return any(code in fired for code in ("IBD301", "IBD503", "IBD609", "IBD611", "IBD701", "IBD702"))
+
+
+def _finding(seen: Seen, code: str, words: str, probes: tuple[Probe, ...]) -> Finding:
+    routes = tuple(name(one) for one in probes)
+    commands = tuple(_filled(line, probes[0] if probes else seen.best) for line in CATALOGUE[code].commands)
+    return Finding(code, words, routes, candidates(seen, code, probes), commands)
+
+
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
+
+
+def _filled(command: str, probe: Probe | None) -> str:
+    """The command for this route. A host that is not plainly a name or address (it may come from a file) is not put in."""
+    if probe is None:
+        return command
+    command = command.replace("PORT", str(probe.route.port))
+    plain = probe.route.host and set(probe.route.host) <= PLAIN and probe.route.host[0] != "-"
+    return command.replace("HOST", probe.route.host) if plain else command
