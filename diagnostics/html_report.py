@@ -11,7 +11,7 @@ from diagnostics.diagnosis import Diagnosis, Finding, exit_code
 from diagnostics.evidence import Evidence
 from diagnostics.findings import CATALOGUE
 from diagnostics.overview import Cell, Row, clean, overview
-from diagnostics.report import HEADINGS, details, end_of, facts, stands_for
+from diagnostics.report import HEADINGS, details, end_of, facts, meaning, stands_for
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # Belt and braces for a page made from other people's strings: a browser that obeys this loads and runs nothing.
@@ -180,7 +180,7 @@ def _finding(finding: Finding) -> Html:
     parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.seen)]
     if finding.candidates:
         causes = [
-            tag("li", tag("strong", f"{one.code} {CATALOGUE[one.code].title}"), Html("<br>"), one.check)
+            tag("li", tag("strong", f"{one.code} {meaning(one, finding)}"), Html("<br>"), one.check)
             for one in finding.candidates
         ]
         parts += [tag("h4", "One of these, the likeliest first; what decides is below each"), tag("ol", *causes)]

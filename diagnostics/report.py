@@ -14,7 +14,7 @@ the facts only when asked for. Commands stand alone on their lines and are never
                          codes, stages
     routes.stages        stage, outcome, seconds, detail, error
     findings             code, slug, severity, title, seen, routes, fix, commands, check, candidates
-    findings.candidates  code, slug, title, check
+    findings.candidates  code, slug, meaning, check
     facts                name, value, source, confidence
     evidence             all that was seen, as --save writes it and --from reads it
 
@@ -191,7 +191,8 @@ def _finding(page: _Page, finding: Finding):
     if finding.candidates:
         _field(page, "why", "one of these, the likeliest first; what decides is below each")
         for number, candidate in enumerate(finding.candidates, 1):
-            _candidate(page, number, candidate)
+            page.wrapped(f"{candidate.code} {meaning(candidate, finding)}", f"{number:9}. ", " " * 11)
+            page.wrapped(clean(candidate.check), " " * 11, " " * 11)
     elif entry.check:
         _field(page, "check", entry.check)
     _field(page, "fix", entry.fix)
@@ -205,10 +206,10 @@ def _field(page: _Page, name: str, words: str):
         page.wrapped(words, f"  {name:6}", " " * 8)
 
 
-def _candidate(page: _Page, number: int, candidate: Candidate):
-    title = CATALOGUE[candidate.code].title
-    page.wrapped(f"{candidate.code} {title}", f"{number:9}. ", " " * 11)
-    page.wrapped(clean(candidate.check), " " * 11, " " * 11)
+def meaning(candidate: Candidate, finding: Finding) -> str:
+    """What a candidate is: its title, or for the finding itself, which is no explanation, its likeliest cause."""
+    entry = CATALOGUE[candidate.code]
+    return entry.causes[0] if candidate.code == finding.code and entry.causes else entry.title
 
 
 # Words in capitals in a command, and what a user puts there. HOST and PORT are left only where no route is known.
@@ -299,7 +300,7 @@ def _sockets(host: HostView) -> list[tuple[str, str]]:
         label(Route(clean(one.address, 60), one.port, "", "")) + (f" ({one.queue} waiting)" if one.queue else "")
         for one in host.listeners or ()
     ]
-    counts = {"CLOSE_WAIT": host.close_wait, "SYN_SENT": host.syn_sent}
+    counts = {"ESTABLISHED": host.established, "CLOSE_WAIT": host.close_wait, "SYN_SENT": host.syn_sent}
     return [
         ("listening", "unknown" if host.listeners is None else several(listening) or "nothing on these ports"),
         *((name, "unknown" if count is None else str(count)) for name, count in counts.items()),
@@ -346,7 +347,7 @@ def _json_finding(finding: Finding) -> dict:
         "commands": list(finding.commands),
         "check": entry.check,
         "candidates": [
-            {"code": one.code, "slug": CATALOGUE[one.code].slug, "title": CATALOGUE[one.code].title, "check": one.check}
+            {"code": one.code, "slug": CATALOGUE[one.code].slug, "meaning": meaning(one, finding), "check": one.check}
             for one in finding.candidates
         ],
     })  # fmt: skip
