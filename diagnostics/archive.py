@@ -36,16 +36,16 @@ class Importer(object):
     """Finder and loader (PEP 451) in one; tracebacks can quote the lines, see `get_source`."""
 
     def __init__(self, sources, place):
-        self.sources, self.place = sources, place
+        from importlib.machinery import ModuleSpec  # Python 2 has none; now, since `find_spec` is asked for every import
+
+        self.sources, self.place, self.new_spec = sources, place, ModuleSpec
 
     def find_spec(self, name, path=None, target=None):
-        from importlib.machinery import ModuleSpec
-
         found = self._path(name)
         if found is None:
             return None
         package = found.endswith("/__init__.py")
-        return ModuleSpec(name, self, origin=self.place + "/" + found, is_package=package)
+        return self.new_spec(name, self, origin=self.place + "/" + found, is_package=package)
 
     def create_module(self, spec):
         return None  # the ordinary kind

@@ -337,7 +337,9 @@ def _bundle(options, parser) -> int:
         raise Refused("bundle: made from an installation or a checkout only, not from a bundle") from None
     try:
         paths = bundle.write(options.into)
-    except (OSError, bundle.BundleError) as error:
+    except OSError as error:
+        raise Refused(f"bundle: {error.filename}: {error.strerror}") from None
+    except bundle.BundleError as error:
         raise Refused(f"bundle: {error}") from None
     streams.write("".join(f"{path}\n" for path in paths))
     return 0

@@ -48,7 +48,7 @@ def wait(
     while True:
         look = once(limit - (clock() - started) if limit else float("inf"))
         if look.state != told:
-            say(f"{clock() - started:7.1f} s  {look.line}")
+            say(f"{clock() - started:.1f} s: {look.line}")
             told = look.state
         if look.ready:
             return look

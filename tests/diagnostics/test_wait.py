@@ -67,8 +67,8 @@ def test_looks_come_at_growing_intervals_and_start_anew_when_the_failure_is_anot
 def test_only_changes_are_told_with_the_time():
     one = Patience(REFUSED, REFUSED, SILENT, SILENT, GOOD)
     one.wait(0)
-    assert [line.split(" s  ")[0].strip() for line in one.said] == ["0.0", "0.8", "3.8"]
-    assert [line.split(" s  ")[1] for line in one.said] == [REFUSED.line, SILENT.line, GOOD.line]
+    assert [line.split(" s: ")[0] for line in one.said] == ["0.0", "0.8", "3.8"]
+    assert [line.split(" s: ")[1] for line in one.said] == [REFUSED.line, SILENT.line, GOOD.line]
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.3, 1.0, 1.3, 7.0, 60.0])
