@@ -34,7 +34,7 @@ h2 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
   line-height: 1.4; font-weight: 600; }
 .verdict.good { color: var(--good); background: var(--good-back); }
 .verdict.bad { color: var(--bad); background: var(--bad-back); }
-.card, .routes { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
+.card, .panel { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .5rem .75rem; vertical-align: top; }
 thead th { color: var(--dim); font-weight: 600; font-size: .75rem; letter-spacing: .03em; }
@@ -60,8 +60,10 @@ li strong { font-weight: 600; }
 pre { margin: .6rem 0 0; padding: .7rem .9rem; border-radius: .375rem; background: var(--code); overflow-x: auto;
   overflow-wrap: normal; font: .85rem/1.5 var(--mono); border: 1px solid var(--line); }
 details { margin-top: 1rem; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
-details .card, details .routes { margin-top: .5rem; font-size: .875rem; }
-.detail { padding: .6rem 0; border-top: 1px solid var(--line); } .detail:first-child { border-top: 0; padding-top: 0; }
+details .panel { margin-top: .5rem; font-size: .875rem; }
+.facts td:first-child { white-space: nowrap; } .facts td:last-child { color: var(--dim); width: 40%; }
+.facts tr:first-child { border-top: 0; }
+.detail { padding: .6rem .9rem; border-top: 1px solid var(--line); } .detail:first-child { border-top: 0; } .detail p { margin: 0; }
 .detail p:first-child { font-weight: 600; } .detail p + p { color: var(--dim); }
 footer { margin-top: 2.5rem; color: var(--dim); font-size: .8125rem; }
 @media (max-width: 46rem) {
@@ -69,6 +71,7 @@ footer { margin-top: 2.5rem; color: var(--dim); font-size: .8125rem; }
   table, tbody, tr, th, td { display: block; } thead { display: none; }
   tbody tr { padding: .6rem .9rem; } tbody tr:first-child { border-top: 0; } tbody th, tbody td { padding: 0; }
   tbody th { margin-bottom: .25rem; }
+  .facts td:first-child { font-weight: 600; white-space: normal; } .facts td:last-child { width: auto; }
   .routes td { display: grid; grid-template-columns: 7rem 1fr; white-space: normal; } .routes td.nothing { display: none; }
   .routes td::before { content: attr(data-stage); color: var(--dim); font-weight: 400; font-size: .75rem; line-height: 1.75; }
 }
@@ -146,7 +149,7 @@ def _table(evidence: Evidence, diagnosis: Diagnosis) -> Html:
     notes = tag("ul", *(tag("li", note) for note in seen.notes), class_="notes")
     return lines(
         tag("h2", "Which route gets how far" + ("" if seen.port is None else f", port {seen.port}")),
-        tag("div", tag("table", head, rows), class_="routes") if seen.rows else Html(""),
+        tag("div", tag("table", head, rows), class_="panel routes") if seen.rows else Html(""),
         notes if seen.notes else Html(""),
     )
 
@@ -202,9 +205,9 @@ def _fold(summary: str, inside: Html) -> Html:
 
 def _details(evidence: Evidence) -> Html:
     routes = [tag("div", *(tag("p", line) for line in told), class_="detail") for told in details(evidence)]
-    return tag("div", lines(*routes), class_="card") if routes else Html("")
+    return tag("div", lines(*routes), class_="panel") if routes else Html("")
 
 
 def _facts(evidence: Evidence) -> Html:
     rows = [tag("tr", *(tag("td", one) for one in fact)) for fact in facts(evidence)]
-    return tag("div", tag("table", tag("tbody", lines(*rows))), class_="card") if rows else Html("")
+    return tag("div", tag("table", tag("tbody", lines(*rows))), class_="panel facts") if rows else Html("")
