@@ -296,7 +296,7 @@ class _Conversation:
             return f"no hello from the gateway{some}"
         accounts = "an empty account list" if self._no_accounts else "accounts" if session.accounts else None
         came = [one for one in ("the order id" if session.order_id is not None else None, accounts) if one]
-        return f"only {came[0]} came" if came else "neither order id nor accounts came"
+        return f"only {' and '.join(came)} came" if came else "neither order id nor accounts came"
 
 
 _READERS = {
