@@ -209,6 +209,7 @@ SUPPORTED: dict[str, Doubt] = {
 }
 
 DOUBTED: dict[str, Doubt] = {
+    "IBD309": lambda seen, probes: True,  # seldom, and IBC answers that dialog by default
     "IBD302": _from_loopback,
     "IBD304": _from_loopback,
     "IBD305": _clean,

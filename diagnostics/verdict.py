@@ -52,6 +52,7 @@ BY_CODE = {
     "IBD209": "cannot be reached: there is no network to go by",
     "IBD210": "connects, and then data disappears on the way",
     "IBD307": "connects to a forwarder that cannot reach the gateway",
+    "IBD405": "connects, and the answer is not the IB protocol",
     "IBD407": "reaches a gateway that sends us elsewhere",
     "IBD501": "reaches the gateway, where the client id is in use",
 }
@@ -98,7 +99,7 @@ def _works(seen: Seen, findings: tuple[Finding, ...], level: Level) -> str:
         return f"{line}. {_codes(findings, others)}".rstrip()
     told = [one for one in findings if CATALOGUE[one.code].severity != "info"]
     if told:
-        return f"{line}. But: {CATALOGUE[told[0].code].title}. ({told[0].code})"
+        return f"{line}. Note: {CATALOGUE[told[0].code].title}. ({told[0].code})"
     return f"{line}."
 
 
@@ -209,17 +210,34 @@ def _side(seen: Seen, findings: tuple[Finding, ...]) -> Side:
     return Side.UNCLEAR if asked or len(_distinct(seen.failing)) > 1 else Side.GATEWAY
 
 
+# Where to look when the side is LOCAL and it is not this machine's network.
+TARGET = {
+    "IBD106": "The target is wrong, not the gateway.",
+    "IBD204": "The port asked for is not the one that is open.",
+    "IBD401": "The host or port asked for is another service's.",
+    "IBD402": "The host or port asked for is another service's.",
+    "IBD403": "The host or port asked for is another service's.",
+}
+
+
 def _where(seen: Seen, side: Side, main: Finding | None) -> str:
     if main is None:
         return ""
     if side is Side.GATEWAY:
-        network = "Docker's networking" if seen.fact("runtime") == "docker" else "the routing"
-        same = "The same on every route: the" if _same_everywhere(seen) and len(seen.counted) > 1 else "The"
-        return f"{same} fault is on the gateway's side, not in {network}."
+        return _at_the_gateway(seen)
     if side is Side.ROUTING:
         return "The fault is on the way to the gateway, not in the gateway."
     if side is Side.LOCAL:
-        return f"The reason is here: {CATALOGUE[main.code].title}."
-    if _same_everywhere(seen):
-        return "This alone does not tell whether the gateway or the way to it is at fault."
-    return "The routes fail differently, so this alone does not tell on which side the fault is."
+        place = "this container" if seen.contained else "this machine"
+        return TARGET.get(main.code, f"The fault is in {place}'s own network or settings; the gateway was not asked.")
+    if len(_distinct(seen.failing)) > 1:
+        return "The routes fail differently, so this does not tell on which side the fault is."
+    return "This does not tell whether the gateway or the way to it is at fault."
+
+
+def _at_the_gateway(seen: Seen) -> str:
+    network = "Docker's networking" if seen.fact("runtime") == "docker" else "the routing"
+    if _level(seen) is Level.NO_SESSION:
+        return f"The way there works: the fault is on the gateway's side, not in {network}."
+    same = "The same on every route: the" if _same_everywhere(seen) and len(seen.counted) > 1 else "The"
+    return f"{same} fault is on the gateway's side, not in {network}."
