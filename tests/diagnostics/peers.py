@@ -37,13 +37,26 @@ def practice(behaviour="normal", log=None, **settings):
         loop.close()
 
 
-def lose_everything(sock):
-    """From now on every segment that comes for this socket is lost; on a listener that means SYNs.
+# Classic BPF (linux/filter.h), which everybody may attach to his own sockets; what a filter keeps 0 bytes of is lost.
+# It sees a segment from the TCP header on: 40 bytes of that are a SYN, 32 an ACK, anything longer carries data.
+_LOSE_ALL = ((0x06, 0, 0, 0),)  # ret 0
+_LOSE_DATA = ((0x80, 0, 0, 0), (0x25, 0, 1, 40), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))  # ld len; jgt 40; ret 0; ret -1
 
-    A classic BPF program of one instruction, `ret 0`: keep no byte. The kernel lets everybody do that to his own sockets.
-    """
-    program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+def lose_everything(sock):
+    """From now on every segment that comes for this socket is lost; on a listener that means SYNs."""
+    _attach(sock, _LOSE_ALL)
+
+
+def lose_data(sock):
+    """Connections can be made and closed, and every byte sent on them is lost: a hole behind the handshake. For listeners."""
+    _attach(sock, _LOSE_DATA)
+
+
+def _attach(sock, instructions):
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
+    place = struct.pack("@HP", len(instructions), ctypes.addressof(program))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, place)
 
 
 @contextlib.contextmanager
@@ -51,6 +64,14 @@ def black_hole(host=LOOPBACK, port=0):
     """A port whose SYNs get lost, as behind a firewall that drops; the port number."""
     with socket.create_server((host, port)) as listener:
         lose_everything(listener)
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def data_hole(host=LOOPBACK, port=0):
+    """A port that takes connections, and no byte ever arrives there; the port number."""
+    with socket.create_server((host, port)) as listener:
+        lose_data(listener)
         yield listener.getsockname()[1]
 
 
