@@ -19,6 +19,10 @@ if sys.version_info < OLDEST:
 # The archive of the single file goes here.
 
 if __name__ == "__main__":
-    from diagnostics.cli import main
+    try:
+        from diagnostics.cli import main
 
-    sys.exit(main())
+        code = main()
+    except KeyboardInterrupt:  # while importing; afterwards `main` has a word to say
+        code = 130
+    sys.exit(code)

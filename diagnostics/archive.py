@@ -39,10 +39,13 @@ class Importer(object):
         from importlib.machinery import ModuleSpec  # Python 2 has none; now, since `find_spec` is asked for every import
 
         self.sources, self.place, self.new_spec = sources, place, ModuleSpec
+        self.packages = set(path.partition("/")[0] for path in sources)
 
     def find_spec(self, name, path=None, target=None):
         found = self._path(name)
         if found is None:
+            if name.partition(".")[0] in self.packages:  # an installation beside us must not fill our gaps
+                raise ModuleNotFoundError("No module named %r in %s" % (name, self.place), name=name)
             return None
         package = found.endswith("/__init__.py")
         return self.new_spec(name, self, origin=self.place + "/" + found, is_package=package)

@@ -77,12 +77,12 @@ def read_text(path: str, option: str, *, tail: bool = False) -> str:
         with _opened(path, option) as file:
             data = file.read(MAX_INPUT + 1)
             while tail and (more := file.read(MAX_INPUT)):
-                data = (data + more)[-MAX_INPUT:]
+                data = data[-MAX_INPUT:] + more
     except (OSError, ValueError) as error:
         raise Refused(f"{option} {path}: {_reason(error)}") from None
     if not tail and len(data) > MAX_INPUT:
         raise Refused(f"{option} {path}: more than {MAX_INPUT >> 20} MiB")
-    return data.decode("utf-8", "replace")
+    return data[-MAX_INPUT:].decode("utf-8", "replace")
 
 
 def _opened(path: str, option: str):

@@ -1,0 +1,397 @@
+"""diagnostics/cli.py: the real command against practice gateways: what is printed where, and the exit code."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from diagnostics import cli
+from diagnostics.evidence import load
+from diagnostics.findings import CATALOGUE
+from relay import __version__
+from relay.practice import Practice, PracticeGateway
+from tests.diagnostics.commands import COMMAND, PATIENCE, ROOT, beside, run, surroundings
+
+HOST = "127.0.0.1"
+FAST = ("--timeout", "0.4")
+
+
+def closed_port():
+    with socket.create_server((HOST, 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def started(*words, **options):
+    """The command as a process that is still running."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    process = subprocess.Popen([*COMMAND, *words], cwd=ROOT, env=surroundings(), text=True, **pipes)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+async def until(condition):
+    """Let the gateway go on until something has happened."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# diagnose
+
+VERDICTS = [
+    ("normal", (), 0, "Works via"),
+    ("normal", ("--no-session",), 0, ""),
+    ("normal", ("--fail-on", "warning"), 0, "Works via"),
+    ("farms-broken", ("--fail-on", "warning"), 5, "Works via"),
+    ("farms-broken", (), 0, "Works via"),
+    ("silent", (), 3, "Does not work"),
+    ("close", (), 3, "Does not work"),
+    ("http", (), 3, "Does not work"),
+    ("start-api-ignored", (), 4, "Does not work"),
+    ("start-api-ignored", ("--no-session",), 0, ""),
+    ("client-id-in-use", ("--client-id", "7"), 4, "Does not work"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behaviour, words, code, said", VERDICTS, ids=[" ".join((one[0], *one[1])) for one in VERDICTS])
+async def test_the_exit_code_and_the_first_line_are_the_verdict(behaviour, words, code, said):
+    async with PracticeGateway(Practice.named(behaviour)) as gateway:
+        ended = await beside("--target", f"{HOST}:{gateway.port}", *FAST, *words)
+        assert (ended.code, ended.err) == (code, "")
+        assert ended.out.startswith(said) and "\x1b" not in ended.out
+        assert max(map(len, ended.out.splitlines())) <= 80
+
+
+@pytest.mark.slow
+async def test_the_environment_says_where_as_well():
+    async with PracticeGateway(log=(lines := []).append) as gateway:
+        ended = await beside(IB_HOST=HOST, IB_PORT=str(gateway.port), IB_CLIENT_ID="4711")
+    assert (ended.code, ended.err) == (0, "")
+    assert [line for line in lines if "4711" in line]
+
+
+@pytest.mark.slow
+async def test_with_json_standard_output_is_one_object_even_when_much_is_told_on_the_side():
+    async with PracticeGateway() as gateway:
+        ended = await beside("diagnose", "--target", f"{HOST}:{gateway.port}", "--format", "json", "--verbose")
+    found = json.loads(ended.out)
+    assert (ended.code, found["exit_code"], found["verdict"]["level"]) == (0, 0, "usable")
+    assert found["verdict"]["route"] == f"{HOST}:{gateway.port}"
+    assert found["tool_version"] == __version__ and ended.err
+
+
+@pytest.mark.slow
+async def test_saved_evidence_gives_the_same_report_elsewhere(tmp_path):
+    saved, page = str(tmp_path / "evidence.json"), str(tmp_path / "page.html")
+    async with PracticeGateway(Practice.named("silent")) as gateway:
+        live = await beside("--target", f"{HOST}:{gateway.port}", *FAST, "--save", saved)
+    again = run("--from", saved)
+    assert again.said == live.said and live.code == 3
+    with open(saved) as file:
+        assert load(text := file.read()).asked.configured_from == "--target"
+    assert run("--from", "-", stdin=text).said == live.said
+    assert run("--from", saved, "--format", "html", "--output", page).said == (3, "", [])
+    with open(page, encoding="utf-8") as file:
+        assert file.read().startswith("<!doctype html>")
+    assert run("--from", saved, "--save", "-").said == (3, text, [])
+
+
+@pytest.mark.slow
+async def test_the_log_of_the_gateway_is_read_from_a_file_or_a_pipe(tmp_path):
+    log = "2026-01-05 08:00:00:000 IBC: Starting Gateway\n2026-01-05 08:00:20:000 IBC: Second Factor Authentication initiated\n"
+    (tmp_path / "log").write_text(log)
+    words = ("--target", f"{HOST}:{closed_port()}", "--gateway-log")
+    for ended in (run(*words, str(tmp_path / "log")), run(*words, "-", stdin=log)):
+        assert (ended.code, ended.err) == (2, "") and "IBD602" in ended.out
+
+
+@pytest.mark.slow
+def test_a_target_that_no_name_server_knows_is_a_finding_and_no_slip():
+    ended = run("--target", "no-such-gateway.invalid", "--no-session", "--port", str(closed_port()))
+    assert (ended.code, ended.err) == (2, "")
+    assert re.search("IBD10[12]", ended.out)
+
+
+# Slips: exit code 1, one line
+
+
+SLIPS = [
+    (["no-such-command"], {}, "no command 'no-such-command'; there are diagnose, wait, check"),
+    (["--no-such-option"], {}, "--no-such-option"),
+    (["diagnose", "word"], {}, "unrecognized arguments: word"),
+    (["--target"], {}, "--target: expected one argument"),
+    (["--target", ""], {}, "--target is empty"),
+    (["--target", "http://gateway"], {}, "--target 'http://gateway'"),
+    (["--target", "gateway:0"], {}, "--target 'gateway:0'"),
+    (["--port", "0"], {}, "--port '0'"),
+    (["--port", "70000"], {}, "--port '70000'"),
+    (["check", "--port", "70000"], {}, "--port '70000'"),
+    ([], {"IB_PORT": "paper"}, "IB_PORT 'paper'"),
+    ([], {"IB_CLIENT_ID": "-1"}, "IB_CLIENT_ID '-1'"),
+    ([], {"IB_HOST": "a b"}, "IB_HOST 'a b'"),
+    (["--timeout", "soon"], {}, "--timeout: 'soon': 0.1 to 600 seconds were expected"),
+    (["--format", "xml"], {}, "--format: invalid choice: 'xml'"),
+    (["--fail-on", "rain"], {}, "--fail-on: invalid choice"),
+    (["--output", "/no/such/folder/report"], {}, "--output /no/such/folder/report: No such file or directory"),
+    (["--save", "/"], {}, "--save /: Is a directory"),
+    (["--save", "same", "--output", "same"], {}, "both name same"),
+    (["--save", "-", "--output", "-"], {}, "both want standard output"),
+    (["--from", "/no/such/file"], {}, "--from /no/such/file: No such file or directory"),
+    (["--from", "/"], {}, "--from /: Is a directory"),
+    (["--from", "-"], {}, "--from -: not JSON"),
+    (["--from", "x", "--target", "gateway"], {}, "--target has no meaning there"),
+    (["--gateway-log", "/no/such/file"], {}, "--gateway-log /no/such/file: No such file"),
+    (["check", "--level", "high"], {}, "--level: invalid choice"),
+    (["check", "--target", "a", "--target", "b"], {}, "one place is looked at"),
+    (["wait", "--for", "godot"], {}, "--for: invalid choice"),
+    (["wait", "--timeout", "-1"], {}, "--timeout"),
+    (["watch", "--interval", "0"], {}, "--interval: '0': 2 to 86400 seconds were expected"),
+    (["explain"], {}, "the following arguments are required: CODE"),
+    (["explain", "IBD999"], {}, "no finding 'IBD999'"),
+    (["bundle", "--into", "/no/such/folder"], {}, "bundle: /no/such/folder/ib-diagnose.pyz: No such file or directory"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words, variables, said", SLIPS, ids=[" ".join(one[0]) or str(one[1]) for one in SLIPS])
+def test_a_slip_gets_one_line_and_exit_code_1(words, variables, said):
+    ended = run(*words, **variables)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (1, "", 1)
+    assert ended.err.startswith("ib-diagnose: ") and said in ended.err
+
+
+FOREIGN = [
+    ("not JSON", b"{"),
+    ("bytes", bytes(range(256))),
+    ("a list", b"[]"),
+    ("another program's", b'{"version": 3}'),
+    ("a later version's", b'{"schema_version": 99}'),
+    ("half of ours", b'{"schema_version": 1, "created": 0.0}'),
+    ("deep", b"[" * 100_000),
+    ("a report", b'{"schema_version": 1, "verdict": {}}'),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", [row[1] for row in FOREIGN], ids=[row[0] for row in FOREIGN])
+def test_evidence_that_is_none_gets_one_line(tmp_path, held):
+    (tmp_path / "file").write_bytes(held)
+    ended = run("--from", str(tmp_path / "file"), "--output", str(tmp_path / "report"))
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (1, "", 1)
+    assert ended.err.startswith(f"ib-diagnose: --from {tmp_path}/file: ")
+
+
+def test_help_and_version_are_there_for_every_command():
+    assert run("--version").said == (0, f"ib-diagnose {__version__}\n", [])
+    overview = run("--help")
+    assert overview.code == 0 and max(map(len, overview.out.splitlines())) <= 110
+    for command in cli.COMMANDS:
+        assert f"\n  {command} " in overview.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_its_help(command):
+    ended = run(command, "--help")
+    assert (ended.code, ended.err) == (0, "") and ended.out.startswith(f"usage: ib-diagnose {command} ")
+
+
+# Streams
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("explain", "IBD303"), ("explain", "list"), ("--help",), ("--version",), ("check", "--help")])
+@pytest.mark.parametrize(
+    "shell, said",
+    [
+        (">&-", "standard output is closed"),
+        (">/dev/full", "standard output: No space left on device"),
+        ("<&- >&- ", "standard output is closed"),
+    ],
+)
+def test_a_standard_output_that_cannot_be_written_to_is_one_line(words, shell, said):
+    assert run(*words, shell=shell).said == (1, "", [f"ib-diagnose: {said}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("--no-session",), ("check",), ("watch",)])
+def test_a_closed_standard_output_is_told_before_anybody_is_dialled(words):
+    with socket.create_server((HOST, 0)) as server:
+        server.setblocking(False)
+        ended = run(*words, "--target", f"{HOST}:{server.getsockname()[1]}", shell=">&-")
+        assert ended.said == (1, "", ["ib-diagnose: standard output is closed"])
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["<&-", "2>&-", "<&- 2>&-"])
+async def test_other_closed_descriptors_do_not_matter(shell):
+    async with PracticeGateway() as gateway:
+        for words in (("check",), ("diagnose",), ("wait", "--timeout", "5")):
+            ended = await beside(*words, "--target", f"{HOST}:{gateway.port}", shell=shell)
+            assert ended.code == 0
+            assert bool(ended.out) == (words[0] != "wait")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", [">&- 2>&-", "<&- >&- 2>&-"])
+async def test_with_all_descriptors_closed_the_exit_code_is_left_and_no_gateway_is_sent_a_report(shell):
+    async with PracticeGateway() as gateway:
+        where = ("--target", f"{HOST}:{gateway.port}")
+        assert (await beside("wait", *where, "--timeout", "5", shell=shell)).said == (0, "", [])
+        assert (await beside(*where, shell=shell)).said == (1, "", [])
+        assert (await beside(*where, "--output", os.devnull, shell=shell)).said == (0, "", [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("explain", "list"), ("--help",)])
+def test_a_broken_pipe_is_one_line(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with started(*words, stdout=writing) as process:
+        os.close(writing)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (1, "ib-diagnose: standard output: Broken pipe\n")
+
+
+# Ctrl-C, and faults of ours
+
+
+SIGNALS = [(command, signal.SIGINT, 130, "interrupted") for command in ("diagnose", "check", "wait", "watch")]
+SIGNALS += [(command, signal.SIGTERM, 143, "terminated") for command in ("wait", "watch")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command, number, code, word", SIGNALS)
+async def test_a_signal_ends_every_command_at_once_with_one_line(command, number, code, word):
+    async with PracticeGateway(Practice.named("silent")) as gateway:
+        timeout = () if command == "watch" else ("--timeout", "60")
+        with started(command, "--target", f"{HOST}:{gateway.port}", *timeout) as process:
+            handshakes = 2 if command == "diagnose" else 1  # the first connection there says nothing
+            await until(lambda: gateway.accepted >= handshakes)
+            process.send_signal(number)
+            before = time.monotonic()
+            _, err = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    assert (process.returncode, err.splitlines()[-1], "Traceback" in err) == (code, f"ib-diagnose: {word}", False)
+    assert time.monotonic() - before < 2.0
+
+
+def test_a_fault_of_ours_is_one_line_and_a_traceback_for_those_who_want_it(monkeypatch, capsys):
+    def fault(options, parser):
+        raise KeyError("a\nb")
+
+    monkeypatch.setitem(cli.COMMANDS, "explain", ("", lambda parser: None, fault))
+    monkeypatch.delenv(cli.TRACEBACK, raising=False)
+    assert cli.main(["explain"]) == 70
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"ib-diagnose: a fault of ours at .*test_cli.py:\d+: KeyError: 'a\\nb'; IB_DIAGNOSE_TRACEBACK=1 .*\n", said)
+    monkeypatch.setenv(cli.TRACEBACK, "1")
+    assert cli.main(["explain"]) == 70
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+# check, wait, watch, explain
+
+
+@pytest.mark.slow
+async def test_check_is_one_line_and_quick():
+    async with PracticeGateway() as gateway:
+        took = []
+        for _ in range(5):
+            before = time.monotonic()
+            ended = await beside("check", "--target", f"{HOST}:{gateway.port}")
+            took.append(time.monotonic() - before)
+            assert ended.said == (0, ended.out.splitlines()[0] + "\n", [])
+            assert ended.out.startswith(f"OK {HOST}:{gateway.port}: hello, server version 176, ")
+        assert gateway.accepted == 5
+    assert min(took) < 0.3, took
+
+
+@pytest.mark.slow
+async def test_check_says_what_is_missing():
+    port = closed_port()
+    assert (await beside("check", "--target", f"{HOST}:{port}")).said == (
+        2, f"FAIL {HOST}:{port}: connect REFUSED: IBD201 {CATALOGUE['IBD201'].title}\n", [],
+    )  # fmt: skip
+    async with PracticeGateway(Practice.named("silent")) as gateway:
+        where = ("--target", f"{HOST}:{gateway.port}", *FAST)
+        assert (await beside("check", *where, "--level", "tcp")).code == 0
+        assert (await beside("check", *where)).code == 3
+
+
+@pytest.mark.slow
+async def test_wait_becomes_the_command_once_the_gateway_is_there():
+    port = closed_port()
+    show = "import os, sys; print(os.getpid(), sys.argv[1:])"
+    command = ("--", sys.executable, "-c", show, "--", "--for", "x y")
+    with started("wait", "--for", "session", "--target", f"{HOST}:{port}", *command) as process:
+        first = await asyncio.to_thread(process.stderr.readline)
+        gateway = PracticeGateway()
+        await gateway.start(HOST, port)
+        out, rest = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+        await gateway.close()
+    assert (process.returncode, out) == (0, f"{process.pid} ['--', '--for', 'x y']\n")
+    assert f"s: FAIL {HOST}:{port}: connect REFUSED: IBD201 " in first
+    assert len(rest.splitlines()) == 1 and f"s: OK {HOST}:{port}: session, " in rest
+
+
+@pytest.mark.slow
+async def test_wait_that_gives_up_says_how_far_it_came():
+    ended = await beside("wait", "--target", f"{HOST}:{closed_port()}", "--timeout", "0.5", "--", "echo", "ready")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 2)
+    assert ended.err.endswith("ib-diagnose: gave up after 0.5 s\n")
+    async with PracticeGateway(Practice.named("silent")) as gateway:
+        where = ("--target", f"{HOST}:{gateway.port}")
+        before = time.monotonic()
+        assert (await beside("wait", *where, "--timeout", "0.5")).code == 3
+        assert time.monotonic() - before < 3.0
+        assert (await beside("wait", *where, "--for", "tcp", "--timeout", "5")).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command, code", [(("/no/such/program",), 127), (("/",), 126), (("sh", "-c", "exit 7"), 7)])
+async def test_wait_ends_as_the_command_does(command, code):
+    async with PracticeGateway() as gateway:
+        ended = await beside("wait", "--target", f"{HOST}:{gateway.port}", "--timeout", "5", "--", *command)
+    assert (ended.code, ended.out) == (code, "")
+
+
+@pytest.mark.slow
+async def test_watch_tells_changes_with_their_time():
+    async with PracticeGateway() as gateway:
+        with started("watch", "--interval", "2", "--target", f"{HOST}:{gateway.port}") as process:
+            first = await asyncio.to_thread(process.stdout.readline)
+            await gateway.close()
+            second = await asyncio.to_thread(process.stdout.readline)
+            process.send_signal(signal.SIGINT)
+            out, err = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  "
+    assert re.fullmatch(stamp + rf"OK {HOST}:\d+: hello, server version 176, \d+ ms\n", first)
+    assert re.fullmatch(stamp + rf"FAIL {HOST}:\d+: connect REFUSED: IBD201 .* \(after \d s\)\n", second)
+    assert (process.returncode, out, err) == (130, "", "ib-diagnose: interrupted\n")
+
+
+def test_every_finding_is_explained_by_code_number_and_slug(capsys):
+    assert cli.main(["explain", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in listed] == [[one.code, one.slug] for one in CATALOGUE.values()]
+    for one in CATALOGUE.values():
+        pages = set()
+        for name in (one.code, one.code.lower(), one.code[3:], one.slug):
+            assert cli.main(["explain", name]) == 0
+            pages.add(capsys.readouterr().out)
+        assert len(pages) == 1 and pages.pop().startswith(f"{one.code} {one.slug}")
