@@ -16,7 +16,7 @@ from relay.practice import Practice, PracticeGateway
 LOOPBACK = "127.0.0.1"
 PATIENCE = 10.0  # seconds for what takes milliseconds
 
-LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs a socket filter, TCP_INFO or /proc/net")
+LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs TCP_INFO, /proc/net or the way Linux treats a full queue")
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
@@ -37,41 +37,42 @@ def practice(behaviour="normal", log=None, **settings):
         loop.close()
 
 
-# Classic BPF (linux/filter.h), which everybody may attach to his own sockets; what a filter keeps 0 bytes of is lost.
-# It sees a segment from the TCP header on: 40 bytes of that are a SYN, 32 an ACK, anything longer carries data.
-_LOSE_ALL = ((0x06, 0, 0, 0),)  # ret 0
+# Classic BPF (linux/filter.h); what a filter keeps 0 bytes of is lost. It sees a segment from the TCP header on:
+# 40 bytes of that are a SYN, 32 an ACK, anything longer carries data.
 _LOSE_DATA = ((0x80, 0, 0, 0), (0x25, 0, 1, 40), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))  # ld len; jgt 40; ret 0; ret -1
 
 
-def lose_everything(sock):
-    """From now on every segment that comes for this socket is lost; on a listener that means SYNs."""
-    _attach(sock, _LOSE_ALL)
-
-
 def lose_data(sock):
-    """Connections can be made and closed, and every byte sent on them is lost: a hole behind the handshake. For listeners."""
-    _attach(sock, _LOSE_DATA)
-
-
-def _attach(sock, instructions):
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
-    place = struct.pack("@HP", len(instructions), ctypes.addressof(program))
+    """From now on every byte sent to this socket, or to one that a listener accepts, is lost. Recent kernels want root."""
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in _LOSE_DATA))
+    place = struct.pack("@HP", len(_LOSE_DATA), ctypes.addressof(program))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, place)
 
 
-@contextlib.contextmanager
-def black_hole(host=LOOPBACK, port=0):
-    """A port whose SYNs get lost, as behind a firewall that drops; the port number."""
-    with socket.create_server((host, port)) as listener:
-        lose_everything(listener)
-        yield listener.getsockname()[1]
+def _may_lose_data():
+    if sys.platform != "linux":
+        return False
+    with socket.socket() as sock, contextlib.suppress(OSError):
+        lose_data(sock)
+        return True
+    return False
+
+
+FILTER_ONLY = pytest.mark.skipif(not _may_lose_data(), reason="may not attach a socket filter")
 
 
 @contextlib.contextmanager
 def data_hole(host=LOOPBACK, port=0):
-    """A port that takes connections, and no byte ever arrives there; the port number."""
+    """A port that takes connections, and no byte ever arrives there: a hole behind the handshake. The port number."""
     with socket.create_server((host, port)) as listener:
         lose_data(listener)
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def black_hole(host=LOOPBACK, port=0):
+    """A port whose SYNs get no answer, as behind a firewall that drops: on Linux, one whose queue is full. The port number."""
+    with socket.create_server((host, port), backlog=0) as listener, socket.create_connection(listener.getsockname()):
         yield listener.getsockname()[1]
 
 

@@ -132,12 +132,6 @@ def test_a_connect_that_is_not_answered_times_out():
     assert 0.1 <= dialled.seconds < 1.0
 
 
-@LINUX_ONLY
-def test_a_full_queue_looks_like_a_firewall():
-    with silent(backlog=0) as port, socket.create_connection((LOOPBACK, port)):
-        assert dial.dial((LOOPBACK,), port, timeout=0.1).outcome is Outcome.TIMED_OUT
-
-
 def test_without_time_nothing_is_dialled(port):
     dialled = dial.dial((LOOPBACK,), port, timeout=0.0)
     assert (dialled.outcome, dialled.detail) == (Outcome.TIMED_OUT, "no time was left to dial")

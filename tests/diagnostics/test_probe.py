@@ -9,7 +9,7 @@ import pytest
 from diagnostics import probe
 from diagnostics.dial import Resolution
 from diagnostics.evidence import Asked, Evidence, KernelView, Outcome, Probe, Route, Stage, StageResult, dump, load
-from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
+from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
 from tests.relay.loopback import unused_port
 from tests.relay.scripted import HAS_IPV6, Upstream
 
@@ -183,7 +183,7 @@ def test_what_the_conversation_gave_is_in_the_probe_and_can_be_saved():
     assert load(dump(evidence)) == evidence
 
 
-@LINUX_ONLY
+@FILTER_ONLY
 @pytest.mark.slow  # the goodbye of a peer that hears nothing
 def test_bytes_that_get_lost_are_told_from_a_gateway_that_is_silent():
     with data_hole() as port:
