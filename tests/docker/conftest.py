@@ -1,0 +1,140 @@
+"""One engine for all tests, the host's own address, and the single file that goes into the containers."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.docker.engine import HOST_ADDRESS, ROOT, Engine
+
+INTERFACES = """
+ip link set lo up
+ip link add host0 type veth peer name wire0
+ip link set wire0 up
+ip address add HOST/24 dev host0
+ip link set host0 up
+"""
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """The bytes of ib-diagnose.py, built as README says."""
+    folder = tmp_path_factory.mktemp("bundle")
+    subprocess.run([sys.executable, "-m", "diagnostics", "bundle", "--into", folder], check=True, cwd=ROOT)
+    return (folder / "ib-diagnose.py").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    names = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    assert "docker0" not in names and len(names.splitlines()) <= 8, "run this by `python -m tests.docker`, not by pytest"
+    subprocess.run(["sh", "-ec", INTERFACES.replace("HOST", HOST_ADDRESS)], check=True)
+    with Engine() as engine:
+        yield engine
+
+
+class Run:
+    """What ib-diagnose said in a container."""
+
+    def __init__(self, status, stdout, stderr):
+        assert status in (0, 2, 3, 4), (status, stdout, stderr)
+        self.status, self.said = status, json.loads(stdout)
+        self.line = self.said["verdict"]["line"]
+        self.codes = [finding["code"] for finding in self.said["findings"]]
+        self.candidates = [one["code"] for finding in self.said["findings"][:1] for one in finding["candidates"]]
+
+    def stages(self, route):
+        """Outcomes by stage of a route such as 172.17.0.1:4003."""
+        return next(
+            {stage["stage"]: stage["outcome"] for stage in one["stages"]} for one in self.said["routes"] if one["route"] == route
+        )
+
+    def __repr__(self):
+        return f"{self.status} {self.line} {self.codes}"
+
+
+@pytest.fixture
+def diagnose(engine, program):
+    """Run it in a new container; options are docker's, words are ib-diagnose's."""
+
+    def run(*words, options=(), environment=()):
+        return Run(*engine.diagnose(program, "--format", "json", *words, options=options, environment=environment))
+
+    return run
+
+
+@pytest.fixture
+def host(engine):
+    """Services on the "host": host.gateway("0.0.0.0", 4003, "silent"). Gone after the test, like what `rules` adds."""
+    with contextlib.ExitStack() as stack:
+        yield Host(stack)
+
+
+class Host:
+    def __init__(self, stack):
+        self.stack = stack
+
+    def gateway(self, address, port=4003, behaviour="normal"):
+        process = self.stack.enter_context(subprocess.Popen(
+            [sys.executable, ROOT / "tests/docker/gateway.py", address, str(port), behaviour],
+            stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+        ))  # fmt: skip
+        self.stack.callback(process.kill)
+        assert process.stdout.readline() == b"listening\n"
+
+    def name_server(self):
+        """Answers on the host's address that it knows no name (RFC 1035: the question again, QR and RA set, RCODE 3)."""
+        sock = self.stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sock.bind((HOST_ADDRESS, 53))
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    asked, client = sock.recvfrom(512)
+                    if not asked:
+                        return
+                    end = asked.index(b"\0", 12) + 5  # behind the name: type and class
+                    sock.sendto(asked[:2] + b"\x81\x83\0\1\0\0\0\0\0\0" + asked[12:end], client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.stack.callback(thread.join)
+        self.stack.callback(sock.sendto, b"", (HOST_ADDRESS, 53))
+
+    def rule(self, *words):
+        """An iptables rule, put first."""
+        subprocess.run(["iptables", "-w", "-I", *words], check=True)
+        self.stack.callback(subprocess.run, ["iptables", "-w", "-D", *words], check=True)
+
+
+@pytest.fixture
+def containers(engine):
+    """containers.start(...) as Engine.start; removed after the test. containers.network(name) likewise."""
+    with contextlib.ExitStack() as stack:
+        yield Containers(engine, stack)
+
+
+class Containers:
+    def __init__(self, engine, stack):
+        self.engine, self.stack = engine, stack
+
+    def gateway(self, address="0.0.0.0", port=4002, behaviour="normal", options=()):
+        name = self.start("/src/tests/docker/gateway.py", address, str(port), behaviour, options=options)
+        while "listening" not in self.engine("logs", name):
+            assert self.engine("inspect", "-f", "{{.State.Running}}", name) == "true", self.engine("logs", name)
+        return name
+
+    def start(self, *words, options=()):
+        name = self.engine.start(*words, options=options)
+        self.stack.callback(self.engine.remove, name)
+        return name
+
+    def network(self, name):
+        self.engine("network", "create", name)
+        self.stack.callback(self.engine, "network", "rm", name)
+        found = json.loads(self.engine("network", "inspect", name))[0]
+        return found["IPAM"]["Config"][0]["Gateway"]
