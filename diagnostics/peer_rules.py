@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.routes import is_loopback
-from diagnostics.rulebook import Found, Rule, at, names, no_hello, seconds, silent, told
+from diagnostics.rulebook import Found, Rule, at, names, no_hello, refused, seconds, silent, told
 from diagnostics.seen import Seen, failure, name, ok
 
 # 3xx: what is behind an accepted connection.
@@ -49,9 +49,9 @@ def _wedged(seen: Seen) -> Found:
         waiting = sum(one.queue or 0 for one in seen.listeners(probe) or ())
         left = (host.close_wait or 0) if host else 0
         if waiting or left:
-            told = [f"{waiting} connections wait to be accepted"] if waiting else []
-            told += [f"{left} sockets in CLOSE_WAIT"] if left else []
-            return f"{name(probe)}: no answer to the hello, and on this machine {' and '.join(told)}", (probe,)
+            signs = [f"{waiting} connections wait to be accepted"] if waiting else []
+            signs += [f"{left} sockets in CLOSE_WAIT"] if left else []
+            return f"{name(probe)}: no answer to the hello, and on this machine {' and '.join(signs)}", (probe,)
     return None
 
 
@@ -74,7 +74,7 @@ def _never_opened(seen: Seen) -> Found:
     """Logged in says the log, nobody listens says the machine: only the two together."""
     if not {"configured", "logged_in"} & set(seen.evidence.log_states):
         return None
-    found = tuple(one for one in _refused(seen) if seen.listeners(one) == ())
+    found = tuple(one for one in refused(seen) if seen.listeners(one) == ())
     return told(found, "the log says that the login is complete, and nothing listens on the port on this machine")
 
 

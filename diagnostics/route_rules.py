@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.routes import HOST_NAMES, is_loopback
-from diagnostics.rulebook import Found, Rule, at, detail, names, seconds, silent, told
+from diagnostics.rulebook import Found, Rule, at, detail, names, refused, seconds, silent, told
 from diagnostics.seen import Seen, failure, name, ok, reach, stage_of
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
 # (measured); a rule that forbids answers within a millisecond.
 ARP_GIVES_UP = 1.0
 
+WILDCARDS = ("0.0.0.0", "::", "*")
+
 # 1xx: names.
 
+# getaddrinfo's errors: the resolver says that there is no such name (or no address of it), or it says nothing.
+NO_SUCH_NAME = ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", None)
 NO_ANSWER = ("EAI_AGAIN", "EAI_FAIL", "EAI_SYSTEM")
 
 
 def _name_unknown(seen: Seen) -> Found:
     found = seen.those(
-        lambda one: one.stage is Stage.RESOLVE and one.outcome is not Outcome.TIMED_OUT and one.error not in NO_ANSWER
+        lambda one: one.stage is Stage.RESOLVE and one.outcome is Outcome.UNREACHABLE and one.error in NO_SUCH_NAME
     )
     return told(found, f"no such name{detail(found)}")
 
@@ -92,11 +96,8 @@ def _localhost_in_container(seen: Seen) -> Found:
 
 # 2xx: the way there.
 
-_refused = at(Stage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
-
-
 def _port_refuses(seen: Seen) -> Found:
-    found = _refused(seen)
+    found = refused(seen)
     took = [stage_of(one, Stage.CONNECT).seconds for one in found]
     slowest = max((one for one in took if one is not None), default=None)
     after = "" if slowest is None else f" after {slowest * 1000:.1f} ms at most"
@@ -107,21 +108,21 @@ def _loopback_bind(seen: Seen) -> Found:
     """Refused on an address of this machine, whose only listener on the port is on loopback."""
     found = tuple(
         one
-        for one in _refused(seen)
+        for one in refused(seen)
         if not is_loopback(one.address or "") and _bound_to_loopback(seen.listeners(one) or ())
     )
     return told(found, f"refused; on this machine port {found[0].route.port} is open on loopback only") if found else None
 
 
 def _bound_to_loopback(listeners) -> bool:
-    return bool(listeners) and all(is_loopback(one.address) and one.address not in EVERYBODY for one in listeners)
+    return bool(listeners) and all(is_loopback(one.address) and one.address not in WILDCARDS for one in listeners)
 
 
 def _other_bridge(seen: Seen) -> Found:
     """One bridge address of the host refuses and another works; not where the gateway is the virtual machine's."""
     if seen.in_vm or not reach_of_best(seen) or is_loopback(seen.best.address or ""):
         return None
-    found = tuple(one for one in _refused(seen) if not is_loopback(one.address or "") and _same_kind(seen, one))
+    found = tuple(one for one in refused(seen) if not is_loopback(one.address or "") and _same_kind(seen, one))
     return told(found, f"refused, while {name(seen.best)} ({seen.best.address}) works") if found else None
 
 
@@ -133,15 +134,22 @@ def _same_kind(seen: Seen, probe: Probe) -> bool:
 
 
 def _sibling_port(seen: Seen) -> Found:
-    refused = _refused(seen)
+    closed = refused(seen)
     answering = tuple(one for one in seen.siblings if ok(one, Stage.QUIET) and failure(one) is None)
-    if not refused or not answering:
+    if not closed or not answering:
         return None
     ports = ", ".join(str(port) for port in dict.fromkeys(one.route.port for one in answering))
-    return f"{names(refused)}: refused; on the same host port {ports} takes connections (nothing was said to it)", answering
+    return f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)", answering + closed
 
 
-_no_answer = at(Stage.CONNECT, Outcome.TIMED_OUT)
+# Seconds. The second attempt of a connect is sent after one; with less time (a slow name took it) silence means little.
+SECOND_SYN = 1.0
+
+
+def _no_answer(seen: Seen) -> tuple[Probe, ...]:
+    found = at(Stage.CONNECT, Outcome.TIMED_OUT)(seen)
+    took = [(one, stage_of(one, Stage.CONNECT).seconds) for one in found]
+    return tuple(one for one, spent in took if spent is None or spent >= SECOND_SYN)
 
 
 def _filtered(seen: Seen) -> Found:
@@ -187,10 +195,10 @@ def _data_blackhole(seen: Seen) -> Found:
     if not found:
         return None
     kernel = found[0].kernel
-    told = [f"{kernel.unacknowledged} segments not acknowledged"] if kernel.unacknowledged else []
-    told += [f"{kernel.retransmits} sent again"] if kernel.retransmits else []
-    told += [f"{kernel.unsent} bytes still waiting"] if kernel.unsent else []
-    return told(found, f"connected, and our bytes never arrived: {', '.join(told)}")
+    signs = [f"{kernel.unacknowledged} segments not acknowledged"] if kernel.unacknowledged else []
+    signs += [f"{kernel.retransmits} sent again"] if kernel.retransmits else []
+    signs += [f"{kernel.unsent} bytes still waiting"] if kernel.unsent else []
+    return told(found, f"connected, and our bytes never arrived: {', '.join(signs)}")
 
 
 ROUTE_RULES: tuple[tuple[str, Rule], ...] = (

@@ -43,6 +43,7 @@ def seconds(probes: tuple[Probe, ...], stage: Stage) -> str:
     return "" if took is None else f" in {took:.1f} s"
 
 
+refused = at(Stage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
 no_hello = at(Stage.HELLO, Outcome.TIMED_OUT)
 
 

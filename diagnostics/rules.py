@@ -30,7 +30,8 @@ def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maint
     fired = {code: found for code, rule in RULES if (found := rule(seen)) is not None}
     if _may_be_maintenance(fired) and (now := maintenance.inside(evidence.created, windows)):
         fired["IBD703"] = (f"the run was during {now[0].told()} (as of {maintenance.AS_OF})", ())
-    findings = tuple(_finding(seen, code, words, probes) for code, (words, probes) in _without_effects(fired))
+    found = sorted(_without_effects(fired), key=lambda one: _rank(one[0], one[1][1]))
+    findings = tuple(_finding(seen, code, words, probes) for code, (words, probes) in found)
     return Diagnosis(verdict(seen, findings), findings)
 
 
@@ -48,6 +49,13 @@ def _without_effects(fired: dict[str, tuple[str, tuple[Probe, ...]]]):
         left = tuple(probe for probe in probes if id(probe) not in explained)
         if not causes or (left and all(causes)):
             yield code, (words, left)
+
+
+def _rank(code: str, probes: tuple[Probe, ...]) -> int:
+    """What the user asked for comes first, other routes after it; within these the catalogue's order stays."""
+    if CATALOGUE[code].severity == "info":
+        return 2
+    return 0 if not probes or any(one.route.kind == "configured" for one in probes) else 1
 
 
 def _may_be_maintenance(fired: dict) -> bool:

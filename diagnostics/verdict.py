@@ -203,8 +203,7 @@ def _side(seen: Seen, findings: tuple[Finding, ...]) -> Side:
         return known
     if _same_everywhere(seen):
         alone = len(seen.counted) == 1
-        # One route that refuses may as well be the wrong route: without a second one nothing tells.
-        return Side.UNCLEAR if alone and main.code == "IBD201" and not seen.is_local(seen.counted[0]) else Side.GATEWAY
+        return Side.UNCLEAR if alone and main.code == "IBD201" and not _is_here(seen) else Side.GATEWAY
     # Routes of equal rank that fail differently, or a configured one that does not come as far as another.
     asked = any(one.route.kind == "configured" and reach(one) < max(map(reach, seen.failing)) for one in seen.failing)
     return Side.UNCLEAR if asked or len(_distinct(seen.failing)) > 1 else Side.GATEWAY
@@ -218,6 +217,12 @@ TARGET = {
     "IBD402": "The host or port asked for is another service's.",
     "IBD403": "The host or port asked for is another service's.",
 }
+
+
+def _is_here(seen: Seen) -> bool:
+    """The one route ends on this very machine. Any other that refuses may as well be the wrong route."""
+    shared = seen.contained is False or seen.fact("network_mode") == "host"
+    return shared and seen.is_local(seen.counted[0])
 
 
 def _where(seen: Seen, side: Side, main: Finding | None) -> str:
