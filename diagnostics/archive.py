@@ -15,7 +15,8 @@ LINE = 120  # characters of base64 on a line; only for editors and mail programs
 def pack(sources):
     """`sources` (path to text, "package/module.py") as lines of base64; the same for the same sources."""
     joined = "\0".join(path + "\n" + sources[path] for path in sorted(sources))  # a source cannot hold a NUL
-    text = binascii.b2a_base64(zlib.compress(joined.encode("utf-8"), 9), newline=False).decode("ascii")
+    packed = zlib.compress(joined.encode("utf-8"), 9)
+    text = binascii.b2a_base64(packed, newline=False).decode("ascii")
     return "\n".join(text[at : at + LINE] for at in range(0, len(text), LINE)) + "\n"
 
 

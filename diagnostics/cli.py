@@ -6,7 +6,9 @@ Imports are inside the functions: `check` runs every few seconds in a container,
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
 from diagnostics import streams
 from diagnostics.streams import NAME, Refused, Unwritable
@@ -27,12 +29,14 @@ class Terminated(BaseException):
 def main(argv: list[str] | None = None) -> int:
     """Run the command in `argv` (by default the process's own) and return its exit code; never raises."""
     streams.prepare()
+    _catch_faults_of_threads()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except Refused as error:
         streams.complain(str(error))
         return EX_USAGE
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would find us in the middle of leaving
         streams.complain("interrupted")
         return EX_INTERRUPTED
     except Terminated:
@@ -51,6 +55,15 @@ def _internal(error: Exception) -> int:
     said = f"{type(error).__name__}: {error}"[:200]
     streams.complain(f"a fault of ours at {where.filename}:{where.lineno}: {said}; {TRACEBACK}=1 shows more")
     return EX_SOFTWARE
+
+
+def _catch_faults_of_threads() -> None:
+    """What went wrong in a thread is missing in the result, which says so; here it gets its line."""
+
+    def tell(fault) -> None:
+        streams.complain(f"a fault of ours in {fault.thread and fault.thread.name}: {fault.exc_value!r}"[:300])
+
+    threading.excepthook = tell
 
 
 def _run(words: list[str]) -> int:
@@ -105,12 +118,12 @@ def _diagnose_options(parser) -> None:
     add = parser.add_argument
     add("--session", action=BooleanOptionalAction, default=True,
         help="go on to a session of our own (START_API), or stop after the hello")  # fmt: skip
-    add("--every-route", action="store_true", help="a handshake on every route, one after the other; else on the best only")
-    add("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=5.0, help="for the hello and the session, each [5]")
+    add("--every-route", action="store_true", help="handshakes on every route, one after the other; else on the best")
+    add("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=5.0, help="for hello and session, each [5]")
     add("--format", choices=FORMATS, default="text", help="[text]")
     add("--output", metavar="FILE", help="instead of standard output")
     add("--save", metavar="FILE", help="the evidence as JSON; - for standard output, and no report there then")
-    add("--from", metavar="FILE", dest="saved", help="report on evidence that was saved, touch no network; - for standard input")
+    add("--from", metavar="FILE", dest="saved", help="report on saved evidence, without a network; - for standard input")
     add("--gateway-log", metavar="FILE", help="a log of the gateway's container, for causes only it knows; - as above")
     add("--fail-on", choices=["warning"], help="exit 5 when it works and there are warnings")
     add("-v", "--verbose", action="store_true", help="facts about this place, and progress")
@@ -295,8 +308,7 @@ def _watch(options, parser) -> int:
 
 
 def _end_on_sigterm() -> None:
-    """As process 1 of a container a program without a handler is not ended by SIGTERM: `docker stop` would take 10 s."""
-    import signal
+    """Without a handler SIGTERM does not end process 1 of a container, and `docker stop` would take 10 s."""
 
     def end(_number, _frame):
         raise Terminated

@@ -1,7 +1,7 @@
-"""The standard streams and the files a user names, which may be closed, full, broken or not there: one line each, no traceback.
+"""Standard streams and the files a user names, which may be closed, full, broken or not there: one line, no traceback.
 
-A program started with descriptor 1 closed gets it back as its next socket, and would then print its report to a gateway:
-`prepare` comes first.
+A program started with descriptor 1 closed gets it back as its next socket, and would then print its report to a
+gateway: `prepare` comes first.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def prepare() -> None:
 class Sink:
     """Where a text goes: standard output for None and "-", or the file of that name.
 
-    The file is opened at once, so that one that cannot be written is told before the work and not after it; what it holds
-    is replaced only when there is something to replace it with. Raises Unwritable; close it or write to it.
+    The file is opened at once, so that one that cannot be written is told before the work and not after it; what it
+    holds is replaced only when there is something to replace it with. Raises Unwritable; close it or write to it.
     """
 
     def __init__(self, path: str | None, option: str) -> None:
@@ -53,7 +53,7 @@ class Sink:
             raise Unwritable(f"{self._name}: {_reason(error)}") from None
 
     def write(self, text: str, *, utf8: bool = False) -> None:
-        """All of it, and close; `utf8` for formats that are UTF-8 by definition, as files always are. Raises Unwritable."""
+        """All of it, and close; `utf8` for formats that are, and files always are. Raises Unwritable."""
         if self._file is None:
             write(text, utf8=utf8)
             return
@@ -82,6 +82,8 @@ def read_text(path: str, option: str, *, tail: bool = False) -> str:
         raise Refused(f"{option} {path}: {_reason(error)}") from None
     if not tail and len(data) > MAX_INPUT:
         raise Refused(f"{option} {path}: more than {MAX_INPUT >> 20} MiB")
+    if path == "-" and not data:
+        raise Refused(f"{option} -: standard input is empty (it is, for a program that came from there itself)")
     return data[-MAX_INPUT:].decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
 """Looks again and again until the gateway can be used: what `ib-diagnose wait` does, with its own idea of patience.
 
-A look that reaches no listener costs nobody anything and is repeated soon. One that got as far as a handshake and failed
-may have left a client behind in a gateway that is already in trouble, so those keep their distance.
+A look that reaches no listener costs nobody anything and is repeated soon. One that got as far as a handshake and
+failed may have left a client behind in a gateway that is already in trouble, so those keep their distance.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def wait(
 
 
 def _nap(wanted: float, left: float) -> float:
-    """`wanted`, or less so that one more look comes with time for an answer; less than MIN_NAP when there is no time for any."""
+    """`wanted`, or less so that one more look has time for an answer; below MIN_NAP when there is no time for any."""
     room = left - LAST_LOOK
     if wanted <= room:
         return wanted

@@ -1,4 +1,4 @@
-"""Looks at a gateway at a polite interval and tells changes of its state, nothing else: what `ib-diagnose watch` does."""
+"""Looks at a gateway at a polite interval and tells changes of its state: what `ib-diagnose watch` does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def watch(
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Look for ever; `say` gets a line for the first state and for every other one after it. Ends by an exception only."""
+    """Look for ever; `say` gets a line for the first state and for every change. Ends by an exception only."""
     told, since = None, 0.0
     while True:
         look = once()

@@ -104,7 +104,8 @@ def test_what_only_an_installation_has_is_refused(monkeypatch, source, names):
 def test_the_front_doors_are_ascii_and_older_syntax(made, at):
     doors = [read(made[1]), bundle._text("diagnostics.__main__")]
     ast.parse(doors[at], feature_version=(3, 4))
-    assert not [node for node in ast.walk(ast.parse(doors[at])) if isinstance(node, (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign))]
+    newer = (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign)
+    assert not [node for node in ast.walk(ast.parse(doors[at])) if isinstance(node, newer)]
 
 
 # Running them
