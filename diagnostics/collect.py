@@ -114,7 +114,7 @@ def _handshakes(
 
     for _ in range(plan.MOST_HANDSHAKES):
         at = plan.who_next(probes)
-        if at is None or (seen and nobody_accepts(seen[0], probes[at].route.port)):
+        if at is None or (seen and nobody_accepts(seen[0], probes[at])):
             break
         ask(at)
     for at in plan.rest(probes) if every_route else ():
@@ -122,10 +122,11 @@ def _handshakes(
     return seen[0] if seen else None
 
 
-def nobody_accepts(view: HostView | None, port: int) -> bool:
-    """Connections wait in the queue of that port's listener while ours is not answered: one more would wait there, too."""
+def nobody_accepts(view: HostView | None, found: Probe) -> bool:
+    """Do connections wait in the queue of that route's listener while one is not answered? Another would wait there, too."""
     listeners = view.listeners if view is not None and view.listeners is not None else ()
-    return any(one.port == port and one.queue for one in listeners)
+    places = (found.address, "0.0.0.0", "::")
+    return any(one.queue and one.port == found.route.port and one.address in places for one in listeners)
 
 
 # Names and TCP.

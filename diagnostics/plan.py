@@ -56,15 +56,13 @@ def who_next(probes: Sequence[Probe]) -> int | None:
         return best(probes)
     if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES:
         return None
-    silent = [at for at in tried if _hello(probes[at]) is Outcome.TIMED_OUT and probes[at].attempts == 1]
+    again = next((at for at in tried if _is_worth_another(probes[at])), None)
     if any(_hello(probes[at]) is Outcome.OK for at in tried):
-        return silent[0] if silent else None
+        return again
     if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES - 1:
         return None
     other = _elsewhere(probes, tried)
-    if other is not None:
-        return other
-    return next((at for at in silent if not _was_lost(probes[at])), None)
+    return again if other is None else other
 
 
 def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
@@ -108,9 +106,10 @@ def _hello(probe: Probe) -> Outcome:
     return result(probe, Stage.HELLO).outcome
 
 
-def _was_lost(probe: Probe) -> bool:
-    """Did our hello not even reach the other kernel? Then asking again on the same route would tell nothing new."""
-    return probe.kernel is not None and bool(probe.kernel.unacknowledged)
+def _is_worth_another(probe: Probe) -> bool:
+    """Was it silent, once, and not because our hello got lost on the way? That it would do again."""
+    lost = probe.kernel is not None and bool(probe.kernel.unacknowledged)
+    return _hello(probe) is Outcome.TIMED_OUT and probe.attempts == 1 and not lost
 
 
 def _place(probe: Probe) -> tuple[str | None, int]:

@@ -21,11 +21,11 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
 @contextlib.contextmanager
-def practice(behaviour="normal", log=None, **settings):
-    """A practice gateway on a thread of its own; `log` is called there."""
+def practice(behaviour="normal", log=None, host=LOOPBACK, port=0, **settings):
+    """A practice gateway on a thread of its own; `log` is called there. Host "" is every IPv4 address."""
     loop = new_event_loop()
     gateway = PracticeGateway(Practice.named(behaviour, **settings), log)
-    loop.run_until_complete(gateway.start())
+    loop.run_until_complete(gateway.start(host, port))
     thread = threading.Thread(target=loop.run_forever, name="practice gateway")
     thread.start()
     try:
