@@ -16,7 +16,19 @@ from diagnostics.rules import diagnose
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 EVIDENCE, REPORTS = DATA / "evidence", DATA / "reports"
-NAMES = ()
+# Every kind of verdict, and every part a report can have.
+NAMES = (
+    "healthy-docker-desktop",
+    "seed-accept-then-silence",
+    "closed-at-once",
+    "refused-everywhere",
+    "another-port-answers",
+    "hostname-is-vm",
+    "name-unknown-everywhere",
+    "id-in-use-by-a-ghost",
+    "twofa-pending",
+    "maintenance",
+)
 VERBOSE = NAMES[:2]  # of these the long text is kept too
 
 
@@ -45,7 +57,8 @@ def hostile(words: str):
         17, 178, words, (words,), (326,),
     )  # fmt: skip
     second = replace(first, route=Route("b", 4001, "name", words), same_as=words)
-    third = replace(first, route=Route(f"{words}c", 4001, "name", words), stages=(replace(stages[0], outcome=Outcome.UNREACHABLE),))
+    unknown = (replace(stages[0], outcome=Outcome.UNREACHABLE),)
+    third = replace(first, route=Route(f"{words}c", 4001, "name", words), stages=unknown)
     fourth = replace(first, stages=tuple(replace(one, outcome=Outcome.SKIPPED) for one in stages))
     facts = (Fact(words, words, words, words),)
     evidence = Evidence(0.0, words, Asked(), facts, (first, second, third, fourth), log_states=(words,))
