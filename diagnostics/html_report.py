@@ -11,7 +11,7 @@ from diagnostics.diagnosis import Diagnosis, Finding, exit_code
 from diagnostics.evidence import Evidence
 from diagnostics.findings import CATALOGUE
 from diagnostics.overview import Cell, Row, clean, overview
-from diagnostics.report import HEADINGS, details, end_of, facts, meaning, stands_for
+from diagnostics.report import HEADINGS, details, end_of, facts, meaning, stands_for, tone
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # Belt and braces for a page made from other people's strings: a browser that obeys this loads and runs nothing.
@@ -33,6 +33,7 @@ h2 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
 .verdict { margin: 0; padding: 1rem 1.25rem; border-radius: .5rem; border-left: .4rem solid; font-size: 1.2rem;
   line-height: 1.4; font-weight: 600; }
 .verdict.good { color: var(--good); background: var(--good-back); }
+.verdict.warning { color: var(--warn); background: var(--warn-back); }
 .verdict.bad { color: var(--bad); background: var(--bad-back); }
 .card, .panel { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
@@ -113,10 +114,9 @@ def html(evidence: Evidence, diagnosis: Diagnosis) -> str:
         tag("title", "ib-diagnose: " + clean(diagnosis.verdict.line, 120)),
         Html(f"<style>{STYLE}</style>"),
     )
-    usable = exit_code(diagnosis, False) == 0
     body = lines(
         tag("p", "ib-diagnose, ", moment(evidence.created), class_="name"),
-        tag("h1", diagnosis.verdict.line, class_="verdict " + ("good" if usable else "bad")),
+        tag("h1", diagnosis.verdict.line, class_=f"verdict {tone(diagnosis)}"),
         _table(evidence, diagnosis),
         *_findings(diagnosis),
         tag("h2", "Everything that was seen"),

@@ -38,6 +38,7 @@ HEADINGS = ("RESOLVE", "CONNECT", "QUIET", "HELLO", "START_API", "SYNC")
 GAP = "  "  # between columns
 
 RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
+VERDICT_COLOURS = {"good": GREEN, "warning": YELLOW, "bad": RED}
 SEVERITY_COLOURS = {"error": RED, "warning": YELLOW, "info": DIM}
 
 
@@ -46,8 +47,7 @@ def text(
 ) -> str:
     """The whole report for a terminal of `width` columns, ending with a newline."""
     page = _Page(max(width, NARROWEST), colour)
-    usable = exit_code(diagnosis, False) == 0
-    page.wrapped(clean(diagnosis.verdict.line), style=f"{BOLD};{GREEN if usable else RED}")
+    page.wrapped(clean(diagnosis.verdict.line), style=f"{BOLD};{VERDICT_COLOURS[tone(diagnosis)]}")
     _table(page, evidence, diagnosis, verbose)
     for finding in diagnosis.findings:
         _finding(page, finding)
@@ -62,6 +62,13 @@ def text(
         _routes_in_detail(page, evidence)
         _facts(page, evidence)
     return page.text()
+
+
+def tone(diagnosis: Diagnosis) -> str:
+    """good: it works. warning: it works, and something has to be looked at. bad: it does not work."""
+    if exit_code(diagnosis, False):
+        return "bad"
+    return "warning" if exit_code(diagnosis, True) else "good"
 
 
 class _Page:

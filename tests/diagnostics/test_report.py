@@ -122,6 +122,23 @@ def test_colour_comes_only_when_asked_and_changes_nothing_else():
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == bare
 
 
+@pytest.mark.parametrize(
+    "level, codes, tone",
+    [
+        (Level.USABLE, (), "good"),
+        (Level.ANSWERS, (), "good"),
+        (Level.USABLE, ("IBD703",), "good"),
+        (Level.USABLE, ("IBD701", "IBD703"), "warning"),
+        (Level.USABLE, ("IBD101",), "warning"),
+        (Level.NO_SESSION, ("IBD503",), "bad"),
+        (Level.NO_HANDSHAKE, (), "bad"),
+        (Level.NO_TCP, ("IBD201",), "bad"),
+    ],
+)
+def test_the_tone_is_that_of_the_worst_that_matters(level, codes, tone):
+    assert report.tone(diagnosis(*(Finding(code, "") for code in codes), level=level)) == tone
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 @pytest.mark.parametrize("verbose", [False, True])
 def test_nothing_of_a_peer_controls_the_terminal(width, verbose):
