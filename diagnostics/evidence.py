@@ -76,7 +76,7 @@ class KernelView:
     """What our kernel knows of a connection at the moment a step gave up on it (Linux; elsewhere all None)."""
 
     unacknowledged: int | None = None  # segments sent and not acknowledged (TCP_INFO tcpi_unacked)
-    retransmits: int | None = None  # tcpi_retrans + tcpi_total_retrans, segments
+    retransmits: int | None = None  # segments sent once more (tcpi_total_retrans)
     unsent: int | None = None  # bytes in the send queue (SIOCOUTQ)
 
 
@@ -118,7 +118,7 @@ class HostView:
     listeners: tuple[Listener, ...] | None = None
     close_wait: int | None = None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
     syn_sent: int | None = None  # dials towards these ports that are not answered
-    established: int | None = None  # connections to these ports that are open, ours among them
+    established: int | None = None  # connections that are open on that of these ports which has most, ours among them
 
 
 @dataclass(frozen=True, slots=True)
