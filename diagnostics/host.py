@@ -23,8 +23,8 @@ from diagnostics.evidence import HostView, Listener
 MAX_LISTENERS = 64  # kept; the ports asked about are a dozen
 MAX_TABLE = 8 << 20  # bytes of each file; some 50,000 sockets
 
-LISTEN, SYN_SENT, CLOSE_WAIT = 10, 2, 8  # linux/tcp_states.h
-_STATES = frozenset((LISTEN, SYN_SENT, CLOSE_WAIT))
+ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN = 1, 2, 8, 10  # linux/tcp_states.h
+_STATES = frozenset((ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN))
 _MAPPED = b"\0" * 10 + b"\xff" * 2  # an IPv4 address in an IPv6 socket
 
 
@@ -49,15 +49,21 @@ def look(ports: Collection[int], folder: str = "/proc/net") -> HostView | None:
 
 
 def summary(rows: Iterable[Row], ports: Collection[int]) -> HostView:
-    """The sockets as the facts that matter: who listens, who did not notice that its peer is gone, who dials in vain."""
+    """The sockets as the facts that matter: who listens, who has not noticed that its peer is gone, who dials in vain.
+
+    Clients are counted per port and the largest number is told: with a relay in front, the same client has two ports.
+    """
     listeners: list[Listener] = []
+    clients = dict.fromkeys(ports, 0)
     close_wait = syn_sent = 0
     for row in rows:
         if row.state == LISTEN and row.port in ports and len(listeners) < MAX_LISTENERS:
             listeners.append(Listener(row.address, row.port, row.queue, row.backlog))
         close_wait += row.state == CLOSE_WAIT and row.port in ports
         syn_sent += row.state == SYN_SENT and row.remote_port in ports
-    return HostView(tuple(listeners), close_wait, syn_sent)
+        if row.state == ESTABLISHED and row.port in ports:
+            clients[row.port] += 1
+    return HostView(tuple(listeners), close_wait, syn_sent, max(clients.values(), default=0))
 
 
 def printed(address: bytes) -> str:
@@ -77,7 +83,7 @@ def from_files(folder: str) -> list[Row] | None:
 
 
 def parse(table: str) -> Iterator[Row]:
-    """The rows of one such file that are in one of our states. One that cannot be read is left out."""
+    """The rows of one such file that are in a state of interest. One that cannot be read is left out."""
     for line in table.splitlines()[1:]:
         columns = line.split(None, 5)  # sl, local, remote, st, tx_queue:rx_queue, ...
         try:

@@ -20,7 +20,7 @@ except ImportError:  # not on this system
 _SIOCOUTQ = 0x5411  # linux/sockios.h, on every architecture CPython has a port for but MIPS, SPARC and PowerPC
 _TCP_INFO_SIZE = 104  # bytes: 8 of flags, 24 words of 4; the part every kernel since 2.6 has (linux/tcp.h)
 _WORDS = struct.Struct("=8x24I")
-_UNACKED, _RETRANS, _TOTAL_RETRANS = 4, 7, 23  # word of tcpi_unacked, tcpi_retrans, tcpi_total_retrans
+_UNACKED, _TOTAL_RETRANS = 4, 23  # word of tcpi_unacked, tcpi_total_retrans
 _CLOSED = 7  # tcpi_state, the first byte: TCP_CLOSE (linux/tcp_states.h)
 
 _LINUX = sys.platform == "linux"
@@ -32,7 +32,7 @@ def view(sock: socket.socket) -> KernelView:
     if info is None:
         return KernelView()
     words = _WORDS.unpack_from(info)
-    return KernelView(words[_UNACKED], words[_RETRANS] + words[_TOTAL_RETRANS], _unsent(sock))
+    return KernelView(words[_UNACKED], words[_TOTAL_RETRANS], _unsent(sock))
 
 
 def _tcp_info(sock: socket.socket) -> bytes | None:

@@ -161,7 +161,7 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
     with silent() as port:
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert (outcomes(probes[0]), probes[0].attempts) == (walked(OK, OK, OK, TIMED_OUT), 1)
-    assert view == HostView((Listener(LOOPBACK, port, 2, 8),), 0, 0)
+    assert view == HostView((Listener(LOOPBACK, port, 2, 8),), 0, 0, 1)
 
 
 @pytest.mark.slow

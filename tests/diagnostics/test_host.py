@@ -8,7 +8,7 @@ import pytest
 
 from diagnostics import host
 from diagnostics.evidence import HostView, Listener
-from diagnostics.host import CLOSE_WAIT, LISTEN, SYN_SENT, Row
+from diagnostics.host import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, Row
 from tests.diagnostics.peers import LINUX_ONLY, black_hole
 from tests.relay.scripted import HAS_IPV6, wait_until
 
@@ -29,7 +29,8 @@ TABLES = (
     ("a mapped IPv4 address", line(MAPPED, "0" * 32 + ":0000", "0A"), [Row(LISTEN, "127.0.0.1", 4002, 0, 0)]),
     ("a peer that is gone", line(V4, V4_PEER, "08", "00000000:00000012"), [Row(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)]),
     ("a dial", line(V4_PEER, V4, "02", "00000001:00000000"), [Row(SYN_SENT, "127.0.0.1", 40000, 4003, 0)]),
-    ("states that do not matter", line(V4, V4_PEER, "01") + line(V4, V4_PEER, "06"), []),
+    ("a client", line(V4, V4_PEER, "01"), [Row(ESTABLISHED, "127.0.0.1", 4003, 40000, 0)]),
+    ("states that do not matter", line(V4, V4_PEER, "03") + line(V4, V4_PEER, "06"), []),
     ("cut in the middle", line(V4, "00000000:0000", "0A")[:30], []),
     ("no hexadecimal", line("gggggggg:0FA3", "00000000:0000", "0A"), []),
     ("an address of three bytes", line("010000:0FA3", "00000000:0000", "0A"), []),
@@ -51,8 +52,16 @@ def test_only_the_ports_asked_about_count():
         Row(CLOSE_WAIT, "127.0.0.1", 40000, 4003, 0),  # the other end: a client of ours
         Row(SYN_SENT, "127.0.0.1", 40001, 4003, 0),
         Row(SYN_SENT, "127.0.0.1", 4003, 443, 0),
+        Row(ESTABLISHED, "127.0.0.1", 4003, 40001, 0),
+        Row(ESTABLISHED, "127.0.0.1", 40001, 4003, 0),
     ]
-    assert host.summary(rows, {4003}) == HostView((Listener("0.0.0.0", 4003, 1, 128),), 1, 1)
+    assert host.summary(rows, {4003}) == HostView((Listener("0.0.0.0", 4003, 1, 128),), 1, 1, 1)
+
+
+def test_a_client_of_a_relay_is_not_counted_twice():
+    rows = [Row(ESTABLISHED, "127.0.0.1", port, 40000 + at, 0) for port in (4002, 4003) for at in range(20)]
+    assert host.summary(rows, {4002, 4003}).established == 20
+    assert host.summary(rows, ()).established == 0
 
 
 def test_a_thousand_listeners_are_not_kept():
@@ -90,7 +99,7 @@ def test_real_sockets_are_seen():
         view = wait_until(lambda: (seen := host.look({first, second, lost})).close_wait and seen, "the FIN has arrived")
         assert by_port(view)[first] == Listener("127.0.0.1", first, 1, 5)
         assert second is None or by_port(view)[second] == Listener("::", second, 0, 3)
-        assert (view.close_wait, view.syn_sent) == (1, 1)
+        assert (view.close_wait, view.syn_sent, view.established) == (1, 1, 1)  # what fills the black hole
 
 
 @LINUX_ONLY
