@@ -1,0 +1,293 @@
+"""The failure matrix on loopback: real peers play a failure, and the code of its cause must be named first, or be a candidate.
+
+What needs containers, a firewall or other machines is played in tests/docker. `test_every_code_is_played_somewhere` walks
+the catalogue over both and over the evidence files.
+"""
+
+import contextlib
+import dataclasses
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from diagnostics.collect import collect
+from diagnostics.evidence import Asked, load
+from diagnostics.findings import CATALOGUE
+from diagnostics.routes import Target
+from diagnostics.rules import diagnose
+from relay.wire.framing import encode_frame, join_fields
+from relay.wire.hello import ServerHello
+from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, practice, silent
+
+ROOT = Path(__file__).resolve().parents[2]
+HELLO = ServerHello(176, "20250102 09:30:00 EST").encode()
+READY = encode_frame(join_fields(9, 1, 1)) + encode_frame(join_fields(15, 1, "DU1234567,"))
+TIME = encode_frame(join_fields(49, 1, 1_790_000_000))
+
+
+def code(number):
+    return encode_frame(join_fields(4, 2, -1, number, "a text", ""))
+
+
+@contextlib.contextmanager
+def scripted(*answers, close=False, keep=None):
+    """A peer that answers each of our messages with the next of `answers`, then waits, or closes. Its port number."""
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                threading.Thread(target=play, args=(sock,), daemon=True).start()
+
+    def play(sock):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(sock) if keep is None else keep.append(sock)
+            for answer in answers:
+                if not sock.recv(4096):
+                    return
+                sock.sendall(answer)
+            while not close and sock.recv(4096):
+                pass
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for sock in keep or ():
+                sock.close()
+
+
+def behaviour(name, **settings):
+    """The port of a practice gateway that plays it."""
+
+    @contextlib.contextmanager
+    def play():
+        with practice(name, **settings) as gateway:
+            yield gateway.port
+
+    return play
+
+
+def script(*answers, **options):
+    return lambda: scripted(*answers, **options)
+
+
+@contextlib.contextmanager
+def nobody():
+    with socket.socket() as sock:
+        sock.bind((LOOPBACK, 0))
+        yield sock.getsockname()[1]
+
+
+@contextlib.contextmanager
+def closes_when_spoken_to():
+    with scripted(b"", close=True) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def full_house():
+    """32 clients are in; the gateway turns the next one away."""
+    with practice("client-limit=32") as gateway, contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(socket.create_connection((LOOPBACK, gateway.port)))
+        yield gateway.port
+
+
+@contextlib.contextmanager
+def ghost():
+    """A client is gone without the gateway noticing, and its id is still taken."""
+    kept = []
+    with scripted(HELLO, code(326), keep=kept) as port:
+        with socket.create_connection((LOOPBACK, port)):
+            pass
+        while not kept:
+            time.sleep(0.001)
+        yield port
+
+
+@contextlib.contextmanager
+def frozen():
+    """A gateway that is healthy, and stopped."""
+    program = [sys.executable, ROOT / "tests/docker/gateway.py", LOOPBACK, "0"]
+    with nobody() as port:
+        pass
+    program[-1] = str(port)
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    with process:
+        try:
+            assert process.stdout.readline() == b"listening\n"
+            process.send_signal(signal.SIGSTOP)
+            yield port
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def forwarder_before_a_hole():
+    """It accepts at once, as socat and docker-proxy do, and dials the same port elsewhere, where nothing answers."""
+    with socket.create_server((LOOPBACK, 0)) as listener, contextlib.ExitStack() as stack:
+        port = listener.getsockname()[1]
+        stack.enter_context(black_hole("127.0.0.2", port))
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    stack.enter_context(listener.accept()[0])
+                    onward = stack.enter_context(socket.socket())
+                    onward.setblocking(False)
+                    onward.connect_ex(("127.0.0.2", port))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@contextlib.contextmanager
+def slow_to_wake():
+    """Says nothing to the first handshake, answers every later one. The first connection is that of the quiet moment."""
+    with socket.create_server((LOOPBACK, 0)) as listener, contextlib.ExitStack() as stack:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                mute = True
+                while True:
+                    sock = stack.enter_context(listener.accept()[0])
+                    for answer in (HELLO, READY, TIME):
+                        if not sock.recv(4096):
+                            break
+                        if mute:
+                            mute = False
+                            break
+                        sock.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+# (code, what is played, its name)
+MATRIX = (
+    ("IBD201", nobody, "nothing listens"),
+    ("IBD207", black_hole, "its queue is full"),
+    ("IBD301", behaviour("close"), "closed at accept"),
+    ("IBD301", behaviour("reset"), "reset at accept"),
+    ("IBD301", behaviour("client-limit=0"), "turned away"),
+    ("IBD303", behaviour("silent"), "accepts and is silent"),
+    ("IBD304", behaviour("silent"), "a dialog waits: looks like it"),
+    ("IBD305", silent, "never accepts"),
+    ("IBD305", behaviour("wedged"), "wedged"),
+    ("IBD306", frozen, "stopped"),
+    ("IBD307", forwarder_before_a_hole, "a forwarder whose dial gets no answer"),
+    ("IBD308", slow_to_wake, "the first handshake gets no answer"),
+    ("IBD309", behaviour("start-api-ignored"), "a dialog blocks: looks like it"),
+    ("IBD401", behaviour("ssh"), "ssh"),
+    ("IBD402", behaviour("http"), "http"),
+    ("IBD403", behaviour("tls"), "tls"),
+    ("IBD404", closes_when_spoken_to, "closes at our hello"),
+    ("IBD401", behaviour("garbage"), "garbage at accept"),
+    ("IBD405", script(encode_frame(b"176\0a\0b\0")), "a hello of three fields"),
+    ("IBD405", behaviour("oversize-frame"), "a frame of 2 GiB"),
+    ("IBD406", script(ServerHello(120, "20200102 09:30:00 EST").encode(), READY, TIME), "an old gateway"),
+    ("IBD407", behaviour("redirect=gateway.example:4001"), "a redirect"),
+    ("IBD501", behaviour("client-id-in-use"), "326"),
+    ("IBD502", behaviour("close-on-start-api"), "closes on START_API"),
+    ("IBD502", behaviour("close-after-hello"), "closes after its hello"),
+    ("IBD502", behaviour("reset-after-hello"), "resets after its hello"),
+    ("IBD503", behaviour("start-api-ignored"), "START_API ignored"),
+    ("IBD503", behaviour("silent-after-hello"), "silent after its hello"),
+    ("IBD503", behaviour("no-next-id"), "no next id"),
+    ("IBD503", behaviour("no-accounts"), "no accounts"),
+    ("IBD503", behaviour("empty-accounts"), "an empty account list"),
+    ("IBD504", script(HELLO, READY), "ready, and no answer to a request"),
+    ("IBD505", full_house, "32 clients"),
+    ("IBD506", ghost, "a client that is gone is still there"),
+    ("IBD602", behaviour("start-api-ignored"), "2FA is pending: looks like it"),
+    ("IBD701", behaviour("offline"), "cut off from IB"),
+    ("IBD702", behaviour("farms-broken"), "farms broken"),
+    ("IBD704", script(HELLO, READY + code(1300), TIME), "1300"),
+    ("IBD801", behaviour("normal", accounts=("U1234567",)), "a live account where TRADING_MODE says paper"),
+    ("IBD802", script(HELLO, READY + code(321), TIME), "321"),
+    ("IBD803", script(HELLO, READY + code(10197), TIME), "10197"),
+    ("IBD804", script(HELLO, READY + code(100), TIME), "100"),
+)  # fmt: skip
+
+
+def run(port, **asked):
+    evidence = collect((Target(LOOPBACK, port, "--target"),), None, Asked(timeout=0.6, **asked))
+    return evidence, diagnose(evidence)
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+@pytest.mark.parametrize("codes, play, name", MATRIX, ids=[f"{row[0]} {row[2]}" for row in MATRIX])
+def test_a_failure_that_is_played_gets_the_code_of_its_cause(codes, play, name, monkeypatch):
+    monkeypatch.setenv("TRADING_MODE", "paper")
+    with play() as port:
+        _, diagnosis = run(port)
+    first = diagnosis.findings[0]
+    named = {first.code, *(one.code for one in first.candidates)}
+    assert set(codes.split()) <= named, diagnosis
+    assert first.code[3:] in diagnosis.verdict.line, diagnosis.verdict
+
+
+HEALTHY = [
+    ("normal", {}),
+    ("ticks=500", {}),
+    ("hello-dribbled=0.001", {}),
+    ("hello-glued", {}),
+    ("slow-sync=0.2", {}),
+    *(("normal", {"server_version": version}) for version in (176, 200, 201, 203, 207, 208, 213, 226)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, settings", HEALTHY, ids=[f"{name} {settings}" for name, settings in HEALTHY])
+def test_what_is_healthy_has_no_finding(name, settings, monkeypatch):
+    monkeypatch.delenv("TRADING_MODE", raising=False)
+    with practice(name, **settings) as gateway:
+        evidence, diagnosis = run(gateway.port)
+    outside_a_window = dataclasses.replace(evidence, created=1_790_000_000.0)
+    assert (diagnose(outside_a_window).findings, diagnosis.verdict.level.value) == ((), "usable")
+
+
+# Codes that no peer can play here: their evidence files, recorded or made from a real run, and who reads them.
+RECORDED = ROOT / "tests/data/evidence"
+
+
+def played():
+    for codes, _, _ in MATRIX:
+        yield from codes.split()
+    yield from re.findall(r"IBD\d{3}", (ROOT / "tests/docker/test_routes.py").read_text(encoding="utf-8"))
+
+
+def recorded():
+    for path in sorted(RECORDED.glob("*.json")):
+        findings = diagnose(load(path.read_text(encoding="utf-8"))).findings
+        yield from (finding.code for finding in findings)
+
+
+def test_every_code_is_played_somewhere_and_nothing_else_is():
+    real, files = set(played()), set(recorded())
+    assert real <= set(CATALOGUE)
+    assert set(CATALOGUE) - real - files == set()
+    assert {code for code, entry in CATALOGUE.items() if entry.covered == "recorded"} <= files
