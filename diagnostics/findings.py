@@ -765,7 +765,8 @@ _ENTRIES = (
         "The log: the device was not found in the list.",
         NAME,
         "recorded",
-        "The login dialog offers a list of devices, and IBC does not find the one it was told, or was told none.",
+        "The login dialog offers a list of devices, and IBC does not find the one it was told, or was told none. "
+        "Nothing is sent to any device, so there is nothing to confirm.",
     ),
     Entry(
         "IBD605",

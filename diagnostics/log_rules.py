@@ -27,7 +27,7 @@ class LogRule:
     words: str
 
 
-_TABLE = (
+TABLE = (
     LogRule("IBD601", ("started", "starting", "logging_in", "twofa_closed"), DONE, "it was started, and no login is complete yet"),
     LogRule("IBD602", ("twofa_pending",), (*DONE, "twofa_closed", "twofa_timeout"), "the second factor was asked for and not given yet"),
     LogRule("IBD603", ("twofa_timeout",), (*DONE, "twofa_pending"), "the time for the second factor ran out"),
@@ -97,6 +97,6 @@ def _modal(seen: Seen) -> Found:
 LOG_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD304", _accept_dialog),
     ("IBD309", _modal),
-    *(_from(row) for row in _TABLE),
+    *(_from(row) for row in TABLE),
     ("IBD610", _weekly),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.routes import is_loopback
-from diagnostics.rulebook import Found, Rule, at, names, no_hello, refused, seconds, silent, told
+from diagnostics.rulebook import Found, Rule, at, counted, names, no_hello, refused, seconds, silent, told
 from diagnostics.seen import Seen, failure, name, ok
 
 # 3xx: what is behind an accepted connection.
@@ -49,8 +49,8 @@ def _wedged(seen: Seen) -> Found:
         waiting = sum(one.queue or 0 for one in seen.listeners(probe) or ())
         left = (host.close_wait or 0) if host else 0
         if waiting or left:
-            signs = [f"{waiting} connections wait to be accepted"] if waiting else []
-            signs += [f"{left} sockets in CLOSE_WAIT"] if left else []
+            signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
+            signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
             return f"{name(probe)}: no answer to the hello, and on this machine {' and '.join(signs)}", (probe,)
     return None
 
@@ -119,8 +119,12 @@ def _bad_frame(seen: Seen) -> Found:
     strange += seen.failed_at(Stage.START_API, Outcome.BAD_PEER) + seen.failed_at(Stage.SYNC, Outcome.BAD_PEER)
     if not strange:
         return None
-    at = failure(strange[0])
-    return told(strange, at.detail or f"the bytes at {at.stage.name} are not the IB protocol")
+    failed = failure(strange[0])
+    if failed.outcome is Outcome.TIMED_OUT:
+        words = f"{counted(strange[0].bytes_received, 'byte')} came, and no whole hello{seconds(strange, Stage.HELLO)}"
+    else:
+        words = failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
+    return told(strange, words)
 
 
 OLDEST_ACCEPTED = 157  # server version: MinClientVersion of ib_insync and ib_async client.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.routes import HOST_NAMES, is_loopback
-from diagnostics.rulebook import Found, Rule, at, detail, names, refused, seconds, silent, told
+from diagnostics.rulebook import Found, Rule, at, counted, detail, names, refused, seconds, silent, told
 from diagnostics.seen import Seen, failure, name, ok, reach, stage_of
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
@@ -179,7 +179,7 @@ def _queue_full(seen: Seen) -> Found:
     for probe in _no_answer(seen):
         for one in seen.listeners(probe) or ():
             if one.queue and (one.backlog is None or one.queue >= one.backlog):
-                limit = "" if one.backlog is None else f", its limit is {one.backlog}"
+                limit = "" if one.backlog is None else f" (the limit is {one.backlog})"
                 return f"{name(probe)}: no answer, and {one.queue} connections wait to be accepted{limit}", (probe,)
     return None
 
@@ -195,10 +195,10 @@ def _data_blackhole(seen: Seen) -> Found:
     if not found:
         return None
     kernel = found[0].kernel
-    signs = [f"{kernel.unacknowledged} segments not acknowledged"] if kernel.unacknowledged else []
-    signs += [f"{kernel.retransmits} sent again"] if kernel.retransmits else []
-    signs += [f"{kernel.unsent} bytes still waiting"] if kernel.unsent else []
-    return told(found, f"connected, and our bytes never arrived: {', '.join(signs)}")
+    signs = [counted(kernel.unacknowledged, "segment")] if kernel.unacknowledged else []
+    signs += [f"sent again {counted(kernel.retransmits, 'time')}"] if kernel.retransmits else []
+    signs += [f"{counted(kernel.unsent, 'byte')} waiting"] if kernel.unsent else []
+    return told(found, f"connected, and our bytes were not acknowledged ({', '.join(signs)})")
 
 
 ROUTE_RULES: tuple[tuple[str, Rule], ...] = (

@@ -33,6 +33,11 @@ def told(probes: tuple[Probe, ...], words: str) -> Found:
     return (f"{names(probes)}: {words}", probes) if probes else None
 
 
+def counted(count: int, thing: str) -> str:
+    """"1 segment", "3 segments"."""
+    return f"{count} {thing}{'s' if count != 1 else ''}"
+
+
 def detail(probes: tuple[Probe, ...]) -> str:
     failed = failure(probes[0]) if probes else None
     return f" ({failed.error})" if failed and failed.error else ""

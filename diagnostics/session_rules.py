@@ -51,8 +51,8 @@ def _start_silent(seen: Seen) -> Found:
     found = _start_timed_out(seen)
     if not found:
         return None
-    missing = failure(found[0]).detail or "order id and accounts did not both come"
-    return told(found, f"the hello was answered{_version(found[0])}, and after START_API{seconds(found, Stage.START_API)}: {missing}")
+    missing = failure(found[0]).detail or f"order id and accounts did not both come{seconds(found, Stage.START_API)}"
+    return told(found, f"the hello was answered{_version(found[0])}; after START_API: {missing}")
 
 
 def _version(probe: Probe) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from diagnostics.diagnosis import Finding, Level, Side, Verdict
 from diagnostics.evidence import Outcome, Probe, Stage
-from diagnostics.findings import CATALOGUE
+from diagnostics.findings import CATALOGUE, LOGIN
 from diagnostics.seen import HELLO_AT, Seen, failure, name, ok, reach, stage_of, works
 
 # Where to look for a finding, if the comparison of the routes does not say it.
@@ -94,8 +94,8 @@ def _works(seen: Seen, findings: tuple[Finding, ...], level: Level) -> str:
     if others:
         first = failure(others[0])
         does = FAILS.get((first.stage, first.outcome), "fails")
-        line += f", but not via {name(others[0])} as configured: it {does}. The routes differ, so the fault is in the "
-        line += "routing, not at the gateway"
+        line += f", but not via {name(others[0])} as configured: it {does}. The routes differ, so this is routing: the "
+        line += "gateway itself works"
         return f"{line}. {_codes(findings, others)}".rstrip()
     told = [one for one in findings if CATALOGUE[one.code].severity != "info"]
     if told:
@@ -117,7 +117,8 @@ def _codes(findings: tuple[Finding, ...], probes: tuple[Probe, ...]) -> str:
 def _side_of_working(seen: Seen, findings: tuple[Finding, ...]) -> Side:
     if any(one is not seen.best for one in seen.failing):
         return Side.ROUTING
-    return Side.GATEWAY if any(CATALOGUE[one.code].severity != "info" for one in findings) else Side.NONE
+    main = next((one for one in findings if CATALOGUE[one.code].severity != "info"), None)
+    return Side.NONE if main is None else SIDE_OF.get(main.code, Side.GATEWAY)
 
 
 # It does not
@@ -229,20 +230,35 @@ def _where(seen: Seen, side: Side, main: Finding | None) -> str:
     if main is None:
         return ""
     if side is Side.GATEWAY:
-        return _at_the_gateway(seen)
+        return _at_the_gateway(seen, main)
     if side is Side.ROUTING:
         return "The fault is on the way to the gateway, not in the gateway."
     if side is Side.LOCAL:
-        place = "this container" if seen.contained else "this machine"
-        return TARGET.get(main.code, f"The fault is in {place}'s own network or settings; the gateway was not asked.")
+        place = {True: " of this container", False: " of this machine", None: ""}[seen.contained]
+        return TARGET.get(main.code, f"The fault is here, in the network or the settings{place}; the gateway was not asked.")
     if len(_distinct(seen.failing)) > 1:
         return "The routes fail differently, so this does not tell on which side the fault is."
     return "This does not tell whether the gateway or the way to it is at fault."
 
 
-def _at_the_gateway(seen: Seen) -> str:
+# Causes that the gateway's log, its sockets or its own words have shown: the line says them too.
+TOLD = ("IBD207", "IBD304", "IBD305", "IBD309", "IBD310", "IBD505", "IBD704", "IBD804", *LOGIN)
+# Some of their explanations (a wrong port mapping, a firewall that rejects) are not the gateway itself.
+SOFT = {
+    "IBD201": "look on the gateway's side (what listens there, and for whom), not in {network}",
+    "IBD301": "the fault is at the gateway or at what forwards to it, not on the way from here",
+}
+
+
+def _at_the_gateway(seen: Seen, main: Finding) -> str:
     network = "Docker's networking" if seen.fact("runtime") == "docker" else "the routing"
+    words = SOFT.get(main.code, "the fault is on the gateway's side, not in {network}").format(network=network)
+    if any(one.code == "IBD210" for one in main.candidates):
+        words = "the fault is most likely on the gateway's side"  # the kernel does not say here whether the bytes arrived
+    if main.code in TOLD:
+        words += f": {CATALOGUE[main.code].title}"
     if _level(seen) is Level.NO_SESSION:
-        return f"The way there works: the fault is on the gateway's side, not in {network}."
-    same = "The same on every route: the" if _same_everywhere(seen) and len(seen.counted) > 1 else "The"
-    return f"{same} fault is on the gateway's side, not in {network}."
+        return f"The way there works: {words}."
+    if _same_everywhere(seen) and len(seen.counted) > 1:
+        return f"The same on every route: {words}."
+    return f"{words[0].upper()}{words[1:]}."

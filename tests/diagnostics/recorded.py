@@ -15,6 +15,7 @@ from diagnostics.diagnosis import Level, Side
 from diagnostics.evidence import (
     Asked, Evidence, Fact, HostView, KernelView, Listener, Outcome, Probe, Route, Stage, StageResult, dump,
 )  # fmt: skip
+from diagnostics.rules import diagnose
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "evidence"
 
@@ -264,7 +265,7 @@ NAMES = (
         run(BRIDGE, probe("gw.example", "configured", fails(S.RESOLVE, O.TIMED_OUT, 3.0))),
     ),
     fault(
-        "name-is-ipv6-first", "103", Level.USABLE, GATEWAY,
+        "name-is-ipv6-first", "103", Level.USABLE, LOCAL,
         run(PLAIN, replace(probe("localhost", "configured", FINE, "127.0.0.1"), addresses=("::1", "127.0.0.1"))),
     ),
     fault(
@@ -410,6 +411,11 @@ PEERS = (
         "201", "202", "601", "602", "208",
     ),
     fault(
+        "silence-beside-a-virtual-machine-that-refuses", "303", HELLO, GATEWAY,
+        run(DESKTOP, probe(HDI, "name", SILENT, "192.168.65.254", kernel=ACKNOWLEDGED), probe(DOCKER0, "gateway", REFUSED)),
+        "305", "304", "306", "307", "309",
+    ),
+    fault(
         "accept-dialog", "304", HELLO, GATEWAY, run(BRIDGE, *SILENCE, log=(*LOGGED_IN, "accept_dialog")),
     ),
     fault(
@@ -525,6 +531,15 @@ LOGINS = (
 )  # fmt: skip
 
 CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS)
+
+
+def check(case: Case) -> None:
+    """The findings of the case and no others, in order, and its verdict."""
+    diagnosis = diagnose(case.evidence)
+    found = tuple(one.code for one in diagnosis.findings)
+    first = tuple(one.code for one in diagnosis.findings[0].candidates) if found else ()
+    verdict = diagnosis.verdict
+    assert (found, verdict.level, verdict.side, first) == (case.codes, case.level, case.side, case.candidates), verdict.line
 
 
 def files() -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Every recorded run gives the findings it is there for, in order, and a verdict that says no more than was seen."""
+"""All rules together: no finding where all is well, every code has its run, a cause silences its effects, nothing raises.
+
+What each recorded run has to give is checked in the tests of the rules it is about.
+"""
 
 from dataclasses import replace
 
@@ -8,18 +11,14 @@ from diagnostics.diagnosis import Level
 from diagnostics.evidence import Evidence, load
 from diagnostics.findings import CATALOGUE
 from diagnostics.rules import RULES, diagnose
-from tests.diagnostics.recorded import CASES, FOLDER, files
+from tests.diagnostics.recorded import CASES, FOLDER, HEALTHY, check, files
 
 BY_NAME = {case.name: case for case in CASES}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_recorded_run_gives_its_findings_and_no_others(case):
-    diagnosis = diagnose(case.evidence)
-    found = tuple(one.code for one in diagnosis.findings)
-    first = tuple(one.code for one in diagnosis.findings[0].candidates) if diagnosis.findings else ()
-    verdict = diagnosis.verdict
-    assert (found, verdict.level, verdict.side, first) == (case.codes, case.level, case.side, case.candidates), verdict.line
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
+def test_a_healthy_set_up_has_no_finding(case):
+    check(case)
 
 
 def test_names_of_cases_are_unique():
@@ -100,12 +99,13 @@ def test_a_run_without_routes_or_stages_is_no_error():
         assert (diagnosis.findings, diagnosis.verdict.level) == ((), Level.NO_TCP)
 
 
+@pytest.mark.slow
 def test_any_step_left_out_or_failed_anywhere_is_no_error():
     """Evidence may come from a file: every rule meets probes that no run would have made."""
     for case in CASES:
         for at, probe in enumerate(case.evidence.probes):
             for kept in range(len(probe.stages)):
-                for stages in (probe.stages[:kept], probe.stages[kept:], probe.stages[::-1]):
+                for stages in (probe.stages[:kept], probe.stages[kept:][::-1]):
                     for changed in (
                         replace(probe, stages=stages),
                         replace(probe, stages=stages, address=None, addresses=(), kernel=None),
