@@ -68,7 +68,7 @@ def _finding(seen: Seen, code: str, words: str, probes: tuple[Probe, ...]) -> Fi
     return Finding(code, words, routes, candidates(seen, code, probes), commands)
 
 
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
 
 
 def _filled(command: str, probe: Probe | None) -> str:
@@ -76,5 +76,7 @@ def _filled(command: str, probe: Probe | None) -> str:
     if probe is None:
         return command
     command = command.replace("PORT", str(probe.route.port))
-    plain = probe.route.host and set(probe.route.host) <= PLAIN and probe.route.host[0] != "-"
-    return command.replace("HOST", probe.route.host) if plain else command
+    for word, value in (("ADDRESS", probe.redirect), ("HOST", probe.route.host)):
+        if value and set(value) <= PLAIN and value[0] != "-" and (word != "HOST" or ":" not in value):
+            command = command.replace(word, value)
+    return command

@@ -46,6 +46,7 @@ FAILS: dict[tuple[Stage, Outcome], str] = {
 }
 # Instead, where a finding knows better.
 BY_CODE = {
+    "IBD101": "is a name that is not known here",
     "IBD102": "is a name, and no name server answers",
     "IBD206": "is an address that no machine has",
     "IBD208": "is forbidden by a rule on the way",
@@ -92,8 +93,7 @@ def _works(seen: Seen, findings: tuple[Finding, ...], level: Level) -> str:
         details = ", ".join(one for one in (version, _accounts(best)) if one)
         line = f"Works via {name(best)}: session usable{f' ({details})' if details else ''}"
     if others:
-        first = failure(others[0])
-        does = FAILS.get((first.stage, first.outcome), "fails")
+        does = _does(others[0], _of(findings, others[0]))
         line += f", but not via {name(others[0])} as configured: it {does}. The routes differ, so this is routing: the "
         line += "gateway itself works"
         return f"{line}. {_codes(findings, others)}".rstrip()

@@ -80,6 +80,8 @@ def test_commands_are_filled_in_for_the_route():
     assert refused.commands[0] == "ss -ltnp 'sport = :4003'"
     sibling = diagnose(BY_NAME["another-port-answers"].evidence).findings[0]
     assert sibling.commands[0] == "ib-diagnose --port 4001"
+    redirected = diagnose(BY_NAME["redirected"].evidence).findings[0]
+    assert redirected.commands == ("ib-diagnose --target 10.0.0.9:4001",)
 
 
 @pytest.mark.parametrize("host", ["a;reboot", "$(reboot)", "-oProxyCommand=x", "", "a b", "`x`", "a\nb"])
