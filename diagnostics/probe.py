@@ -69,8 +69,7 @@ def handshake(
     told = talk(dialled.sock, asked, timeout or asked.timeout, reset=dialled.reset, on_silence=on_silence)
     if first:
         return _with(probe, told)
-    hello = _and(told.results[0], f"the handshake before this one: {before.outcome.value}")
-    told = replace(told, results=(hello, *told.results[1:]))
+    told = replace(told, results=(_after(before, told.results[0]), *told.results[1:]))
     return replace(_with(probe, told), attempts=probe.attempts + 1)
 
 
@@ -182,6 +181,13 @@ def _not_again(probe: Probe, hello: StageResult, dialled: Dialled) -> Probe:
     hello = _and(hello, f"another connection after it was not accepted: {dialled.detail}")
     at = _AT[Stage.HELLO]
     return replace(probe, stages=(*probe.stages[:at], hello, *probe.stages[at + 1 :]), attempts=probe.attempts + 1)
+
+
+def _after(before: StageResult, hello: StageResult) -> StageResult:
+    """The second answer to a hello, and what is to be kept of the first: of two silences, the longer one."""
+    if before.outcome is hello.outcome is Outcome.TIMED_OUT:
+        return _and(before, f"nor to a second handshake in {hello.seconds:.1f} s")
+    return _and(hello, f"the handshake before this one: {before.outcome.value}")
 
 
 def _and(one: StageResult, more: str) -> StageResult:

@@ -8,8 +8,8 @@ import pytest
 
 from diagnostics import probe
 from diagnostics.dial import Resolution
-from diagnostics.evidence import Asked, Evidence, KernelView, Outcome, Probe, Route, Stage, StageResult, dump, load
-from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult, dump, load
+from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice
 from tests.relay.loopback import unused_port
 from tests.relay.scripted import HAS_IPV6, Upstream
 
@@ -141,6 +141,12 @@ def test_a_name_whose_first_family_is_refused_says_so():
 
 # The handshake.
 
+READY = [StageResult(stage, OK, 0.0) for stage in (Stage.RESOLVE, Stage.CONNECT, Stage.QUIET)]
+
+
+def ready(port):
+    return Probe(to(port), probe.stages(READY), (LOOPBACK,), LOOPBACK)
+
 
 def through_quiet(port):
     found = tcp(port)
@@ -187,30 +193,32 @@ def test_what_the_conversation_gave_is_in_the_probe_and_can_be_saved():
 @pytest.mark.slow  # the goodbye of a peer that hears nothing
 def test_bytes_that_get_lost_are_told_from_a_gateway_that_is_silent():
     with data_hole() as port:
-        lost = probe.handshake(through_quiet(port), Asked(timeout=0.3))
+        lost = probe.handshake(ready(port), Asked(timeout=0.3))
     assert outcomes(lost) == walked(OK, OK, OK, TIMED_OUT)
     assert lost.kernel.unacknowledged == 1 and lost.kernel.unsent == 17 and lost.kernel.retransmits > 0
-    with silent() as port:
-        assert probe.handshake(through_quiet(port), Asked(timeout=0.3)).kernel == KernelView(0, 0, 0)
 
 
 def test_a_second_handshake_is_a_second_attempt_and_its_result_counts():
     with practice("fail-first=2") as gateway:
         socket.create_connection((LOOPBACK, gateway.port)).close()  # the first of the two that fail
-        before = Probe(to(gateway.port), probe.stages(READY), (LOOPBACK,), LOOPBACK)
-        first = probe.handshake(before, Asked(session=False))
+        first = probe.handshake(ready(gateway.port), Asked(session=False))
         second = probe.handshake(first, Asked(session=False))
     assert (outcomes(first), first.attempts) == (walked(OK, OK, OK, CLOSED), 1)
     assert (outcomes(second), second.attempts) == (walked(OK, OK, OK, OK), 2)
     assert details(second)[3] == "server version 176; the handshake before this one: CLOSED"
 
 
-READY = [StageResult(stage, OK, 0.0) for stage in (Stage.RESOLVE, Stage.CONNECT, Stage.QUIET)]
+def test_of_two_silences_the_longer_one_is_told():
+    with practice("silent") as gateway:
+        first = probe.handshake(through_quiet(gateway.port), Asked(timeout=0.1))
+        second = probe.handshake(first, Asked(timeout=0.1), timeout=0.05)
+    assert (outcomes(second), second.attempts) == (walked(OK, OK, OK, TIMED_OUT), 2)
+    assert second.stages[3].seconds == first.stages[3].seconds >= 0.1
+    assert details(second)[3] == f"{details(first)[3]}; nor to a second handshake in 0.1 s"
 
 
 def test_a_gateway_that_is_gone_by_the_time_of_the_handshake():
-    before = Probe(to(port := unused_port()), probe.stages(READY), (LOOPBACK,), LOOPBACK)
-    found = probe.handshake(before, Asked())
+    found = probe.handshake(ready(port := unused_port()), Asked())
     assert outcomes(found) == walked(OK, Outcome.REFUSED)
     assert details(found)[1] == f"a first connection was accepted, another one not: {LOOPBACK} refused"
     assert found.route.port == port
