@@ -68,7 +68,7 @@ def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
 def examine(
     routes: Sequence[Route], asked: Asked, *, every_route: bool = False, progress: Progress = lambda text: None
 ) -> tuple[tuple[Probe, ...], HostView | None]:
-    """What `collect` does with its routes: a Probe for each, behind them the siblings if any were tried, and the host's side."""
+    """What `collect` does with its routes: a Probe for each, then the siblings if any were tried; and the host's side."""
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
     before = host.look(ports)
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
