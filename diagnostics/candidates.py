@@ -120,7 +120,7 @@ def _arrived(seen: Seen, probes: tuple[Probe, ...]) -> bool:
 
 def _queue_short(seen: Seen, probes: tuple[Probe, ...]) -> bool:
     """The queue of the listener is seen and has room."""
-    rows = [row for one in probes for row in seen.listeners(one) or ()]
+    rows = [row for one in probes for row in seen.serving(one)]
     return bool(rows) and all(row.queue == 0 for row in rows)
 
 

@@ -5,8 +5,8 @@ its order is the order in which the rules are tried. A code is permanent and nev
 may change. 1xx names, 2xx the way and TCP, 3xx what happens behind an accepted connection, 4xx the first bytes, 5xx the
 session, 6xx the gateway's process and login, 7xx IB behind the gateway, 8xx account, mode and rate.
 
-Words in capitals in a command stand for something of the user's: HOST and PORT of the route, ADDRESS for another one that
-was named, GATEWAY and CLIENT for the names of the two containers, NETWORK for a Docker network's.
+Words in capitals in a command stand for something of the user's: HOST and PORT of the route (of a redirect: of where it
+leads), GATEWAY and CLIENT for the names of the two containers, NETWORK for a Docker network's.
 """
 
 from __future__ import annotations
@@ -609,7 +609,7 @@ _ENTRIES = (
         "error",
         ("the gateway answered the hello with the address of another one",),
         "Connect to the address it named, or use a gateway that serves the API itself.",
-        ("ib-diagnose --target ADDRESS",),
+        ("ib-diagnose --target HOST:PORT",),
         "Diagnose the address that was named.",
         NAME,
         "real",

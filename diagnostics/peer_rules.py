@@ -46,7 +46,7 @@ def _wedged(seen: Seen) -> Found:
     """The gateway's own sockets: what it never accepted or never closed."""
     for probe in silent(seen):
         host = seen.host((probe,))
-        waiting = sum(one.queue or 0 for one in seen.listeners(probe) or ())
+        waiting = sum(one.queue or 0 for one in seen.serving(probe))
         left = (host.close_wait or 0) if host else 0
         if waiting or left:
             signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []

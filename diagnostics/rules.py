@@ -75,8 +75,11 @@ def _filled(command: str, probe: Probe | None) -> str:
     """The command for this route. A host that is not plainly a name or address (it may come from a file) is not put in."""
     if probe is None:
         return command
+    if probe.redirect:
+        return command.replace("HOST:PORT", probe.redirect) if _plain(probe.redirect) else command
     command = command.replace("PORT", str(probe.route.port))
-    for word, value in (("ADDRESS", probe.redirect), ("HOST", probe.route.host)):
-        if value and set(value) <= PLAIN and value[0] != "-" and (word != "HOST" or ":" not in value):
-            command = command.replace(word, value)
-    return command
+    return command.replace("HOST", probe.route.host) if _plain(probe.route.host) else command
+
+
+def _plain(place: str) -> bool:
+    return bool(place) and set(place) <= PLAIN and place[0] != "-"
