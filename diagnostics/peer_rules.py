@@ -45,18 +45,23 @@ def _silence(seen: Seen) -> Found:
 def _wedged(seen: Seen) -> Found:
     """The gateway's own sockets: what it never accepted or never closed."""
     for probe in silent(seen):
-        host = seen.host((probe,))
-        waiting = sum(one.queue or 0 for one in seen.serving(probe))
+        host, waiting = seen.host((probe,)), _waiting(seen, probe)
         left = (host.close_wait or 0) if host else 0
-        if waiting or left:
+        if waiting or (left and not host.syn_sent):
             signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
             signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
             return f"{name(probe)}: no answer to the hello, and on this machine {' and '.join(signs)}", (probe,)
     return None
 
 
+def _waiting(seen: Seen, probe: Probe) -> int:
+    """Connections to this address that the program has not accepted."""
+    return sum(one.queue or 0 for one in seen.serving(probe))
+
+
 def _proxy_dialing(seen: Seen) -> Found:
-    found = silent(seen)
+    """It accepts, so it is not the one that hangs; and it, or somebody beside it, dials such a port in vain."""
+    found = tuple(one for one in silent(seen) if not _waiting(seen, one))
     host = seen.host(found)
     if found and host and host.syn_sent:
         return f"{names(found)}: no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)", found
@@ -95,7 +100,13 @@ def _banner(seen: Seen) -> Found:
     return told(spoke, f"{what} came{when}")
 
 
-KNOWN = {"http": "HTTP", "tls": "TLS", "ssh": "the greeting of an SSH server", "vnc": "the greeting of a VNC server", "text": "text"}
+KNOWN = {
+    "http": "HTTP",
+    "tls": "TLS",
+    "ssh": "the greeting of an SSH server",
+    "vnc": "the greeting of a VNC server",
+    "text": "text",
+}
 
 
 def _not_ib(kind: str, words: str) -> Rule:

@@ -85,9 +85,12 @@ def _name_stale(seen: Seen) -> Found:
     return f"{name(found[0])} is {found[0].address}, where nobody answers; {name(seen.best)} works", found[:1]
 
 
+OWN_LOOPBACK = ("none", "default bridge", "user network", "pasta", "slirp4netns")
+
+
 def _localhost_in_container(seen: Seen) -> Found:
     """Only where it is known that this is a container with a network of its own, and no pod with neighbours."""
-    if seen.contained is not True or seen.fact("network_mode") not in ("none", "default bridge", "user network", "pasta", "slirp4netns"):
+    if seen.contained is not True or seen.fact("network_mode") not in OWN_LOOPBACK:
         return None
     found = tuple(one for one in at(Stage.CONNECT, Outcome.REFUSED)(seen) if is_loopback(one.route.host))
     return told(found, f"refused, and this container has its own loopback (network mode {seen.fact('network_mode')})")

@@ -14,7 +14,6 @@ from diagnostics.evidence import Evidence, HostView, Listener, Outcome, Probe, S
 from diagnostics.routes import HOST_NAMES, VM_FLAVOURS, is_loopback, label
 
 WILDCARDS = ("0.0.0.0", "::", "*")
-WILDCARDS = ("0.0.0.0", "::", "*")
 ORDER = tuple(Stage)
 # Connected, and the other end answered as an IB gateway does.
 HELLO_AT = ORDER.index(Stage.HELLO)
@@ -97,10 +96,6 @@ class Seen:
         if host is None or host.listeners is None:
             return None
         return tuple(one for one in host.listeners if one.port == probe.route.port)
-
-    def serving(self, probe: Probe) -> tuple[Listener, ...]:
-        """Those of them that get the connections to this probe's address; none where that is not known."""
-        return tuple(one for one in self.listeners(probe) or () if one.address in (*WILDCARDS, probe.address))
 
     def serving(self, probe: Probe) -> tuple[Listener, ...]:
         """Those of them that a connection to the probe's own address comes to; empty where that is not known."""

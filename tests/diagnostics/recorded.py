@@ -426,6 +426,16 @@ PEERS = (
         "wedged-and-accepting", "305", HELLO, GATEWAY,
         run(HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)),
     ),
+    fault(
+        "wedged-while-others-dial-it", "305", HELLO, GATEWAY,
+        run(PLAIN, *LOCAL_SILENCE, host=view(Listener("0.0.0.0", 4003, 51, 50), close_wait=51, syn_sent=2)), "305", "306",
+    ),
+    fault(
+        "forwarder-dials-a-full-queue-beside-it", "307", HELLO, GATEWAY,
+        run(PLAIN, *LOCAL_SILENCE, host=view(
+            Listener("127.0.0.1", 4003, 0, 50), Listener("127.0.0.2", 4003, 51, 50), close_wait=1, syn_sent=1,
+        )),
+    ),
     fault("forwarder-dials", "307", HELLO, GATEWAY, run(PLAIN, *LOCAL_SILENCE, host=view(OPEN, syn_sent=1))),
     fault(
         "forwarder-dials-says-the-log", "307", HELLO, GATEWAY,
@@ -446,7 +456,7 @@ PEERS = (
     fault("tls", "403", HELLO, LOCAL, run(BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="tls", bytes_received=7))),
     fault(
         "closed-after-hello", "404", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", CLOSED)),
-        "302", "404", "601", "505",
+        "302", "404", "301", "601", "505",
     ),
     fault(
         "garbage", "405", HELLO, UNCLEAR,
