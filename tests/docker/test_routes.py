@@ -167,12 +167,14 @@ def test_data_that_vanishes_behind_an_open_connection(diagnose, host):
 def test_a_published_port_with_nothing_behind(diagnose, containers):
     containers.start(*SLEEP, options=("--publish", "4003:4002"))
     run = diagnose()
-    assert (run.status, run.codes[0]) == (3, "IBD301"), run
+    # docker-proxy closes within a millisecond or two; on a machine under load it may take longer than the quiet moment.
+    assert run.status == 3 and "IBD301" in (run.codes[0], *run.candidates), run
 
 
 def test_a_published_port_and_a_service_bound_to_loopback_inside(diagnose, containers):
     containers.gateway("127.0.0.1", options=("--publish", "4003:4002"))
-    assert diagnose().codes[0] == "IBD301"
+    run = diagnose()
+    assert run.status == 3 and "IBD301" in (run.codes[0], *run.candidates), run
 
 
 def test_a_stopped_container(diagnose, engine, containers):
