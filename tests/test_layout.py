@@ -54,7 +54,11 @@ IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal",
 }  # fmt: skip
 PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + tuple(
     f"diagnostics/{name}.py"
-    for name in ("evidence", "findings", "gateway_log", "html_report", "netfiles", "place", "plan", "report", "routes", "rules")
+    for name in (
+        *("candidates", "diagnosis", "evidence", "findings", "gateway_log", "html_report", "log_rules", "maintenance"),
+        *("netfiles", "overview", "peer_rules", "place", "plan", "report", "route_rules", "routes", "rulebook", "rules"),
+        *("seen", "session_rules", "verdict"),
+    )
 )
 # The one seam in a pure file: config.py reads its file in one function, so that `load` can stay a function of values.
 MAY_OPEN = {("relay/config.py", "_read")}

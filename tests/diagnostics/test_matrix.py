@@ -4,6 +4,7 @@ What needs containers, a firewall or other machines is played in tests/docker. `
 the catalogue over both and over the evidence files.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import re
@@ -27,6 +28,7 @@ from relay.wire.hello import ServerHello
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, practice, silent
 
 ROOT = Path(__file__).resolve().parents[2]
+TOGETHER = 8  # failures played at a time
 HELLO = ServerHello(176, "20250102 09:30:00 EST").encode()
 READY = encode_frame(join_fields(9, 1, 1)) + encode_frame(join_fields(15, 1, "DU1234567,"))
 TIME = encode_frame(join_fields(49, 1, 1_790_000_000))
@@ -237,13 +239,24 @@ def run(port, **asked):
     return evidence, diagnose(evidence)
 
 
+@pytest.fixture(scope="module")
+def diagnoses():
+    """Of every row. Most of the time of a failure is waiting, so they are played together."""
+
+    def diagnosed(play):
+        with play() as port:
+            return run(port)[1]
+
+    with pytest.MonkeyPatch.context() as patch, concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
+        patch.setenv("TRADING_MODE", "paper")
+        return list(pool.map(diagnosed, [play for _, play, _ in MATRIX]))
+
+
 @LINUX_ONLY
 @pytest.mark.slow
-@pytest.mark.parametrize("codes, play, name", MATRIX, ids=[f"{row[0]} {row[2]}" for row in MATRIX])
-def test_a_failure_that_is_played_gets_the_code_of_its_cause(codes, play, name, monkeypatch):
-    monkeypatch.setenv("TRADING_MODE", "paper")
-    with play() as port:
-        _, diagnosis = run(port)
+@pytest.mark.parametrize("at", range(len(MATRIX)), ids=[f"{row[0]} {row[2]}" for row in MATRIX])
+def test_a_failure_that_is_played_gets_the_code_of_its_cause(at, diagnoses):
+    codes, diagnosis = MATRIX[at][0], diagnoses[at]
     first = diagnosis.findings[0]
     named = {first.code, *(one.code for one in first.candidates)}
     assert set(codes.split()) <= named, diagnosis
