@@ -161,7 +161,27 @@ def test_data_that_vanishes_behind_an_open_connection(diagnose, host):
     assert (run.status, run.codes[0]) == (3, "IBD210"), run
 
 
+def test_a_name_that_leads_to_ipv6_only(diagnose, host):
+    host.gateway("0.0.0.0")
+    run = diagnose("--target", "ib-host", options=("--add-host", "ib-host:fd00:77::1"))
+    assert run.codes[0] == "IBD103", run
+
+
+def test_a_name_that_leads_nowhere_any_more(diagnose, host):
+    host.gateway("0.0.0.0")
+    host.rule("DOCKER-USER", "-d", "10.77.0.9", "-j", "DROP")
+    run = diagnose("--target", NAME, options=("--add-host", f"{NAME}:10.77.0.9"))
+    assert run.codes[0] == "IBD105", run
+
+
 # Behind an accepted connection
+
+
+def test_a_gateway_that_trusts_127_0_0_1_only(diagnose, host, trusting_loopback):
+    """From a container it may as well be a forwarder without a backend; on the host the two are told apart."""
+    run = diagnose()
+    assert "IBD302" in (run.codes[0], *run.candidates), run
+    assert trusting_loopback("--target", HOST_ADDRESS).codes[0] == "IBD302"
 
 
 def test_a_published_port_with_nothing_behind(diagnose, containers):
