@@ -1,0 +1,43 @@
+"""More log lines than any bounded queue keeps, for a reader that does not read. Runs with the other soak tests."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.relay.blackbox import CLOSE, RelayProcess
+from tests.relay.scripted import Peer, free_port, wait_until
+from tests.relay.test_conformance_log import stuck_pipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
+
+
+def test_lines_that_find_no_room_are_dropped_counted_and_the_log_goes_on_when_it_is_read_again():
+    """Each client that is not on the access list costs one line; more of them than any bounded queue would keep."""
+    lines: list[dict] = []
+    with stuck_pipe() as (reading, writing):
+        with RelayProcess(free_port(), stdout=writing, allow="192.0.2.0/24") as relay:
+            give_up_at = time.monotonic() + 30
+            for _ in range(12_000):
+                assert time.monotonic() < give_up_at, "a log that nobody reads holds the clients up"
+                Peer.dial((relay.host, relay.port)).close()
+            os.close(writing)
+            reader = threading.Thread(target=read_lines, args=(reading, lines))
+            reader.start()
+            wait_until(lambda: any(one["event.name"] == "ib_relay.log.dropped" for one in lines), "the loss is told")
+            Peer.dial((relay.host, relay.port)).close()
+            relay.signal(signal.SIGTERM)
+            relay.ends(within=5)
+        reader.join()
+    refused = [one for one in lines if one["event.name"] == CLOSE]
+    dropped = refused[-1]["log.dropped"]
+    assert dropped > 0
+    assert len(refused) + dropped == 12_001
+
+
+def read_lines(descriptor: int, lines: list[dict]) -> None:
+    with open(os.dup(descriptor), encoding="utf-8") as pipe:
+        lines.extend(map(json.loads, pipe))
