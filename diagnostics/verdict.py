@@ -10,7 +10,7 @@ from __future__ import annotations
 from diagnostics.diagnosis import Finding, Level, Side, Verdict
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.findings import CATALOGUE, LOGIN
-from diagnostics.seen import HELLO_AT, Seen, failure, name, ok, reach, stage_of, works
+from diagnostics.seen import HELLO_AT, Seen, failure, name, ok, reach, works
 
 # Where to look for a finding, if the comparison of the routes does not say it.
 SIDES: dict[Side, tuple[str, ...]] = {

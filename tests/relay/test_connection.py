@@ -17,7 +17,7 @@ from relay.record import Cause, Phase, Reason
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, ServerHello
 from relay.wire.messages import StartApi, encode
-from tests.relay.loopback import HOST, SMALL, Rig, fill, until, waiting
+from tests.relay.loopback import HOST, SMALL, Rig, until, waiting
 
 CLIENT_HELLO = ClientHello(100, 176).encode()
 SERVER_HELLO = ServerHello(176, "20250101 09:30:00 EST").encode()

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from time import monotonic
 
 import pytest
