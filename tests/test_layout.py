@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "bridges": "",
     "deadlines": "",
     "poller": "",
+    "systemd": "",
     "record": "",
     "tcp": "",
     "wire": "",
