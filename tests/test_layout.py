@@ -21,6 +21,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
 # stand for any module of these packages; inside them everything may see everything (cycles are refused below).
 MAY_IMPORT = {
     "__main__": "cli",
+    "pyz": "service",
+    "service": "addresses admission bridges client config listeners tcp wire",
     "cli": "addresses config demo listeners log poller practice server",
     "demo": "addresses client config lines listeners log poller practice record server wire",
     "server": "admission bridges config connection deadlines flow keys listeners log poller record resolver tcp",
@@ -53,7 +55,9 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.client", "relay.wire", "relay.practice"}
 IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess"} | {
     "multiprocessing", "pathlib", "shutil", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
-PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + tuple(
+PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + (
+    "relay/service/render.py",
+) + tuple(
     f"diagnostics/{name}.py"
     for name in ("evidence", "findings", "gateway_log", "html_report", "plan", "report", "routes", "rules")
 )
@@ -63,7 +67,7 @@ ACTS = {"open", "print", "input", "breakpoint", "exec", "eval"}
 
 OUTSIDE = {
     # third-party module: the files that may import it
-    "click": r"(relay|diagnostics)/cli\.py",
+    "click": r"(relay|diagnostics)/cli(_\w+)?\.py",
     "psutil": r"diagnostics/.*",
     "scapy": r"diagnostics/(capture|scapy_ib)\.py",
 }
@@ -79,6 +83,8 @@ TESTED_BY = {
     "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
     "relay/log.py": "tests/relay/test_conformance_log.py",
     "relay/server.py": "tests/relay/test_conformance_process.py",
+    "relay/service/bytecode.py": "tests/relay/test_pyz.py",
+    "relay/service/templates.py": "tests/relay/test_pyz.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
 }
 
@@ -221,7 +227,8 @@ def test_setup_cfg_installs_every_package_there_is():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     packages = [module for module, name in MODULES.items() if name.endswith("/__init__.py")]
-    assert sorted(setup["options"]["packages"].split()) == sorted(packages)
+    data = {"relay._launchd", "relay._systemd"}  # the folders beside the package, installed into it
+    assert sorted(set(setup["options"]["packages"].split()) - data) == sorted(packages)
     assert {str(path.parent.relative_to(ROOT)) for path in SOURCES} == {one.replace(".", "/") for one in packages}
 
 
