@@ -1,0 +1,183 @@
+"""What is done with systemctl and with launchctl to start, restart and stop the service; the same calls for both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from relay.listeners import Place, bind
+from relay.service import steps
+from relay.service.definition import Layout, Refusal
+from relay.service.managers import Launchctl, Systemctl
+from relay.service.render import LABEL, SERVICE, Manager, Target, socket_names
+from relay.tcp import KeepAlive
+
+Say = Callable[[str], None]
+
+
+def hands_for(where: Layout, target: Target | None, say: Say, dry_run: bool) -> SystemdHands | LaunchdHands:
+    """For the manager of `where`; without a `target` it works on what is installed."""
+    kind = SystemdHands if where.manager is Manager.SYSTEMD else LaunchdHands
+    return kind(where, target, say, dry_run)
+
+
+def socket_units(where: Layout) -> list[Path]:
+    """Socket units of ours: of a map there was once, too."""
+    if where.manager is Manager.LAUNCHD:
+        return []
+    return sorted(path for path in where.units.glob("ib-relay*.socket") if f"Service={SERVICE}\n" in path.read_text())
+
+
+class SystemdHands:
+    """What is done with systemctl."""
+
+    def __init__(self, where: Layout, target: Target | None, say: Say, dry_run: bool) -> None:
+        self.where, self.target, self.say, self.dry_run = where, target, say, dry_run
+        self.ctl = Systemctl(where.scope)
+        self.sockets = socket_names(target) if target else [path.name for path in socket_units(where)]
+
+    def installed(self) -> bool:
+        return (self.where.units / SERVICE).exists()
+
+    def definitions(self) -> list[Path]:
+        return [*socket_units(self.where), self.where.units / SERVICE]
+
+    def refuse_taken_ports(self) -> None:
+        """A port somebody else listens on: better told by name than by a failed unit."""
+        for door, unit in zip(self.target.doors, self.sockets, strict=True):
+            listening = self.ctl.show(unit, "ActiveState", "Listen") if self.installed() else {}
+            for host, port in door.addresses:
+                if listening.get("ActiveState") == "active" and f":{port} " in listening.get("Listen", "") + " ":
+                    continue
+                if _taken(host, port):
+                    raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")
+
+    def start(self, changed: list[steps.Step]) -> None:
+        units = [*self.sockets, SERVICE]
+        touched = {step.path for step in changed if isinstance(step, (steps.Write, steps.Remove))}
+        units_touched = {path.name for path in touched if path.parent == self.where.units}
+        active = all(self._is("is-active", unit) for unit in units)
+        if units_touched:
+            self._run("daemon-reload")
+        if self.where.scope is Scope.USER:
+            self._perform(steps.Run(("loginctl", "enable-linger"), essential=False, when=self._leaves_with_the_user))
+        if not all(self._is("is-enabled", unit) for unit in units):
+            self._run("enable", *units)
+        if not active:
+            self._run("reset-failed", *units, essential=False)
+            self._run("start", *units)
+        elif units_touched - {SERVICE}:
+            self._run("restart", *units)
+        elif touched & {self.where.units / SERVICE, self.where.program}:
+            self._run("restart", SERVICE)
+
+    def restart(self, changed: list[steps.Step]) -> None:
+        self.start([])  # what has failed or was never started
+        if any(isinstance(step, steps.Write) and step.path.parent == self.where.units for step in changed):
+            self._run("daemon-reload")
+        self._run("restart", SERVICE)
+
+    def stop(self) -> list[steps.Step]:
+        units = [path.name for path in self.definitions() if path.exists()]
+        if not units:
+            return []
+        return self._run("disable", "--now", *units)
+
+    def forget(self) -> None:
+        """After the files are gone."""
+        if not self.dry_run:
+            self.ctl("daemon-reload")
+            self.ctl("reset-failed", SERVICE, *self.sockets)
+
+    def last_words(self) -> list[str]:
+        state = self.ctl.show(SERVICE, "ActiveState", "SubState", "Result", "ExecMainStatus")
+        words = " ".join(f"{key}={value}" for key, value in state.items())
+        return [words, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
+
+    def log_command(self) -> str:
+        return f"journalctl {'--user ' if self.where.scope is Scope.USER else ''}-u ib-relay"
+
+    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
+        why = lambda: "\n".join(self.last_words())  # noqa: E731
+        return self._perform(steps.Run(self.ctl.command(*words), essential, None, why))
+
+    def _perform(self, step: steps.Step) -> list[steps.Step]:
+        return steps.perform([step], self.say, self.dry_run)
+
+    def _is(self, question: str, unit: str) -> bool:
+        return self.ctl(question, "--quiet", unit).code == 0
+
+    def _leaves_with_the_user(self) -> bool:
+        return not Path("/var/lib/systemd/linger", _user_name()).exists()
+
+
+class LaunchdHands:
+    """What is done with launchctl: always bootout, enable, bootstrap, because bootstrap alone fails for a loaded job, a
+    disabled one and a faulty file with the same "5: Input/output error"."""
+
+    def __init__(self, where: Layout, target: Target | None, say: Say, dry_run: bool) -> None:
+        self.where, self.target, self.say, self.dry_run = where, target, say, dry_run
+        self.ctl = Launchctl(where.scope)
+        self.file = where.units / f"{LABEL}.plist"
+
+    def installed(self) -> bool:
+        return self.file.exists()
+
+    def definitions(self) -> list[Path]:
+        return [self.file]
+
+    def refuse_taken_ports(self) -> None:
+        if self.ctl.state() != "not loaded":
+            return
+        for door in self.target.doors:
+            for host, port in door.addresses:
+                if _taken(host, port):
+                    raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")
+
+    def start(self, changed: list[steps.Step]) -> None:
+        if changed or self.ctl.state() == "not loaded":
+            self._run("bootout", self.ctl.job, essential=False)
+            self._run("enable", self.ctl.job)
+            self._run("bootstrap", self.ctl.domain, str(self.file))
+
+    def restart(self, changed: list[steps.Step]) -> None:
+        if changed and any(step.path == self.file for step in changed if isinstance(step, steps.Write)):
+            self.start(changed)
+        else:
+            self._run("kickstart", "-k", self.ctl.job)
+
+    def stop(self) -> list[steps.Step]:
+        return self._run("bootout", self.ctl.job, essential=False) if self.file.exists() else []
+
+    def forget(self) -> None:
+        pass
+
+    def last_words(self) -> list[str]:
+        try:
+            return [f"  {line}" for line in (self.where.logs / "stderr.log").read_text().splitlines()[-8:]]
+        except OSError:
+            return []
+
+    def log_command(self) -> str:
+        return f"ls {self.where.logs}"
+
+    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
+        return steps.perform([steps.Run(self.ctl.command(*words), essential)], self.say, self.dry_run)
+
+
+def _taken(host: str, port: int) -> bool:
+    """Does somebody listen there? Found by binding as the manager would; an address this host lacks is nobody's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bind(Place(family, host, port, "listen"), KeepAlive()).close()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _user_name() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
