@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from time import monotonic, strftime, gmtime, time
 
 from relay import tcp
+from relay.activation import Activation
 from relay.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
 from relay.bridges import Bridge, find_bridges
 from relay.config import ConfigError, Loaded, PortMap
@@ -26,6 +27,8 @@ from relay.deadlines import Deadlines
 from relay.flow import SCRATCH_SIZE
 from relay.listeners import BindError, Listener, Listeners
 from relay.log import Log
+from relay.logfile import log_file_of, same_log_file
+from relay.manager import Manager
 from relay.poller import poller_of
 from relay.record import Cause, Phase, Reason, Record
 from relay.resolver import Resolver
@@ -49,7 +52,13 @@ class Door:
 class Relay:
     """One process' worth of port maps. Create it on its event loop (relay.poller.new_event_loop)."""
 
-    def __init__(self, loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        log: Log,
+        reload: Callable[[], Loaded] | None = None,
+        activation: Activation | None = None,
+    ) -> None:
         self.loaded = loaded
         self.log = log
         self._reload = reload
@@ -57,7 +66,8 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
-        self._listeners = Listeners(self._poller, log, self._accept)
+        self._listeners = Listeners(self._poller, log, self._accept, activation)
+        self._manager = Manager(self._loop, self._words)
         self._doors: dict[str, Door] = {}
         self._bridges: tuple[Bridge, ...] = ()
         self._numbers = itertools.count(1)
@@ -88,6 +98,7 @@ class Relay:
             self.log.event("warning", warning, "WARN")
         self._every(_housekeeping_interval(self.loaded), self._housekeeping)
         self._report_progress()
+        self._manager.ready()
 
     async def serve(self) -> None:
         """Until `stop`; then drains for `drain_timeout` seconds and ends what is left."""
@@ -111,12 +122,14 @@ class Relay:
         grace = "now" if at_once else f"within {self.loaded.config.drain_timeout:g} s"
         sessions = f"{live} live connection{'s' * (live != 1)} to end {grace}" if live else "no live connections"
         self.log.event("stopping", f"{signal_name}: no new clients, {sessions}", live=live)
+        self._manager.stopping(f"stopping: {sessions}")
         self._stopped.set()
 
     def _shut_down(self) -> None:
         for connection in list(self._connections):
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
         self._services.deadlines.close()
+        self._manager.close()
         self.log.event("stopped", "every connection has ended")
 
     def bound(self) -> list[tuple[str, int]]:
@@ -131,20 +144,39 @@ class Relay:
         """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
         if self._reload is None or self._stopped.is_set():
             return
-        before = self.max_connections
+        self._manager.reloading()
+        trouble = self._reloaded()
+        self._manager.ready(trouble)
+
+    def _reloaded(self) -> str:
+        """What kept the new configuration from coming into force; "" when nothing did."""
+        before, file = self.max_connections, None
         try:
             loaded = self._reload()
             self.max_connections = _descriptor_budget(loaded.config.max_connections)
+            if new_file := not same_log_file(loaded.config, self.loaded.config):
+                file = log_file_of(loaded.config)
             self._listen(loaded)
         except (ConfigError, BindError) as error:
             self.max_connections = before
-            self.log.event("reload", f"refused, the old configuration stays: {error}", "ERROR", ok=False)
-            return
+            if file is not None:
+                file.close()
+            trouble = f"refused, the old configuration stays: {error}"
+            self.log.event("reload", trouble, "ERROR", ok=False)
+            return f"reload {trouble}"
         self.loaded = loaded
         self.log.set_format(loaded.config.log_format)
+        if new_file:
+            self.log.set_file(file)
         self.log.event("reload", "the new configuration is in force; live sessions are untouched", ok=True)
         for warning in loaded.warnings:
             self.log.event("warning", warning, "WARN")
+        return ""
+
+    def _words(self) -> str:
+        """What the service manager is told: where it listens, what it dials, how many sessions there are."""
+        live = len(self._connections)
+        return f"listening on {self._listeners.words()}, {live} live session{'s' * (live != 1)}"
 
     # Listening and admission
 
@@ -176,6 +208,9 @@ class Relay:
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
             try:
+                if listener.map is None:
+                    tcp.reset(sock)
+                    continue
                 sock.setblocking(False)
                 self._admit(listener, sock, address)
             except Exception as error:
@@ -304,9 +339,11 @@ class Relay:
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 
-async def run_relay(loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None) -> None:
+async def run_relay(
+    loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None, activation: Activation | None = None
+) -> None:
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
-    relay = Relay(loaded, log, reload)
+    relay = Relay(loaded, log, reload, activation)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)

@@ -54,22 +54,22 @@ def managed(environ: Mapping[str, str] = os.environ) -> bool:
     return _address(environ.get("NOTIFY_SOCKET", "")) is not None
 
 
-def ready(status: str, environ: Mapping[str, str] = os.environ) -> bool:
+def ready(status: str, environ: Mapping[str, str] = os.environ, wait: float = WAIT) -> bool:
     """Started, or done with reloading."""
-    return notify(f"READY=1\n{_status(status)}", environ=environ)
+    return notify(f"READY=1\n{_status(status)}", (), wait, environ)
 
 
-def reloading(environ: Mapping[str, str] = os.environ) -> bool:
+def reloading(environ: Mapping[str, str] = os.environ, wait: float = WAIT) -> bool:
     """The configuration is being read again; `ready` must follow, whatever comes of it.
 
     Type=notify-reload compares the clock with the moment of its signal: without it, `systemctl reload` hangs.
     """
-    return notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", environ=environ)
+    return notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", (), wait, environ)
 
 
-def stopping(status: str, environ: Mapping[str, str] = os.environ) -> bool:
+def stopping(status: str, environ: Mapping[str, str] = os.environ, wait: float = WAIT) -> bool:
     """No new clients from now on; the end is near."""
-    return notify(f"STOPPING=1\n{_status(status)}", environ=environ)
+    return notify(f"STOPPING=1\n{_status(status)}", (), wait, environ)
 
 
 def tell_status(status: str, environ: Mapping[str, str] = os.environ) -> bool:
