@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "cli_service": "service",
     "pyz": "service",
     "service": "addresses bridges client config listeners tcp wire",
-    "cli": "activation addresses config demo launchd listeners log logfile poller practice server systemd",
+    "cli": "activation addresses cli_service config demo launchd listeners log logfile poller practice server systemd",
     "demo": "addresses client config lines listeners log poller practice record server wire",
     "server": "activation admission bridges config connection deadlines flow keys listeners log logfile manager "
     "poller record resolver tcp",
