@@ -139,7 +139,7 @@ def target(
     bridges = () if where.manager is Manager.LAUNCHD else tuple(bridges)  # containers of a Mac come in on the loopback
     command = (*program.command(where.program), "run")
     if where.manager is Manager.LAUNCHD:
-        command += ("--config", str(where.config))
+        command += ("--config", str(where.config), "--log-file", f"{where.logs}/ib-relay.log")
     return Target(
         where.manager,
         where.scope,

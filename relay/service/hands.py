@@ -13,7 +13,7 @@ from relay.listeners import Place, bind
 from relay.service import steps
 from relay.service.definition import Layout, Refusal
 from relay.service.managers import Launchctl, Systemctl
-from relay.service.render import LABEL, SERVICE, Manager, Target, socket_names
+from relay.service.render import LABEL, SERVICE, Manager, Scope, Target, socket_names
 from relay.tcp import KeepAlive
 
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ class SystemdHands:
         for door, unit in zip(self.target.doors, self.sockets, strict=True):
             listening = self.ctl.show(unit, "ActiveState", "Listen") if self.installed() else {}
             for host, port in door.addresses:
-                if listening.get("ActiveState") == "active" and f":{port} " in listening.get("Listen", "") + " ":
+                if listening.get("ActiveState") == "active" and f":{port} (" in listening["Listen"]:
                     continue
                 if _taken(host, port):
                     raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")

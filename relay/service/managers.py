@@ -59,9 +59,13 @@ class Systemctl:
         return ask(self.command(*words), self._environ())
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """The properties' values; all of them "" when the manager cannot be asked."""
-        lines = self("show", unit, f"--property={','.join(properties)}").out.splitlines()
-        return dict.fromkeys(properties, "") | dict(line.split("=", 1) for line in lines if "=" in line)
+        """The properties' values, one a line where there are several; all of them "" when the manager cannot be asked."""
+        found = dict.fromkeys(properties, "")
+        for line in self("show", unit, f"--property={','.join(properties)}").out.splitlines():
+            key, _, value = line.partition("=")
+            if key in found:
+                found[key] = f"{found[key]}\n{value}" if found[key] else value
+        return found
 
     def journal(self, unit: str, lines: int) -> list[str]:
         """The last lines that the unit wrote or that systemd wrote about it."""

@@ -81,7 +81,8 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
 
 def _socket_row(ctl: Systemctl, door: Door, name: str) -> tuple[str, str]:
     unit = ctl.show(name, "ActiveState", "SubState", "Result", "Listen")
-    words = f"{unit['ActiveState']} ({unit['SubState']}) {unit['Listen'].replace(' (Stream)', '')}"
+    addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
+    words = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
     if unit["Result"] not in ("", "success"):
         words += f", {unit['Result']}: the port is closed; repair, then ib-relay service restart"
     return f"port {door.name}", words

@@ -127,10 +127,10 @@ class Run:
         answer = ask(self.command)
         if answer.code and self.essential:
             more = self.explain() if self.explain else ""
-            raise Refusal(f"`{self}` failed: {answer.words}" + (f"\n{more}" if more else ""))
+            raise Refusal(f"`{' '.join(self.command)}` failed: {answer.words}" + (f"\n{more}" if more else ""))
 
     def __str__(self) -> str:
-        return " ".join(self.command)
+        return f"run `{' '.join(self.command)}`"
 
 
 def perform(steps: Iterable[Step], say: Callable[[str], None], dry_run: bool = False) -> list[Step]:

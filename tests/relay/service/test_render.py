@@ -23,10 +23,12 @@ USER = replace(SYSTEM, scope=Scope.USER)
 DAEMON = Target(
     Manager.LAUNCHD,
     Scope.SYSTEM,
-    ("/opt/homebrew/bin/python3", "-I", "/usr/local/lib/ib-relay/ib-relay.pyz", "run", "--config", "/etc/ib-relay/config.toml"),
+    ("/opt/homebrew/bin/python3", "-I", "/usr/local/lib/ib-relay/ib-relay.pyz", "run",
+     "--config", "/etc/ib-relay/config.toml",
+     "--log-file", "/Library/Logs/ib-relay/ib-relay.log"),
     (Door("default", (("127.0.0.1", 4003), ("::1", 4003))),),
     log_folder="/Library/Logs/ib-relay",
-)
+)  # fmt: skip
 AGENT = replace(DAEMON, scope=Scope.USER)
 TWO_MAPS = replace(SYSTEM, doors=(Door("paper", (("127.0.0.1", 4003),)), Door("live", (("127.0.0.1", 4004),))))
 
@@ -216,7 +218,7 @@ def test_systemd_itself_finds_no_fault_and_an_exposure_of_at_most_one(name, tmp_
     for file, text in rendered(VARIANTS[name]).items():
         paths.append(tmp_path / file)
         paths[-1].write_text(text)
-    verify = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
+    verify = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
     assert (verify.returncode, verify.stdout + verify.stderr) == (0, "")
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=10", paths[-1]]
     security = subprocess.run(command, capture_output=True, text=True)
