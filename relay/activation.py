@@ -101,9 +101,12 @@ class Activation:
         where = f'map {port_map.name}: listen "{manager}:{name}"'
         if manager == LAUNCHD:
             try:
-                return self._from_launchd(name)
+                found = self._from_launchd(name)
             except OSError as error:
                 raise ActivationError(f"{where}: launchd gave no such socket: {error.strerror}") from None
+            if not found:
+                raise ActivationError(f"{where}: launchd gave no socket")
+            return found
         found = self._given.get((SYSTEMD, name))
         if not found:
             names = ", ".join(sorted({one.name for one in self.all() if one.manager == SYSTEMD}))

@@ -82,24 +82,24 @@ class NotifySocket:
             if any(line.startswith(assignment) for line in notice.lines):
                 return notice
 
-    def fill(self, environ_send) -> int:
-        """Let `environ_send()` send until it says False: nobody reads here. How many went."""
+    def fill(self, send) -> int:
+        """Let `send()` send until it says False: nobody reads here. How many went."""
         count = 0
-        while environ_send():
+        while send():
             count += 1
         return count
 
 
-def handing_over(command: list[str], fds: list[int], names: str | None = None) -> tuple[list[str], list[int]]:
-    """The command that is started with `fds` as its $LISTEN_FDS, and what Popen's pass_fds must be."""
-    return [sys.executable, "-c", _HAND_OVER, names or "-", ",".join(map(str, fds)), *command], fds
+def handing_over(command: list[str], fds: list[int], names: str) -> tuple[list[str], list[int]]:
+    """The command that is started with `fds` as its $LISTEN_FDS, and what Popen's pass_fds must be; "-" is no names."""
+    return [sys.executable, "-c", _HAND_OVER, names, ",".join(map(str, fds)), *command], fds
 
 
 @contextlib.contextmanager
 def process(command: list[str], fds: list[int] = (), names: str | None = None, environ: dict | None = None, **options):
-    """A process under this manager, killed at the end."""
-    pass_fds = ()
-    if fds:
+    """A process under this manager, killed at the end. Without `names` it only inherits `fds`, and is told nothing."""
+    pass_fds = fds
+    if names is not None:
         command, pass_fds = handing_over(command, list(fds), names)
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_", "WATCHDOG_"))}
     started = subprocess.Popen(

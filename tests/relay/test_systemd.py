@@ -272,7 +272,7 @@ def test_sockets_that_listen_and_what_was_stored_are_told_apart_by_name_in_any_o
 @pytest.mark.slow
 def test_descriptors_without_names_are_unknown(tmp_path):
     with descriptors() as (one, *_):
-        assert taken(tmp_path, [one.fileno()], None)[0] == [{"unknown": [one.getsockname()[1]]}, {}, False]
+        assert taken(tmp_path, [one.fileno()], "-")[0] == [{"unknown": [one.getsockname()[1]]}, {}, False]
 
 
 @pytest.mark.slow
