@@ -55,7 +55,7 @@ class Activation:
         self._ask_launchd = ask_launchd
         self._guess = guess
         for name, fds in (from_systemd or {}).items():
-            self._adopt(SYSTEMD, name, fds)
+            self.adopt(SYSTEMD, name, fds)
 
     def all(self) -> list[Given]:
         """Every socket handed over so far."""
@@ -75,6 +75,13 @@ class Activation:
                             f"map {port_map.name}: upstream {port_map.upstream} is where this relay listens ({one})"
                         )
         return {name: group for name, group in taken.items() if group}
+
+    def adopt(self, manager: str, name: str, fds: Iterable[int]) -> list[Given]:
+        """Own these from now on; also what the program this process was before has left open. ActivationError as above."""
+        group = self._given.setdefault((manager, name), [])
+        for fd in fds:
+            group.append(_given(manager, name, fd))
+        return group
 
     def close(self) -> None:
         """Close our copies; the manager goes on listening."""
@@ -117,14 +124,8 @@ class Activation:
     def _from_launchd(self, name: str) -> list[Given]:
         known = self._given.get((LAUNCHD, name))
         if known is None and self._ask_launchd is not None:
-            known = self._adopt(LAUNCHD, name, self._ask_launchd(name))
+            known = self.adopt(LAUNCHD, name, self._ask_launchd(name))
         return known or []
-
-    def _adopt(self, manager: str, name: str, fds: Iterable[int]) -> list[Given]:
-        group = self._given.setdefault((manager, name), [])
-        for fd in fds:
-            group.append(_given(manager, name, fd))
-        return group
 
 
 def _given(manager: str, name: str, fd: int) -> Given:

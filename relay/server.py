@@ -145,8 +145,11 @@ class Relay:
         if self._reload is None or self._stopped.is_set():
             return
         self._manager.reloading()
-        trouble = self._reloaded()
-        self._manager.ready(trouble)
+        trouble = "reload failed, the log says why"
+        try:
+            trouble = self._reloaded()
+        finally:
+            self._manager.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
 
     def _reloaded(self) -> str:
         """What kept the new configuration from coming into force; "" when nothing did."""

@@ -198,7 +198,7 @@ def test_a_log_changes_its_file_while_it_runs_and_lets_go_of_the_old_one(path):
 
 def test_a_disk_that_hangs_stops_the_log_and_nobody_else(path):
     """`write` of a file that blocks: stands for a disk, which cannot be made to hang here."""
-    file, held = opened(path), threading.Event()
+    file, held = opened(path, 1 << 24), threading.Event()
     file.write = lambda data, write=file.write: held.wait(10) and write(data)
     log = Log(1, "text", file)
     for number in range(20_000):
