@@ -48,12 +48,11 @@ class SystemdHands:
 
     def refuse_taken_ports(self) -> None:
         """A port somebody else listens on: better told by name than by a failed unit."""
-        for door, unit in zip(self.target.doors, self.sockets, strict=True):
-            listening = self.ctl.show(unit, "ActiveState", "Listen") if self.installed() else {}
+        units = [self.ctl.show(path.name, "ActiveState", "Listen") for path in socket_units(self.where)]
+        ours = "".join(unit["Listen"] for unit in units if unit["ActiveState"] == "active")
+        for door in self.target.doors:
             for host, port in door.addresses:
-                if listening.get("ActiveState") == "active" and f":{port} (" in listening["Listen"]:
-                    continue
-                if _taken(host, port):
+                if f":{port} (" not in ours and _taken(host, port):
                     raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")
 
     def start(self, changed: list[steps.Step]) -> None:
@@ -63,23 +62,30 @@ class SystemdHands:
         active = all(self._is("is-active", unit) for unit in units)
         if units_touched:
             self._run("daemon-reload")
+        stale = [step.path.name for step in changed if isinstance(step, steps.Remove)]
+        if stale:  # now that the service no longer requires them: before, they would have stopped it with them
+            self._run("stop", *stale)
         if self.where.scope is Scope.USER:
             self._perform(steps.Run(("loginctl", "enable-linger"), essential=False, when=self._leaves_with_the_user))
         if not all(self._is("is-enabled", unit) for unit in units):
             self._run("enable", *units)
         if not active:
             self._run("reset-failed", *units, essential=False)
-            self._run("start", *units)
-        elif units_touched - {SERVICE}:
+        if units_touched - {SERVICE}:
+            # In one go: systemd stops the relay first, which has these ports open, too, and keeps its sessions.
             self._run("restart", *units)
+        elif not active:
+            self._run("start", *units)
         elif touched & {self.where.units / SERVICE, self.where.program}:
             self._run("restart", SERVICE)
 
     def restart(self, changed: list[steps.Step]) -> None:
-        self.start([])  # what has failed or was never started
-        if any(isinstance(step, steps.Write) and step.path.parent == self.where.units for step in changed):
-            self._run("daemon-reload")
-        self._run("restart", SERVICE)
+        if changed:
+            self.start(changed)
+            return
+        if not self._is("is-active", SERVICE):
+            self._run("reset-failed", SERVICE, *self.sockets, essential=False)
+        self._run("restart", SERVICE)  # starts the sockets, too, if they are not
 
     def stop(self) -> list[steps.Step]:
         units = [path.name for path in self.definitions() if path.exists()]

@@ -198,7 +198,10 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
     if where.logs is not None:
         found.append(steps.Folder(where.logs, 0o750, "nobody" if where.scope is Scope.SYSTEM else ""))
     found += [steps.Write(where.units / name, text.encode()) for name, text in plan.files.items()]
-    found += [steps.Remove(path) for path in socket_units(where) if path.name not in plan.files]
+    for path in socket_units(where):
+        if path.name not in plan.files:
+            found.append(steps.Run(Systemctl(where.scope).command("disable", path.name), essential=False))
+            found.append(steps.Remove(path))
     return found
 
 
