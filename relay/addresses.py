@@ -24,8 +24,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to accept: an address, a name, "auto" (both loopbacks and the container bridges of this host), or, with port 0,
-    "systemd:NAME" or "launchd:NAME" (a socket that the service manager has bound)."""
+    """Where to accept: an address, a name, "auto" (both loopbacks and the container bridges of this host), or
+    "systemd:NAME" or "launchd:NAME" (a socket that the service manager has bound; its port is 0 here)."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Listen:
     @property
     def handed_over(self) -> tuple[str, str] | None:
         """The manager and the name it knows its socket by; None for an address of our own."""
-        if self.port:
+        if not self.host.startswith(MANAGERS):
             return None
         manager, _, name = self.host.partition(":")
         return manager, name
@@ -47,7 +47,7 @@ class Listen:
         return self.host in WILDCARDS
 
     def __str__(self) -> str:
-        return _spelled(self.host, self.port) if self.port else self.host
+        return self.host if self.handed_over else _spelled(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
