@@ -38,6 +38,7 @@ def configured(command):
         click.option("--protocol", metavar="ib|raw", help="ib understands the API session, raw only forwards. [ib]"),
         click.option("--allow", metavar="CIDR", multiple=True, help="Who may connect. [auto: this host and its bridges]"),
         click.option("--log-format", metavar="text|json", help="Lines for people or JSON objects. [text]"),
+        click.option("--survive/--no-survive", default=None, help="Keep sessions with the service manager. [survive]"),
         click.option("--log-file", metavar="FILE", help="A log of its own, rotated. [-, standard output]"),
     ]
     for option in reversed(options):
@@ -47,12 +48,14 @@ def configured(command):
 
 @main.command()
 @configured
-def run(config: str | None, **flags) -> None:
-    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads the configuration."""
+@click.option("--rehearse", type=int, default=None, hidden=True)  # relay/handover.py
+def run(config: str | None, rehearse: int | None, **flags) -> None:
+    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads the configuration, SIGUSR2 upgrades in place."""
     _leave_tls_out()
     import asyncio
     import faulthandler
 
+    from relay import handover
     from relay.activation import ActivationError
     from relay.listeners import BindError, NotGiven
     from relay.log import Log
@@ -60,17 +63,22 @@ def run(config: str | None, **flags) -> None:
     from relay.poller import new_event_loop
     from relay.server import run_relay
 
+    if rehearse is not None:
+        _rehearse(rehearse, _load(config, flags))
+        return
     _occupy_standard_descriptors()
     faulthandler.enable(2)  # a watchdog's SIGABRT leaves the stack of the hang in the service's log
     try:
         loaded = read_config(config, os.environ, flags)
+        estate = handover.take()
         log = Log(1, loaded.config.log_format, log_file_of(loaded.config))
+        log.dropped = estate.dropped if estate is not None else 0
         activation = _handed_over()
     except (ConfigError, ActivationError) as error:
         _fail(str(error), EX_CONFIG)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(run_relay(loaded, log, lambda: read_config(config, os.environ, flags), activation))
+            runner.run(run_relay(loaded, log, lambda: read_config(config, os.environ, flags), activation, estate))
     except NotGiven as error:
         _fail(str(error), EX_CONFIG)
     except BindError as error:
@@ -147,6 +155,18 @@ def demo(behaviour: str, seconds: float) -> None:
     except KeyboardInterrupt:
         click.echo("\nstopped")
         sys.exit(130)
+
+
+def _rehearse(paper: int, loaded: Loaded) -> None:
+    """Could this program go on with what is on that paper? Says so, or why not."""
+    from relay.listeners import BindError
+    from relay.state import StrangeState
+    from relay.survival import rehearse
+
+    try:
+        click.echo(rehearse(paper, loaded))
+    except (StrangeState, BindError) as error:
+        _fail(str(error), EX_UNAVAILABLE)
 
 
 def _handed_over():

@@ -98,6 +98,17 @@ def _shown_log_file(path: object) -> str:
     return "- (standard output)" if path == "-" else str(path)
 
 
+def _switch() -> Key:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+    def read(value):
+        if not isinstance(value, bool):
+            raise Refused(value)
+        return value
+
+    return Key("true or false", read, lambda text: words.get(text.lower(), text), lambda value: str(value).lower())
+
+
 PORT = "PORT from 1 to 65535"
 TOP_KEYS: dict[str, Key] = {
     "log_format": _choice(LogFormat),
@@ -105,6 +116,7 @@ TOP_KEYS: dict[str, Key] = {
     "log_file_size": _number(int, 1, 1024, unit=" MiB"),
     "log_interval": _seconds(0.1, 86400, zero="off"),
     "max_connections": _number(int, 1, 1_000_000, zero="from ulimit -n"),
+    "survive": _switch(),
     "drain_timeout": _seconds(0.1, 3600, zero="at once"),
 }
 MAP_KEYS: dict[str, Key] = {

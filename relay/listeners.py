@@ -70,6 +70,7 @@ class Listeners:
         self._accept = accept
         self._activation = activation or Activation()
         self._unused: dict[Given, Listener] = {}  # handed over, and no map's
+        self._inherited: dict[tuple[str, int], int] = {}  # bound by the program this process was before
         self._replaced: dict[str, str] = {}  # map name -> what was said about its `listen`
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._paused = False
@@ -122,6 +123,15 @@ class Listeners:
         self._turn_away(set(self._activation.all()) - {one for group in given.values() for one in group})
         for listener in opened:
             self._add(listener)
+
+    def inherit(self, listening: Iterable[tuple[str, int, int]]) -> None:
+        """Addresses, ports and descriptors that the next `change` takes instead of binding; it closes those it needs not."""
+        self._inherited = {(host, port): fd for host, port, fd in listening}
+
+    def leave_behind(self) -> tuple[tuple[tuple[str, int, int], ...], tuple[tuple[str, str, int], ...]]:
+        """Our own listening sockets as (address, port, descriptor), and the manager's as (manager, name, descriptor)."""
+        own = tuple((*key, one.sock.fileno()) for key, one in self._listeners.items() if not one.handed_over)
+        return own, tuple((one.manager, one.name, one.sock.fileno()) for one in self._activation.all())
 
     def pause(self) -> None:
         """Accept nobody for now; clients wait in the kernel's queue."""
@@ -180,7 +190,7 @@ class Listeners:
                     tcp.set_options(given[key].sock, tcp.keep_alive_of(port_map))
                     opened.append(Listener(place, given[key].sock, port_map, handed_over=True))
                     continue
-                listener = bind_or_explain(place, port_map)
+                listener = self._inherit(key, place, port_map) or bind_or_explain(place, port_map)
                 if listener is not None:
                     opened.append(listener)
                 elif place.why != "loopback":
@@ -191,7 +201,18 @@ class Listeners:
                     listener.sock.close()
             raise
         self.bridge_missing = missing
+        for fd in self._inherited.values():
+            os.close(fd)
+        self._inherited = {}
         return opened
+
+    def _inherit(self, key: tuple[str, int], place: Place, port_map: PortMap) -> Listener | None:
+        fd = self._inherited.pop(key, None)
+        if fd is None:
+            return None
+        sock = socket.socket(fileno=fd)
+        tcp.set_options(sock, tcp.keep_alive_of(port_map))
+        return Listener(place, sock, port_map)
 
     def _reopen(self, listeners: list[Listener]) -> None:
         """The new places could not be had: listen again where we did, and say so if somebody was faster."""

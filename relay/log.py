@@ -45,6 +45,7 @@ class Log:
         self._queue: deque[Record | Event] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._writing = False
         self._torn = False  # the last write ended within a line
         self._told = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -71,6 +72,12 @@ class Log:
         """Queue a line that is not about one connection."""
         self.write(Event(name, severity, message, time.time(), fields))
 
+    def flush(self, wait: float = CLOSE_WAIT) -> None:
+        """Return when everything queued is written, or after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while (self._queue or self._writing) and time.monotonic() < deadline:
+            time.sleep(0.002)
+
     def close(self) -> None:
         """Write what is queued, but never wait longer than CLOSE_WAIT for a sink that is stuck."""
         self._stopping = True
@@ -83,8 +90,10 @@ class Log:
             if not self._stopping:
                 time.sleep(BATCH_WAIT)
             self._wake.clear()
+            self._writing = True
             while self._queue:
                 self._write_batch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+            self._writing = False
             if self._stopping and not self._queue:
                 break
         if self._open_file is not None:

@@ -241,7 +241,7 @@ class Service:
         command = command or [sys.executable, "-m", "relay"]
         self.command = [*command, "run", "--config", str(self.file)]
         self.fds, self.names = [sock.fileno() for sock in sockets], names
-        self.environ = self.notify.environ | {"PYTHONPATH": str(ROOT)} | (environ or {})
+        self.environ = self.notify.environ | {"FDSTORE": "0", "PYTHONPATH": str(ROOT)} | (environ or {})
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()

@@ -68,7 +68,7 @@ INVALID = {
     "top-key-in-map": "map default: log_format: unknown key; it belongs above the first [[map]] line",
     "unknown-key": 'log_intervall: unknown key; did you mean "log_interval"?',
     "unknown-key-far": "colour: unknown key; "
-    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, drain_timeout, map",
+    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, survive, drain_timeout, map",
     "unknown-key-in-map": 'map paper: listen_address: unknown key; did you mean "listen"?',
     "upstream-is-listener": 'map paper: upstream: seen "localhost:4003" to dial, where map paper of this relay listens '
     "(\"auto:4003\"); allowed: the gateway's address as upstream",
@@ -104,6 +104,7 @@ def test_without_anything_4003_leads_to_the_paper_gateway():
         log_format=LogFormat.TEXT,
         log_interval=60.0,
         max_connections=0,
+        survive=True,
         drain_timeout=10.0,
         maps=(
             PortMap(
@@ -154,7 +155,7 @@ def test_a_file_with_every_key_is_read_whole():
         user_timeout=25.0,
     )
     vnc = PortMap("vnc", (Listen("127.0.0.1", 5901),), Upstream("::1", 5900), Protocol.RAW)
-    assert loaded.config == Config(LogFormat.JSON, "/var/log/ib-relay/relay.log", 5, 30.0, 200, 20.0, (paper, vnc))
+    assert loaded.config == Config(LogFormat.JSON, "/var/log/ib-relay/relay.log", 5, 30.0, 200, False, 20.0, (paper, vnc))
     default_keys = {f"vnc.{key}" for key in MAP_KEYS} - {"vnc.name", "vnc.listen", "vnc.upstream", "vnc.protocol"}
     assert {key for key, origin in loaded.origins.items() if origin == "default"} == default_keys
     assert {origin for key, origin in loaded.origins.items() if key not in default_keys} == {"file"}
@@ -177,7 +178,8 @@ def test_flags_win_over_environment_over_file_over_default():
 
 def test_every_key_has_a_variable_and_a_flag():
     texts = {
-        "log_format": "json", "log_file": "/x/y.log", "log_file_size": "2", "log_interval": "5", "max_connections": "7", "drain_timeout": "1.5", "name": "x",
+        "log_format": "json", "log_file": "/x/y.log", "log_file_size": "2", "log_interval": "5", "max_connections": "7",
+        "survive": "false", "drain_timeout": "1.5", "name": "x",
         "listen": "127.0.0.1:1,[::1]:2", "upstream": "gateway:3", "protocol": "raw", "allow": "auto, 10.0.0.0/8",
         "connect_timeout": "1", "first_bytes_timeout": "2", "half_close_timeout": "3", "idle_timeout": "4",
         "flush_timeout": "5", "max_per_source": "6", "keepalive_idle": "7", "keepalive_interval": "8",
@@ -191,7 +193,7 @@ def test_every_key_has_a_variable_and_a_flag():
         "x", (Listen("127.0.0.1", 1), Listen("::1", 2)), Upstream("gateway", 3), Protocol.RAW, Allow(True, networks),
         1.0, 2.0, 3.0, 4.0, 5.0, 6, 7, 8, 9, 10.0,
     )  # fmt: skip
-    assert by_variable.config == by_flag.config == Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, 1.5, (entry,))
+    assert by_variable.config == by_flag.config == Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, False, 1.5, (entry,))
     assert by_variable.origins["x.connect_timeout"] == "IB_RELAY_CONNECT_TIMEOUT"
     assert by_flag.origins["x.connect_timeout"] == "--connect-timeout"
 
@@ -317,6 +319,7 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
         ("log_file_size", "5 MiB", "file"),
         ("log_interval", "5 s", "IB_RELAY_LOG_INTERVAL"),
         ("max_connections", "200", "file"),
+        ("survive", "false", "file"),
         ("drain_timeout", "20 s", "file"),
         ("paper.name", "paper", "file"),
         ("paper.listen", "auto:4003", "file"),

@@ -29,6 +29,15 @@ NUMBERS = {
 }
 
 
+def test_a_switch_is_a_word_in_a_text_and_a_boolean_in_a_file():
+    switch = KEYS["survive"]
+    for text, value in (("true", True), ("True", True), ("yes", True), ("0", False), ("NO", False), ("false", False)):
+        assert switch.read(switch.from_text(text)) is value
+    for bad in ("", "maybe", "2", 1, 0, None, []):
+        with pytest.raises(Refused):
+            switch.read(switch.from_text(bad) if isinstance(bad, str) else bad)
+
+
 def test_the_table_and_the_dataclasses_name_the_same_keys_in_the_same_order():
     assert [field.name for field in dataclasses.fields(Config)] == [*TOP_KEYS, "maps"]
     assert [field.name for field in dataclasses.fields(PortMap)] == list(MAP_KEYS)
