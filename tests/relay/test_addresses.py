@@ -89,6 +89,7 @@ def test_what_a_manager_hands_over_has_a_name(given):
 def test_only_what_a_manager_hands_over_has_a_manager():
     given = ("auto:4003", "127.0.0.1:4003", "systemd:paper", "launchd:Listener")
     assert [read_listen(one).handed_over for one in given] == [None, None, ("systemd", "paper"), ("launchd", "Listener")]
+    assert (Listen("127.0.0.1", 0).handed_over, str(Listen("127.0.0.1", 0))) == (None, "127.0.0.1:0")  # any free port
 
 
 @pytest.mark.parametrize("given", ["auto:4002", "0.0.0.0:4002", "[::]:4002", "[::ffff:0.0.0.0]:4002"])
