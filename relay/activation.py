@@ -83,10 +83,6 @@ class Activation:
             group.append(_given(manager, name, fd))
         return group
 
-    def take_over(self, manager: str, name: str, fd: int) -> None:
-        """What this process was given when it was another program."""
-        self._adopt(manager, name, [fd])
-
     def close(self) -> None:
         """Close our copies; the manager goes on listening."""
         for one in self.all():

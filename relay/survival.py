@@ -215,7 +215,7 @@ def rehearse(paper: int, loaded: Loaded) -> str:
 def hand_to(activation: Activation, estate: Estate) -> None:
     """What a service manager had bound for the program before is still bound for this one."""
     for manager, name, fd in estate.given:
-        activation.take_over(manager, name, fd)
+        activation.adopt(manager, name, [fd])
 
 
 def _session(connection) -> Session:

@@ -377,6 +377,22 @@ def test_after_a_stop_clients_wait_for_the_next_relay_and_a_drain_is_announced(t
 
 
 @pytest.mark.slow
+def test_a_program_that_takes_over_in_place_keeps_the_sockets_and_is_ready_again(tmp_path, bound, gateway):
+    server, stray = bound(), bound()
+    maps = text(("default", gateway.port, "systemd:default"))
+    with Service(tmp_path, maps, [server, stray], "default:stray") as service:
+        service.ready()
+        with works(port_of(server)) as session:
+            service.process.send_signal(signal.SIGUSR2)
+            assert service.ready() == f"listening on {HOST}:{port_of(server)} -> {HOST}:{gateway.port}, 1 live session"
+            session.sendall(b"still there")
+            assert session.read_exactly(11) == b"still there"
+            works(port_of(server)).close()
+            with Peer.dial((HOST, port_of(stray))) as client:
+                assert client.ending() == "rst"
+
+
+@pytest.mark.slow
 def test_a_reload_is_answered_and_one_that_is_refused_is_in_the_status(tmp_path, gateway):
     port = free_port()
     good = text(("default", gateway.port, f"{HOST}:{port}"))
