@@ -84,7 +84,7 @@ class PeekFlow(Flow):
             return True
         self.look = 0
         if sent != count:
-            self.look = max(2 * sent, LEAST_LOOK)
+            self.look = min(max(2 * sent, LEAST_LOOK), len(self.scratch))
             self.wait()
         if sent:
             events = self.passed(sent, now)

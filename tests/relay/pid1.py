@@ -26,12 +26,16 @@ ROOT = Path(__file__).parents[2]
 class Pid1:
     """`with Pid1(folder, arguments) as service:` starts `ib-relay run ...` and keeps what it gives away.
 
-    `tells` is whether it says so itself ($FDSTORE, systemd 254 and later).
+    `listening` are the sockets it has bound for the relay, by name; `tells` is whether it says by itself that it keeps
+    descriptors ($FDSTORE, systemd 254 and later).
     """
 
-    def __init__(self, folder: Path, arguments: list[str], tells: bool = True, python: str = sys.executable) -> None:
+    def __init__(
+        self, folder: Path, arguments: list[str], listening: dict[str, socket.socket] | None = None, tells: bool = True
+    ) -> None:
         self.where = str(folder / "notify")
-        self.command = [python, "-m", "relay", "run", *arguments]
+        self.command = [sys.executable, "-m", "relay", "run", *arguments]
+        self.listening = listening or {}
         self.stored: dict[str, list[int]] = {}
         self.said: list[str] = []
         self.readies = 0
@@ -68,6 +72,7 @@ class Pid1:
         """Start it with everything that is kept, and wait until it is ready."""
         with self._lock:
             kept = [(name, fd) for name, fds in self.stored.items() for fd in fds]
+            kept += [(name, sock.fileno()) for name, sock in self.listening.items()]
             names, fds = [name for name, _ in kept], [fd for _, fd in kept]
             ready = self.readies
         command, pass_fds = self.command, ()
