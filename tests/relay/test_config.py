@@ -312,7 +312,7 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
     loaded = load((DATA / "full.toml").read_bytes(), "full.toml", {"IB_RELAY_LOG_INTERVAL": "5"}, {})
     rows = effective(replace(loaded, file_origin="--config"))
     assert [row[0] for row in rows if row[0]] == ["config", *loaded.origins]
-    assert rows[:13] == [
+    assert rows[:12] == [
         ("config", "full.toml", "--config"),
         ("log_format", "json", "file"),
         ("log_file", "/var/log/ib-relay/relay.log", "file"),
