@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from time import monotonic
@@ -21,6 +19,9 @@ from time import monotonic
 from relay import __version__
 from relay.slate import Slate
 from relay.state import State, StrangeState, from_json, to_json
+
+if not hasattr(os, "memfd_create"):  # every import before the first session resumes is a pause for all of them
+    import tempfile
 
 VARIABLE = "RELAY_HANDOVER"  # "PID:FD:STAMP"; the pid, so that no child takes itself for the heir
 REHEARSE = "--rehearse"  # the option of `run` that rehearses; a program without it refuses, as it should
@@ -149,7 +150,7 @@ def become(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
         for fd in (*files, paper):
             os.set_inheritable(fd, True)
         words = command()
-        os.execve(words[0], words, {**environ, VARIABLE: f"{os.getpid()}:{paper}:{secrets.token_hex(8)}"})
+        os.execve(words[0], words, {**environ, VARIABLE: f"{os.getpid()}:{paper}:{os.urandom(8).hex()}"})
     except OSError as error:
         for fd in files:
             os.set_inheritable(fd, False)
