@@ -87,6 +87,22 @@ def run(config: str | None, rehearse: int | None, **flags) -> None:
         log.close()
 
 
+@main.command()
+@click.option("--pid", type=click.IntRange(2), metavar="N", help="The relay's process. [the only one there is]")
+def upgrade(pid: int | None) -> None:
+    """Make a running relay the program that is installed now, in place: its sessions do not notice.
+
+    It rehearses first: a program that cannot start is refused, and the old one goes on. The relay of a service manager is
+    upgraded by `ib-relay service upgrade`.
+    """
+    from relay import upgrade as work
+
+    try:
+        work.upgrade(pid, click.echo)
+    except work.Failed as error:
+        _fail(str(error), EX_UNAVAILABLE)
+
+
 @main.command("check-config")
 @configured
 def check_config(config: str | None, **flags) -> None:

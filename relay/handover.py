@@ -12,9 +12,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from time import monotonic
 
 from relay import __version__
 from relay.slate import Slate
@@ -78,9 +77,15 @@ def write(estate: Estate) -> int:
         "boot": estate.boot, "following": estate.following, "numbers": estate.numbers, "dropped": estate.dropped,
         "since": estate.since,
     }  # fmt: skip
-    with tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else open(os.memfd_create("ib-relay"), "w+b") as file:
-        file.write(json.dumps(document, separators=(",", ":")).encode())
-        file.flush()
+    fd = _nameless_file()
+    os.write(fd, json.dumps(document, separators=(",", ":")).encode())
+    return fd
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("ib-relay handover")
+    with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
 
@@ -161,17 +166,3 @@ def become(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
 def command() -> list[str]:
     """How this process was started: the same again starts what is installed there now."""
     return [sys.executable, *sys.orig_argv[1:]]
-
-
-def now() -> float:
-    """The clock of `Estate.since`, the same one in every process."""
-    return monotonic()
-
-
-def shut(files: Iterable[int]) -> None:
-    """Close what nobody takes."""
-    for fd in files:
-        try:
-            os.close(fd)
-        except OSError:
-            pass

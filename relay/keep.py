@@ -20,7 +20,7 @@ import os
 import select
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import monotonic
 
 from relay import systemd
@@ -205,21 +205,14 @@ class Keeper:
                 self._wake()
 
 
-@dataclass(slots=True)
-class Found:
-    """The parts of one session that came back from the manager."""
-
-    parts: dict[str, int] = field(default_factory=dict)
-
-
-def sort(stored: Mapping[str, int]) -> tuple[dict[str, Found], dict[str, int]]:
-    """What came back, by connection id; and what is no part of a session."""
-    sessions: dict[str, Found] = {}
+def sort(stored: Mapping[str, int]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """What came back: the parts of each session by its connection id; and what is no part of a session."""
+    sessions: dict[str, dict[str, int]] = {}
     others = {}
     for name, fd in stored.items():
         connection_id, dot, part = name.rpartition(".")
         if dot and part in PARTS:
-            sessions.setdefault(connection_id, Found()).parts[part] = fd
+            sessions.setdefault(connection_id, {})[part] = fd
         else:
             others[name] = fd
     return sessions, others

@@ -93,15 +93,15 @@ class Survival:
         found, others = keep.sort(self._stored)
         self._stored = {}
         sessions = []
-        for connection_id, one in sorted(found.items()):
+        for connection_id, parts in sorted(found.items()):
             try:
-                slate = Slate(one.parts.pop("slate"))
+                slate = Slate(parts.pop("slate"))
                 state = from_json(slate.read()[0])
-                if "client" not in one.parts or (state.up is not None and "upstream" not in one.parts):
-                    raise StrangeState(f"only {', '.join(sorted(one.parts)) or 'nothing'} of it was kept")
-                sessions.append(Session(state, one.parts["client"], one.parts.get("upstream"), slate))
+                if "client" not in parts or (state.up is not None and "upstream" not in parts):
+                    raise StrangeState(f"only {', '.join(sorted(parts)) or 'nothing'} of it was kept")
+                sessions.append(Session(state, parts["client"], parts.get("upstream"), slate))
             except (KeyError, OSError, ValueError) as error:
-                self._lost(connection_id, error, [fd for part, fd in one.parts.items() if part != "slate"])
+                self._lost(connection_id, error, [fd for part, fd in parts.items() if part != "slate"])
         for name, fd in others.items():
             os.close(fd)
         if others:

@@ -25,12 +25,13 @@ MAY_IMPORT = {
     "pyz": "service",
     "service": "addresses bridges client config listeners tcp wire",
     "cli": "activation addresses cli_service config demo handover launchd listeners log logfile poller practice server state "
-    "survival systemd",
+    "survival systemd upgrade",
     "demo": "addresses client config lines listeners log poller practice record server wire",
     "server": "activation admission bridges config connection deadlines flow handover keys listeners log logfile manager "
     "poller record resolver survival tcp",
     "survival": "activation addresses config flow handover keep keys listeners offsets peek resume slate state systemd tcp",
     "handover": "slate state",
+    "upgrade": "handover",
     "keep": "flow slate state systemd wire",
     "resume": "config connection flow hold keys offsets opening peek slate state tcp wire",
     "state": "offsets record wire",
