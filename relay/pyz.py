@@ -19,14 +19,23 @@ from relay.service.templates import FOLDERS, templates
 NAME = "ib-relay.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip can say at the least
-# Read by whatever Python meets it, so in words every Python knows.
+# Read by whatever Python meets it, so in words every Python knows. The end is short, because the sessions a relay leaves to
+# its successor stand still until it is gone: nothing here needs what an interpreter does at its end (20 ms).
 MAIN = """\
-import sys
+import os, sys
 if sys.version_info < (3, 11):
     sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\\n" % sys.version_info[:2])
     sys.exit(69)
 from relay.cli import main
-main(prog_name="ib-relay")
+try:
+    main(prog_name="ib-relay")
+except SystemExit as end:
+    for out in (sys.stdout, sys.stderr):
+        try:
+            out.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(end.code if isinstance(end.code, int) else end.code is not None)
 """
 
 

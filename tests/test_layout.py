@@ -99,7 +99,11 @@ TESTED_BY = {
     "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
     "relay/log.py": "tests/relay/test_conformance_log.py",
     "relay/server.py": "tests/relay/test_conformance_process.py",
+    "relay/cli_service.py": "tests/relay/service/test_install.py",
     "relay/service/bytecode.py": "tests/relay/test_pyz.py",
+    "relay/service/hands.py": "tests/systemd/test_service.py",
+    "relay/service/managers.py": "tests/systemd/test_service.py",
+    "relay/service/status.py": "tests/systemd/test_service.py",
     "relay/service/templates.py": "tests/relay/test_pyz.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
 }

@@ -29,8 +29,8 @@ class Program:
     base_prefix: str
 
     def command(self, installed_archive: Path) -> tuple[str, ...]:
-        """-I: no user site-packages, no PYTHON* variables, no current folder on the path."""
-        return (self.python, "-I", str(installed_archive)) if self.archive else (self.python, "-I", "-m", "relay")
+        """-I: no user site-packages, no PYTHON* variables, no current folder on the path; -S: nobody's packages at all."""
+        return (self.python, "-I", "-S", str(installed_archive)) if self.archive else (self.python, "-I", "-m", "relay")
 
     def exec_paths(self) -> tuple[str, ...]:
         """What the sandbox has to let be executed and mapped: the interpreter and C extensions."""

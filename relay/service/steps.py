@@ -57,7 +57,7 @@ class Write:
             return not (self.path.exists() and self.same(self.path))
         try:
             return self.path.read_bytes() != self.data
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
 
     def do(self) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = Target(
     Manager.SYSTEMD,
     Scope.SYSTEM,
-    ("/usr/bin/python3", "-I", "/usr/local/lib/ib-relay/ib-relay.pyz", "run"),
+    ("/usr/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run"),
     (Door("default", (("127.0.0.1", 4003), ("::1", 4003), ("172.17.0.1", 4003))),),
     exec_paths=("/usr/bin/python3", "/usr/lib", "-/usr/lib64"),
 )
@@ -23,7 +23,7 @@ USER = replace(SYSTEM, scope=Scope.USER)
 DAEMON = Target(
     Manager.LAUNCHD,
     Scope.SYSTEM,
-    ("/opt/homebrew/bin/python3", "-I", "/usr/local/lib/ib-relay/ib-relay.pyz", "run",
+    ("/opt/homebrew/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run",
      "--config", "/etc/ib-relay/config.toml",
      "--log-file", "/Library/Logs/ib-relay/ib-relay.log"),
     (Door("default", (("127.0.0.1", 4003), ("::1", 4003))),),
@@ -89,7 +89,7 @@ DIFFERENCES = [
         "a venv whose path needs quoting",
         replace(SYSTEM, command=("/opt/ib relay/50%/$x/python", "-I", "-m", "relay", "run"), exec_paths=("/opt/ib relay/50%/$x",)),
         "ib-relay.service",
-        {"ExecStart=/usr/bin/python3 -I /usr/local/lib/ib-relay/ib-relay.pyz run",
+        {"ExecStart=/usr/bin/python3 -I -S /usr/local/lib/ib-relay/ib-relay.pyz run",
          "ExecPaths=/usr/bin/python3", "ExecPaths=/usr/lib", "ExecPaths=-/usr/lib64"},
         {'ExecStart="/opt/ib relay/50%%/$$x/python" -I -m relay run', 'ExecPaths="/opt/ib relay/50%%/$x"'},
     ),
