@@ -39,13 +39,13 @@ def notify(message: str, fds: Iterable[int] = (), wait: float = WAIT, environ: M
     address = _address(environ.get("NOTIFY_SOCKET", ""))
     if address is None:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.settimeout(wait)
             sock.connect(address)  # connected, or poll(2) would not wait for the receiver's queue
             socket.send_fds(sock, [message.encode(errors="replace")], list(fds))
-        except OSError:  # TimeoutError and BlockingIOError are among these
-            return False
+    except OSError:  # TimeoutError and BlockingIOError are among these; and no descriptors left
+        return False
     return True
 
 
