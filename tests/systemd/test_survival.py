@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -131,6 +133,45 @@ def settled(machine: Machine, before: int) -> int:
         return pid if pid not in (0, before) and state["ActiveState"] == "active" else 0
 
     return wait_until(another, "another process has taken over", 20)
+
+
+def test_the_pause_of_a_restart(surviving, figure):
+    """For one session that is being watched, with nothing else on the machine: the median of ten."""
+    pauses = []
+    with surviving.network():
+        server, client = socket.create_server(("127.0.0.1", 4012)), socket.create_connection(("127.0.0.1", 4023), 10)
+    with server, client, server.accept()[0] as gateway:
+        echo = threading.Thread(target=_echo, args=(gateway,))
+        echo.start()
+        client.settimeout(10)
+        _pause(client, 2.0)  # past the age at which a connection is kept
+        for _ in range(10):
+            restart = threading.Thread(target=surviving.run, args=("systemctl", "restart", SERVICE))
+            restart.start()
+            pauses.append(_pause(client, 0.8))
+            restart.join()
+        client.shutdown(socket.SHUT_WR)
+        echo.join()
+    pauses.sort()
+    figure(f"{surviving.suite}: pause of a session at a restart: median {pauses[5] * 1000:.0f} ms, "
+           f"{pauses[0] * 1000:.0f} to {pauses[-1] * 1000:.0f} ms")  # fmt: skip
+    assert pauses[5] <= RESTART_PAUSE
+
+
+def _echo(sock: socket.socket) -> None:
+    while data := sock.recv(100):
+        sock.sendall(data)
+
+
+def _pause(client: socket.socket, seconds: float) -> float:
+    """The longest round trip of one byte within so many seconds."""
+    longest, until = 0.0, time.monotonic() + seconds
+    while (started := time.monotonic()) < until:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        longest = max(longest, time.monotonic() - started)
+        time.sleep(0.002)
+    return longest
 
 
 def test_kill_9(surviving, ib_async, figure):
