@@ -19,6 +19,7 @@ high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
 for number, fd in enumerate(high, 3):
     os.dup2(fd, number, inheritable=True)
     os.close(fd)
+os.closerange(3 + len(fds), 1024)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds))}
 if names != "-":
     os.environ["LISTEN_FDNAMES"] = names

@@ -38,10 +38,11 @@ class Pid1:
         self.listening = listening or {}
         self.stored: dict[str, list[int]] = {}
         self.said: list[str] = []
+        self.cwd = ROOT
         self.readies = 0
         self.starts = 0
         self.output = folder / "output"
-        self._environ = {"NOTIFY_SOCKET": self.where, "PYTHONPATH": str(ROOT)} | ({"FDSTORE": "1024"} if tells else {})
+        self.environ = {"NOTIFY_SOCKET": self.where, "PYTHONPATH": str(ROOT)} | ({"FDSTORE": "1024"} if tells else {})
         self._lock = threading.Lock()
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(self.where)
@@ -81,7 +82,7 @@ class Pid1:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_"))}
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
-                command, env=clean | self._environ, pass_fds=pass_fds, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                command, env=clean | self.environ, pass_fds=pass_fds, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         self.starts += 1
         self.wait_ready(ready + 1)
