@@ -270,6 +270,13 @@ class Numbers:
             self._write()
         return f"{self.boot}-{number:06d}"
 
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._map is not None:
+            self._map.close()
+            os.close(self.fd)
+            self._map = None
+
     def _write(self) -> None:
         _NUMBERS.pack_into(self._map, 0, max(1, self._next), self.boot.encode()[:32])
 

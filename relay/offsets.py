@@ -19,6 +19,7 @@ import termios
 
 SUPPORTED = sys.platform == "linux"
 _SIOCOUTQ = 0x5411  # linux/sockios.h: bytes written and not yet acknowledged by the peer
+_TCP_INQ = 36  # linux/tcp.h, since Linux 4.18
 _INFO_SIZE = 136  # of struct tcp_info (linux/tcp.h), up to and including the two counters; they are there since Linux 4.1
 _COUNTERS = struct.Struct("=QQ")
 _COUNTERS_AT = 120  # tcpi_bytes_acked, tcpi_bytes_received
@@ -37,14 +38,17 @@ class Unreadable(OSError):
 
 
 def taken(sock: socket.socket) -> int:
-    """Bytes of the peer's stream that were read, up to a constant; OSError when it cannot be told."""
-    state, (_, received), left = _still(sock, termios.FIONREAD)
-    return received - left - (state in _FIN_RECEIVED)
+    """Bytes of the peer's stream that were read, up to a constant; OSError when it cannot be told.
+
+    One too many for a socket that is dead, has nothing left to read, and had a FIN before its end: nobody knows then.
+    """
+    state, (_, received), left = _still(sock, _left_and_fin)
+    return received - left if left else received - (state in _FIN_RECEIVED)
 
 
 def written(sock: socket.socket) -> int:
     """Bytes that were written, up to a constant; OSError when it cannot be told."""
-    state, (acknowledged, _), left = _still(sock, _SIOCOUTQ)
+    state, (acknowledged, _), left = _still(sock, lambda sock: _ask(sock, _SIOCOUTQ))
     return acknowledged + left - (state in _FIN_SENT)
 
 
@@ -67,11 +71,26 @@ def last_received(sock: socket.socket, now: float) -> float | None:
         return None
 
 
-def _still(sock: socket.socket, question: int) -> tuple[int, tuple[int, int], int]:
+def _left_and_fin(sock: socket.socket) -> int:
+    """What is still to be read, with the FIN behind it, which FIONREAD leaves out and `received` does not; 0 without bytes."""
+    if not unread(sock):
+        return 0  # and no look at it: where nothing waits, that would take the error of a reset with it
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)
+    try:
+        _, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_PEEK)
+    finally:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 0)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_TCP, _TCP_INQ):
+            return struct.unpack("i", data)[0]
+    raise Unreadable("this kernel does not tell what is left of a stream")
+
+
+def _still(sock: socket.socket, question) -> tuple[int, tuple[int, int], int]:
     """State, counters and a queue's length of one moment: the counters are the same before and after the question."""
     before = _info(sock)
     for _ in range(_TRIES):
-        left = _ask(sock, question)
+        left = question(sock)
         after = _info(sock)
         if after == before:
             return *after, left

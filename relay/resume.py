@@ -111,8 +111,7 @@ def _catch_up(connection: Connection, flow: Flow, state: FlowState, seen: int) -
     written = offsets.written(flow.sink) - (state.written_behind or 0)
     flow.bytes = max(written, 0)
     flow.last = max(filter(None, (flow.last, offsets.last_received(flow.source, monotonic()))), default=None) if written else None
-    # A socket that was reset no longer tells whether a FIN was counted: one too many at the most, and none unread.
-    arrived = min(max(0, written + kept - taken), offsets.unread(flow.source))
+    arrived = min(max(0, written + kept - taken), offsets.unread(flow.source))  # nothing unread: the counts may be one off
     if arrived > _LAST:
         raise StrangeState(f"connection {connection.connection_id}: {arrived} bytes would have to be dropped")
     if flow.observe is not None:

@@ -106,6 +106,7 @@ def from_json(text: str | bytes) -> State:
             values[name] = FlowState(**values[name]) if values[name] is not None else None
         for name in ("upstream", "client_address", "peer"):
             values[name] = tuple(values[name])
+        values["cause"] = tuple(values["cause"]) if values["cause"] is not None else None
         cause_of(state := State(**values))
         return state
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -39,6 +39,8 @@ class Pid1:
         self.stored: dict[str, list[int]] = {}
         self.said: list[str] = []
         self.cwd = ROOT
+        self.keeps = True  # it has a store
+        self.deaf = threading.Event()  # while it is set, nothing is read
         self.readies = 0
         self.starts = 0
         self.output = folder / "output"
@@ -132,6 +134,9 @@ class Pid1:
 
     def _listen(self) -> None:
         while not self._ended:
+            if self.deaf.is_set():
+                time.sleep(0.01)
+                continue
             with contextlib.suppress(TimeoutError):
                 data, ancillary, _, _ = self._sock.recvmsg(65536, socket.CMSG_SPACE(253 * 4))
                 fds = array("i")
@@ -144,7 +149,7 @@ class Pid1:
         said = dict(line.partition("=")[::2] for line in lines)
         with self._lock:
             self.said += lines
-            if "FDSTORE" in said:
+            if "FDSTORE" in said and self.keeps:
                 assert said["FDPOLL"] == "0"
                 known = {_identity(fd) for kept in self.stored.values() for fd in kept}
                 for fd in fds:
