@@ -13,7 +13,7 @@ from relay.listeners import Place, bind
 from relay.service import steps
 from relay.service.definition import Layout, Refusal
 from relay.service.managers import Launchctl, Systemctl
-from relay.service.render import LABEL, SERVICE, Manager, Scope, Target, socket_names
+from relay.service.render import CLOSED, LABEL, SERVICE, Manager, Scope, Target, socket_names
 from relay.tcp import KeepAlive
 
 Say = Callable[[str], None]
@@ -44,7 +44,7 @@ class SystemdHands:
         return (self.where.units / SERVICE).exists()
 
     def definitions(self) -> list[Path]:
-        return [*socket_units(self.where), self.where.units / SERVICE]
+        return [*socket_units(self.where), self.where.units / SERVICE, self.where.units / CLOSED]
 
     def refuse_taken_ports(self) -> None:
         """A port somebody else listens on: better told by name than by a failed unit."""
@@ -71,7 +71,7 @@ class SystemdHands:
             self._run("enable", *units)
         if not active:
             self._run("reset-failed", *units, essential=False)
-        if units_touched - {SERVICE}:
+        if units_touched - {SERVICE, CLOSED}:
             # In one go: systemd stops the relay first, which has these ports open, too, and keeps its sessions.
             self._run("restart", *units)
         elif not active:
@@ -88,10 +88,10 @@ class SystemdHands:
         self._run("restart", SERVICE)  # starts the sockets, too, if they are not
 
     def stop(self) -> list[steps.Step]:
-        units = [path.name for path in self.definitions() if path.exists()]
+        units = [path.name for path in self.definitions() if path.exists() and path.name != CLOSED]
         if not units:
             return []
-        return self._run("disable", "--now", *units)
+        return self._run("disable", "--now", *units) + self._run("stop", CLOSED, essential=False)
 
     def forget(self) -> None:
         """After the files are gone."""

@@ -18,11 +18,15 @@ LABEL = "local.ib-relay"
 DOCKER_POOL = ipaddress.ip_network("172.16.0.0/12")  # where Docker's networks are unless told otherwise
 OLDEST = 252  # Debian 12; what the templates are written for
 
-# (since systemd version, key, its values from then on). notify-reload: `systemctl reload` waits until the relay has
-# reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes.
+CLOSED = "ib-relay-closed.target"
+
+# (since systemd version, key, the lines instead of its own). notify-reload: `systemctl reload` waits until the relay has
+# reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes. RestartMode: from 254 on
+# every crash that is about to heal would start OnFailure= units, too.
 SINCE = (
-    (253, "Type", ("notify-reload",)),
+    (253, "Type", ("Type=notify-reload",)),
     (253, "ExecReload", ()),
+    (254, "Restart", ("Restart=always", "RestartMode=direct")),
 )
 # What a user's systemd can only do in a user namespace, and tacitly leaves out otherwise (Ubuntu 24.04 forbids them).
 NAMESPACED = (
@@ -69,9 +73,10 @@ def render(target: Target, templates: Mapping[str, str]) -> dict[str, str]:
     """File name -> content. `templates` maps the names below systemd/ and launchd/ to their text."""
     if target.manager is Manager.LAUNCHD:
         return {f"{LABEL}.plist": _plist(target, templates[template_names(target)[0]])}
-    socket_template, service_template = (templates[name] for name in template_names(target))
+    socket_template, service_template, closed_template = (templates[name] for name in template_names(target))
     files = {socket_name(target, door): _socket(target, door, socket_template) for door in target.doors}
-    return files | {SERVICE: _service(target, service_template)}
+    closed = with_values(closed_template, "Conflicts", [" ".join(socket_names(target))])
+    return files | {SERVICE: _service(target, service_template), CLOSED: closed}
 
 
 def template_names(target: Target) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ def template_names(target: Target) -> tuple[str, ...]:
     if target.manager is Manager.LAUNCHD:
         return (f"launchd/ib-relay.{'daemon' if target.scope is Scope.SYSTEM else 'agent'}.plist",)
     folder = "systemd" if target.scope is Scope.SYSTEM else "systemd/user"
-    return (f"{folder}/ib-relay.socket", f"{folder}/{SERVICE}")
+    return (f"{folder}/ib-relay.socket", f"{folder}/{SERVICE}", f"{folder}/{CLOSED}")
 
 
 def socket_name(target: Target, door: Door) -> str:
@@ -115,26 +120,31 @@ def _service(target: Target, text: str) -> str:
     elif not target.namespaces:
         for key in NAMESPACED:
             text = with_values(text, key, [])
-    for version, key, values in SINCE:
+    for version, key, new in SINCE:
         if target.version >= version:
-            text = with_values(text, key, values)
+            text = with_lines(text, key, new)
     return text
 
 
 def with_values(text: str, key: str, values: Iterable[str]) -> str:
     """`text` with these values for `key` where it had others; without any, its lines and their comment go."""
-    values = list(values)
+    return with_lines(text, key, [f"{key}={value}" for value in values])
+
+
+def with_lines(text: str, key: str, new: Iterable[str]) -> str:
+    """`text` with these lines instead of those for `key`; KeyError if it has none."""
+    new = list(new)
     lines = text.split("\n")
     places = [number for number, line in enumerate(lines) if line.startswith(f"{key}=")]
     if not places:
         raise KeyError(key)
     first = places[0]
     kept = [line for number, line in enumerate(lines) if number not in places]
-    kept[first:first] = [f"{key}={value}" for value in values]
-    while not values and kept[first - 1].startswith("#"):
+    kept[first:first] = new
+    while not new and kept[first - 1].startswith("#"):
         first -= 1
         del kept[first]
-    if not values and kept[first - 1] == kept[first] == "":
+    if not new and kept[first - 1] == kept[first] == "":
         del kept[first]
     return "\n".join(kept)
 

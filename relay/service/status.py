@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay import __version__
+from relay.service.definition import Refusal
 from relay.service.hands import hands_for
 from relay.service.install import Wanted, wanted
-from relay.service.managers import Launchctl, Systemctl
+from relay.service.managers import Launchctl, Systemctl, manager_here
 from relay.service.program import same_sources, version_of
-from relay.service.render import SERVICE, Door, Manager, Scope, socket_names
+from relay.service.render import CLOSED, SERVICE, Door, Manager, Scope, socket_names
 
 CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"  # only where cgroup v2 is the whole tree, cgroups(7)
 SIOCGIFADDR = 0x8915  # linux/sockios.h
 KNOCK = 0.5  # seconds; a packet on this machine arrives at once or never
 LAST = 3  # connection ends shown
 
+EX_CONFIG = 78  # sysexits.h
 RUNNING, STOPPED, NOT_INSTALLED = 0, 3, 4  # as of `systemctl status`
 
 
@@ -38,7 +40,12 @@ class Status:
 
 def status(scope: Scope) -> Status:
     """Look at everything; nothing is changed. Refusal where there is no manager to ask or the configuration is wrong."""
-    plan = wanted(scope)
+    try:
+        plan = wanted(scope)
+    except Refusal as refusal:
+        if refusal.code != EX_CONFIG:
+            raise
+        return _with_a_wrong_configuration(scope, refusal)
     if not hands_for(plan.where, plan.target, print, True).installed():
         return Status((("service", f"not installed for the {scope}"),), NOT_INSTALLED)
     look = _systemd_rows if plan.where.manager is Manager.SYSTEMD else _launchd_rows
@@ -47,6 +54,18 @@ def status(scope: Scope) -> Status:
     rows += [("drift", words) for words in _drift(plan)] or [("drift", "none: what is installed is what install would write now")]
     rows.append(("configuration", str(plan.where.config) + ("" if plan.where.config.exists() else " (missing: defaults)")))
     return Status(tuple(rows), RUNNING if running else STOPPED)
+
+
+def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
+    """What can be said without knowing what should be."""
+    rows = [("configuration", str(refusal))]
+    if manager_here() is not Manager.SYSTEMD:
+        return Status(tuple(rows), STOPPED)
+    unit = Systemctl(scope).show(SERVICE, "ActiveState", "SubState", "ExecMainStatus", "LoadState")
+    if unit["LoadState"] != "loaded":
+        return Status((*rows, ("service", f"not installed for the {scope}")), NOT_INSTALLED)
+    rows.append(("service", f"{unit['ActiveState']} ({unit['SubState']}), exit code {unit['ExecMainStatus']}"))
+    return Status(tuple(rows), RUNNING if unit["ActiveState"] == "active" else STOPPED)
 
 
 def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
@@ -83,8 +102,8 @@ def _socket_row(ctl: Systemctl, door: Door, name: str) -> tuple[str, str]:
     unit = ctl.show(name, "ActiveState", "SubState", "Result", "Listen")
     addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
     words = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
-    if unit["Result"] not in ("", "success"):
-        words += f", {unit['Result']}: the port is closed; repair, then ib-relay service restart"
+    if ctl.show(CLOSED, "ActiveState")["ActiveState"] == "active":
+        words += ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
     return f"port {door.name}", words
 
 

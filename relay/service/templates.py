@@ -12,8 +12,10 @@ FOLDERS = {"systemd": "_systemd", "launchd": "_launchd"}
 NAMES = (
     "systemd/ib-relay.socket",
     "systemd/ib-relay.service",
+    "systemd/ib-relay-closed.target",
     "systemd/user/ib-relay.socket",
     "systemd/user/ib-relay.service",
+    "systemd/user/ib-relay-closed.target",
     "launchd/ib-relay.agent.plist",
     "launchd/ib-relay.daemon.plist",
 )

@@ -1,6 +1,6 @@
 """A throw-away machine with a real systemd: Debian from the mirror, booted by systemd-nspawn, seen from in- and outside.
 
-The template of a suite is made once (debootstrap, some 45 s and 250 MB) below .systemd/, which git ignores; every boot is
+The template of a suite is made once (debootstrap, some 50 s and 300 MB) below .systemd/, which git ignores; every boot is
 an overlay on it and starts clean. The machine has a network of its own with nothing but loopback, the pure cgroup v2 tree, and
 bpf(2), without which systemd silently leaves out its address filters.
 """
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / ".systemd"
 SUITES = {"bookworm": 252, "trixie": 257}  # and the systemd they have
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter")
-PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,python3,iproute2,procps"
+PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,python3,python3-venv,iproute2,procps"
 # Nothing that needs hardware, a console or the network.
 MASKED = """getty@tty1.service console-getty.service systemd-resolved.service apt-daily.timer apt-daily-upgrade.timer
 e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer systemd-update-utmp.service
@@ -53,16 +53,15 @@ def missing_tools() -> str:
 def template(suite: str) -> Path:
     """The folder of a suite, made when it is not there yet."""
     folder = TEMPLATES / suite
-    ready = folder / ".ready"
-    if ready.exists():
+    ready = folder / ".ready"  # says what it was made of
+    if ready.exists() and ready.read_text() == PACKAGES:
         return folder
-    if not (folder / "usr/lib/systemd/systemd").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        (TEMPLATES / "cache").mkdir(parents=True, exist_ok=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", f"--cache-dir={TEMPLATES / 'cache'}"]
-        made = subprocess.run([*command, suite, folder], capture_output=True, text=True)
-        if made.returncode:
-            raise Trouble(f"debootstrap {suite}: {(made.stdout + made.stderr)[-1500:]}")
+    shutil.rmtree(folder, ignore_errors=True)
+    (TEMPLATES / "cache").mkdir(parents=True, exist_ok=True)
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", f"--cache-dir={TEMPLATES / 'cache'}"]
+    made = subprocess.run([*command, suite, folder], capture_output=True, text=True)
+    if made.returncode:
+        raise Trouble(f"debootstrap {suite}: {(made.stdout + made.stderr)[-1500:]}")
     for name, text in SETTINGS.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -74,7 +73,7 @@ def template(suite: str) -> Path:
     default.unlink(missing_ok=True)
     default.symlink_to("/lib/systemd/system/multi-user.target")
     subprocess.run(["chroot", folder, "useradd", "-m", "-u", str(USER_ID), USER], capture_output=True)
-    ready.touch()
+    ready.write_text(PACKAGES)
     return folder
 
 

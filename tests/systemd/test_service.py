@@ -86,7 +86,7 @@ def test_it_is_installed_locked_down_and_told_so(files_before, installed):
 
 
 def test_systemd_finds_no_fault_in_the_units_and_an_exposure_of_at_most_one(installed, figure):
-    units = [f"/etc/systemd/system/ib-relay.{kind}" for kind in ("socket", "service")]
+    units = [f"/etc/systemd/system/ib-relay{kind}" for kind in (".socket", ".service", "-closed.target")]
     verified = installed.run("systemd-analyze", "verify", "--man=no", *units)
     assert verified.stdout + verified.stderr == ""
     said = installed.run("systemd-analyze", "security", "--offline=true", "--threshold=10", units[1]).stdout
@@ -100,7 +100,7 @@ def test_installing_again_changes_nothing(installed):
 
 
 def test_print_emits_the_bytes_that_are_installed(installed):
-    for name in ("ib-relay.socket", "ib-relay.service"):
+    for name in ("ib-relay.socket", "ib-relay.service", "ib-relay-closed.target"):
         printed = installed.run("ib-relay", "service", "print", name).stdout
         assert printed == installed.path(f"/etc/systemd/system/{name}").read_text()
 
@@ -160,6 +160,9 @@ def test_a_wrong_configuration_refuses_instead_of_hanging(installed, figure):
         assert installed.show(SERVICE, "ExecMainStatus")["ExecMainStatus"] == "78"
         ran = installed.run("ib-relay", "service", "restart", check=False)
         assert ran.returncode == 78 and "nonsense" in ran.stderr
+        said = installed.run("ib-relay", "service", "status", check=False)
+        assert said.returncode == 3 and "nonsense: unknown key" in said.stdout and "exit code 78" in said.stdout
+        assert "closed because" in installed.run("systemctl", "status", "--no-pager", "ib-relay-closed.target").stdout
     finally:
         configure(installed, "")
     installed.run("ib-relay", "service", "restart")

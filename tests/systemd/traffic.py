@@ -147,6 +147,24 @@ def opened(listener: socket.socket, place: str) -> tuple[socket.socket, socket.s
     return client, gateway
 
 
+def greet(listener: socket.socket) -> None:
+    """Answer the hello of whoever else comes (an upgrade proves that the gateway answers)."""
+    listener.settimeout(0.2)
+    while not STOP.is_set():
+        try:
+            sock, _ = listener.accept()
+        except TimeoutError:
+            continue
+        with sock:
+            sock.settimeout(1)
+            try:
+                if sock.recv(100):
+                    sock.sendall(ANSWER)
+                    sock.recv(100)
+            except OSError:
+                pass  # it only knocked
+
+
 STOP = threading.Event()
 
 
@@ -161,11 +179,14 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", options.upstream), backlog=64) as listener:
         streams = [Stream(*opened(listener, place), slow=bool(number % 2)) for number, place in enumerate(options.stream)]
         striking = threading.Thread(target=hammer, args=(options.hammer, hammered))
+        greeting = threading.Thread(target=greet, args=(listener,))
+        greeting.start()
         if options.hammer:
             striking.start()
         print("running", flush=True)
         STOP.wait()
         results = [stream.result() for stream in streams]
+        greeting.join()
         if options.hammer:
             striking.join()
     print(json.dumps({"streams": results, "hammer": asdict(hammered)}), flush=True)

@@ -38,7 +38,7 @@ def test_print_emits_one_file_exactly(service):
 def test_print_of_all_files_says_where_each_would_be(service, tmp_path):
     ran = service("print", "--user", "--manager", "systemd")
     names = [line for line in ran.stdout.splitlines() if line.startswith(f"# {tmp_path}")]
-    assert names == [f"# {tmp_path}/.config/systemd/user/ib-relay.{kind}" for kind in ("socket", "service")]
+    assert names == [f"# {tmp_path}/.config/systemd/user/ib-relay{kind}" for kind in (".socket", ".service", "-closed.target")]
 
 
 def test_print_can_be_for_another_manager_and_another_version(service):
@@ -49,7 +49,7 @@ def test_print_can_be_for_another_manager_and_another_version(service):
 
 def test_a_file_there_is_not_is_told(service):
     ran = service("print", "--user", "--manager", "systemd", "nothing.service")
-    assert ran.returncode == 2 and "allowed: ib-relay.socket, ib-relay.service" in ran.stderr
+    assert ran.returncode == 2 and "allowed: ib-relay.socket, ib-relay.service," in ran.stderr
 
 
 @no_manager

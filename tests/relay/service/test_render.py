@@ -72,6 +72,13 @@ DIFFERENCES = [
         {"Type=notify-reload"},
     ),
     (
+        "systemd 254 would start OnFailure= units at every crash",
+        (replace(SYSTEM, version=253), replace(SYSTEM, version=254)),
+        "ib-relay.service",
+        set(),
+        {"RestartMode=direct"},
+    ),
+    (
         "a gateway elsewhere",
         replace(SYSTEM, upstreams=("localhost", "10.3.1.187")),
         "ib-relay.service",
@@ -113,10 +120,11 @@ def test_only_what_must_differ_does(what, targets, name, gone, new):
 
 def test_every_map_gets_a_socket_unit_of_its_own_because_one_unit_has_one_name():
     files = rendered(TWO_MAPS)
-    assert list(files) == ["ib-relay-paper.socket", "ib-relay-live.socket", "ib-relay.service"]
+    assert list(files) == ["ib-relay-paper.socket", "ib-relay-live.socket", "ib-relay.service", "ib-relay-closed.target"]
     assert "FileDescriptorName=live\n" in files["ib-relay-live.socket"]
     assert "ListenStream=127.0.0.1:4004\n" in files["ib-relay-live.socket"]
     assert "Requires=ib-relay-paper.socket ib-relay-live.socket\n" in files["ib-relay.service"]
+    assert "Conflicts=ib-relay-paper.socket ib-relay-live.socket\n" in files["ib-relay-closed.target"]
 
 
 def test_a_user_unit_has_nothing_that_only_the_system_can_do():
@@ -220,6 +228,6 @@ def test_systemd_itself_finds_no_fault_and_an_exposure_of_at_most_one(name, tmp_
         paths[-1].write_text(text)
     verify = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
     assert (verify.returncode, verify.stdout + verify.stderr) == (0, "")
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=10", paths[-1]]
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=10", tmp_path / "ib-relay.service"]
     security = subprocess.run(command, capture_output=True, text=True)
     assert security.returncode == 0, security.stdout.splitlines()[-1]
