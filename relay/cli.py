@@ -50,7 +50,7 @@ def configured(command):
 @configured
 @click.option("--rehearse", type=int, default=None, hidden=True)  # relay/handover.py
 def run(config: str | None, rehearse: int | None, **flags) -> None:
-    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads the configuration, SIGUSR2 upgrades in place."""
+    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads, SIGUSR2 upgrades in place."""
     _leave_tls_out()
     import asyncio
     import faulthandler

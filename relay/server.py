@@ -121,7 +121,7 @@ class Relay:
         self._shut_down()
 
     def stop(self, signal_name: str, at_once: bool = False) -> None:
-        """Close the listeners and drain; a second call, or `at_once`, ends every session now."""
+        """Close the listeners; leave the sessions to the manager or drain. A second call, or `at_once`, ends them now."""
         if self._stopped.is_set() or at_once:
             self._drained.set()
         if self._stopped.is_set():
