@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from dataclasses import replace
 from time import monotonic, strftime, gmtime
 
@@ -172,7 +173,7 @@ class Survival:
 
     async def _upgrade(self) -> None:
         try:
-            await asyncio.to_thread(handover.rehearse, replace(self._estate(), numbers=None))
+            await self._on_the_side(handover.rehearse, replace(self._estate(), numbers=None))
             self._log.event("upgrade", "the new program can go on; taking its place")
             await asyncio.to_thread(self._log.flush)
             if self._relay.stopping:
@@ -188,6 +189,26 @@ class Survival:
         except Exception as error:  # a fault of ours must not end what works
             self._log.event("upgrade", f"failed, the old program goes on: {error!r}", "ERROR", ok=False)
             self._relay.exec_failed(repr(error))
+
+    async def _on_the_side(self, work, *arguments) -> None:
+        """In a thread nobody waits for at the end: the loop's own threads would hold up a SIGTERM for a whole rehearsal."""
+        done = self._loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if not done.done():
+                done.set_result(None) if error is None else done.set_exception(error)
+
+        def run() -> None:
+            trouble = None
+            try:
+                work(*arguments)
+            except BaseException as error:
+                trouble = error
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and so is the question
+                self._loop.call_soon_threadsafe(tell, trouble)
+
+        threading.Thread(target=run, name="rehearsal", daemon=True).start()
+        await done
 
     def _estate(self) -> Estate:
         """Everything as of now; nothing is changed by asking."""

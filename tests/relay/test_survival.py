@@ -348,6 +348,21 @@ def test_a_configuration_that_is_wrong_by_now_refuses_the_upgrade(tmp_path):
         house.works(client, gateway)
 
 
+def test_a_stop_does_not_wait_for_a_rehearsal(tmp_path, program):
+    (tmp_path / "run").mkdir()
+    house = House(tmp_path / "run", False)
+    house.service.cwd = program
+    house.service.environ["PYTHONPATH"] = str(program)
+    with house:
+        (program / "relay" / "__main__.py").write_text("import time; time.sleep(5)")
+        house.service.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.3)
+        begin = time.monotonic()
+        house.service.process.send_signal(signal.SIGTERM)
+        assert house.service.process.wait(PATIENCE) == 0
+        assert time.monotonic() - begin < 3
+
+
 def test_signals_during_an_upgrade_are_not_lost_and_end_nothing(tmp_path):
     with House(tmp_path, False) as house:
         client, gateway = house.session()
