@@ -6,6 +6,7 @@ import errno
 import os
 import pwd
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from relay.service.render import CLOSED, LABEL, SERVICE, Manager, Scope, Target,
 from relay.tcp import KeepAlive
 
 Say = Callable[[str], None]
+READY_WAIT = 60.0  # seconds until READY: ten times what a slow board needs
+CRASHES = 3  # in a row mean that the next one will be no better
 
 
 def hands_for(where: Layout, target: Target | None, say: Say, dry_run: bool) -> SystemdHands | LaunchdHands:
@@ -73,11 +76,11 @@ class SystemdHands:
             self._run("reset-failed", *units, essential=False)
         if units_touched - {SERVICE, CLOSED}:
             # In one go: systemd stops the relay first, which has these ports open, too, and keeps its sessions.
-            self._run("restart", *units)
+            self._launch("restart", *units)
         elif not active:
-            self._run("start", *units)
+            self._launch("start", *units)
         elif touched & {self.where.units / SERVICE, self.where.program}:
-            self._run("restart", SERVICE)
+            self._launch("restart", SERVICE)
 
     def restart(self, changed: list[steps.Step]) -> None:
         if changed:
@@ -85,7 +88,7 @@ class SystemdHands:
             return
         if not self._is("is-active", SERVICE):
             self._run("reset-failed", SERVICE, *self.sockets, essential=False)
-        self._run("restart", SERVICE)  # starts the sockets, too, if they are not
+        self._launch("restart", SERVICE)  # starts the sockets, too, if they are not
 
     def stop(self) -> list[steps.Step]:
         units = [path.name for path in self.definitions() if path.exists() and path.name != CLOSED]
@@ -110,6 +113,20 @@ class SystemdHands:
     def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
         why = lambda: "\n".join(self.last_words())  # noqa: E731
         return self._perform(steps.Run(self.ctl.command(*words), essential, None, why))
+
+    def _launch(self, *words: str) -> None:
+        """Start or restart, and wait until the relay is ready. systemctl itself would wait for ever: a job of a service that
+        crashes and is restarted (RestartMode=direct) never ends."""
+        self._run(*words[:1], "--no-block", *words[1:])
+        until = time.monotonic() + READY_WAIT
+        while not self.dry_run:
+            state = self.ctl.show(SERVICE, "ActiveState", "Job", "NRestarts")
+            if state["ActiveState"] == "active" and state["Job"] in ("", "0"):
+                return
+            crashes = int(state["NRestarts"] or 0)
+            if (state["ActiveState"] == "failed" and state["Job"] in ("", "0")) or crashes >= CRASHES or time.monotonic() > until:
+                raise Refusal("\n".join(["the relay does not start", *self.last_words()]))
+            time.sleep(0.02)
 
     def _perform(self, step: steps.Step) -> list[steps.Step]:
         return steps.perform([step], self.say, self.dry_run)
