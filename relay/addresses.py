@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACKS = frozenset({"127.0.0.1", "::1"})
+MANAGERS = ("systemd:", "launchd:")
+HANDED_OVER = re.compile(r"(?:systemd|launchd):[A-Za-z0-9_.@-]{1,200}", re.ASCII)
 WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 
@@ -22,10 +24,19 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to accept: an address, a name, or "auto" (both loopbacks and the container bridges of this host)."""
+    """Where to accept: an address, a name, "auto" (both loopbacks and the container bridges of this host), or
+    "systemd:NAME" or "launchd:NAME" (a socket that the service manager has bound; its port is 0 here)."""
 
     host: str
     port: int
+
+    @property
+    def handed_over(self) -> tuple[str, str] | None:
+        """The manager and the name it knows its socket by; None for an address of our own."""
+        if not self.host.startswith(MANAGERS):
+            return None
+        manager, _, name = self.host.partition(":")
+        return manager, name
 
     @property
     def auto(self) -> bool:
@@ -36,7 +47,7 @@ class Listen:
         return self.host in WILDCARDS
 
     def __str__(self) -> str:
-        return _spelled(self.host, self.port)
+        return self.host if self.handed_over else _spelled(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,10 @@ class Allow:
 
 def read_listen(value: object) -> Listen:
     """An entry of `listen`; raises Refused."""
+    if isinstance(value, str) and value.startswith(MANAGERS):
+        if not HANDED_OVER.fullmatch(value):
+            raise Refused(value, "a name of letters, digits and _.@- follows the colon")
+        return Listen(value, 0)
     return Listen(*_split_address(value))
 
 

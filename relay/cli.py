@@ -9,6 +9,7 @@ import textwrap
 import click
 
 from relay import __version__
+from relay.cli_service import service
 from relay.config import ConfigError, Loaded, aligned, effective, read_config
 
 EX_USAGE = 2  # click's own
@@ -25,6 +26,9 @@ def main() -> None:
     """
 
 
+main.add_command(service)
+
+
 def configured(command):
     """The options that `run` and `check-config` share."""
     options = [
@@ -34,6 +38,8 @@ def configured(command):
         click.option("--protocol", metavar="ib|raw", help="ib understands the API session, raw only forwards. [ib]"),
         click.option("--allow", metavar="CIDR", multiple=True, help="Who may connect. [auto: this host and its bridges]"),
         click.option("--log-format", metavar="text|json", help="Lines for people or JSON objects. [text]"),
+        click.option("--survive/--no-survive", default=None, help="Keep sessions with the service manager. [survive]"),
+        click.option("--log-file", metavar="FILE", help="A log of its own, rotated. [-, standard output]"),
     ]
     for option in reversed(options):
         command = option(command)
@@ -42,26 +48,59 @@ def configured(command):
 
 @main.command()
 @configured
-def run(config: str | None, **flags) -> None:
-    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads the configuration."""
+@click.option("--rehearse", type=int, default=None, hidden=True)  # relay/handover.py
+def run(config: str | None, rehearse: int | None, **flags) -> None:
+    """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads, SIGUSR2 upgrades in place."""
     _leave_tls_out()
     import asyncio
+    import faulthandler
 
-    from relay.listeners import BindError
+    from relay import handover
+    from relay.activation import ActivationError
+    from relay.listeners import BindError, NotGiven
     from relay.log import Log
+    from relay.logfile import log_file_of
     from relay.poller import new_event_loop
     from relay.server import run_relay
 
-    loaded = _load(config, flags)
+    if rehearse is not None:
+        _rehearse(rehearse, _load(config, flags))
+        return
     _occupy_standard_descriptors()
-    log = Log(1, loaded.config.log_format)
+    faulthandler.enable(2)  # a watchdog's SIGABRT leaves the stack of the hang in the service's log
+    try:
+        loaded = read_config(config, os.environ, flags)
+        estate = handover.take()
+        log = Log(1, loaded.config.log_format, log_file_of(loaded.config))
+        log.dropped = estate.dropped if estate is not None else 0
+        activation = _handed_over()
+    except (ConfigError, ActivationError) as error:
+        _fail(str(error), EX_CONFIG)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(run_relay(loaded, log, lambda: read_config(config, os.environ, flags)))
+            runner.run(run_relay(loaded, log, lambda: read_config(config, os.environ, flags), activation, estate))
+    except NotGiven as error:
+        _fail(str(error), EX_CONFIG)
     except BindError as error:
         _fail(str(error), EX_UNAVAILABLE)
     finally:
         log.close()
+
+
+@main.command()
+@click.option("--pid", type=click.IntRange(2), metavar="N", help="The relay's process. [the only one there is]")
+def upgrade(pid: int | None) -> None:
+    """Make a running relay the program that is installed now, in place: its sessions do not notice.
+
+    It rehearses first: a program that cannot start is refused, and the old one goes on. The relay of a service manager is
+    upgraded by `ib-relay service upgrade`.
+    """
+    from relay import upgrade as work
+
+    try:
+        work.upgrade(pid, click.echo)
+    except work.Failed as error:
+        _fail(str(error), EX_UNAVAILABLE)
 
 
 @main.command("check-config")
@@ -132,6 +171,26 @@ def demo(behaviour: str, seconds: float) -> None:
     except KeyboardInterrupt:
         click.echo("\nstopped")
         sys.exit(130)
+
+
+def _rehearse(paper: int, loaded: Loaded) -> None:
+    """Could this program go on with what is on that paper? Says so, or why not."""
+    from relay.listeners import BindError
+    from relay.state import StrangeState
+    from relay.survival import rehearse
+
+    try:
+        click.echo(rehearse(paper, loaded))
+    except (StrangeState, BindError) as error:
+        _fail(str(error), EX_UNAVAILABLE)
+
+
+def _handed_over():
+    """The sockets a service manager has bound for this process."""
+    from relay import launchd, systemd
+    from relay.activation import Activation
+
+    return Activation(systemd.take_listening(), launchd.activate, guess=launchd.started_by_launchd())
 
 
 def _load(config: str | None, flags: dict) -> Loaded:

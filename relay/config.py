@@ -52,8 +52,11 @@ class Config:
     """Everything the relay can be told."""
 
     log_format: LogFormat = LogFormat.TEXT
+    log_file: str = "-"
+    log_file_size: int = 10  # MiB; four old ones are kept beside it, so 50 MiB in all
     log_interval: float = 60.0  # seconds between the progress records of a live connection
     max_connections: int = 0  # from the open-files limit
+    survive: bool = True  # sessions outlive this process where the service manager can keep them
     drain_timeout: float = 10.0  # seconds live sessions get after SIGTERM
     maps: tuple[PortMap, ...] = (PortMap(),)
 

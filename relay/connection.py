@@ -25,7 +25,7 @@ from relay.config import PortMap, Protocol
 from relay.deadlines import Deadlines
 from relay.dial import Reached, literal_address
 from relay.flow import Flow
-from relay.hold import HelloHold
+from relay.hold import HelloHold, hold
 from relay.opening import LEFT_GRACE, Opening, error_name
 from relay.poller import READ
 from relay.record import Cause, Phase, Reason, Record
@@ -48,6 +48,8 @@ class Services:
     ended: Any  # called with the connection when its record is out
     count: Any  # () -> live connections
     draining: bool = False
+    flow: type[Flow] = Flow  # how bytes are moved
+    keeper: Any = None  # keep.Keeper: whom sessions are given to that are to outlive this process
     literals: dict = field(default_factory=dict)  # upstream -> its address, if it needs no look-up
 
     def literal(self, upstream) -> list:
@@ -65,6 +67,7 @@ class Connection:
         "services", "map", "keep_alive", "connection_id", "client", "upstream", "client_address", "local_port",
         "peer", "opened_at", "connect_seconds", "ready_at", "opening", "up", "down", "observer", "hold",
         "first_fin", "cause", "broken", "sink_error", "stalled", "flush_left", "flush_since", "patient", "closed", "half_closed",
+        "kept",
     )  # fmt: skip
 
     def __init__(self, services: Services, port_map: PortMap, keep_alive: tcp.KeepAlive, connection_id: str,
@@ -96,6 +99,7 @@ class Connection:
         self.patient: tuple[socket.socket, ...] = ()  # sockets whose user time-out is lifted
         self.closed = False
         self.half_closed = False
+        self.kept: Any = None  # keep.Kept, once somebody else has copies of our sockets
 
     # Opening
 
@@ -117,13 +121,10 @@ class Connection:
         """The gateway answered the dial: tie the two flows and pass on what the client has already sent."""
         services, self.opening, upstream = self.services, None, reached.sock
         self.upstream = upstream
-        up = self.up = Flow(self, services.poller, services.scratch, self.client, upstream)
-        down = self.down = Flow(self, services.poller, services.scratch, upstream, self.client)
-        up.reverse, down.reverse = down, up
+        up, down = self.tie_flows()
         observer, handler = self.observer, down.ready
         if observer is not None:
-            up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
-            self.hold = HelloHold(down)
+            self.hold = hold(down)
             handler = self.hold.ready
         services.poller.watch(upstream.fileno(), down.watched, handler)
         self._take_over_client(up, watched)
@@ -143,6 +144,18 @@ class Connection:
             self.source_ended(up)
         else:
             self._idle_expired(monotonic())
+        if services.keeper is not None and not self.closed:
+            services.keeper.opened(self)
+
+    def tie_flows(self) -> tuple[Flow, Flow]:
+        """The two directions between the two sockets, not watched yet; in ib mode the observer sees both."""
+        services, observer = self.services, self.observer
+        up = self.up = services.flow(self, services.poller, services.scratch, self.client, self.upstream)
+        down = self.down = services.flow(self, services.poller, services.scratch, self.upstream, self.client)
+        up.reverse, down.reverse = down, up
+        if observer is not None and observer.opaque is None and not observer.legacy:
+            up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
+        return up, down
 
     def _take_over_client(self, up: Flow, watched: int | None) -> None:
         """From the opening's handler to the flow's, if the client had to be waited for at all."""
@@ -154,6 +167,21 @@ class Connection:
         if watched != READ:
             self.poller.change(fd, READ)
 
+    def await_more(self, now: float) -> None:
+        """Set the deadline of an open connection that is neither held nor flushing."""
+        if self.half_closed:
+            self.deadlines.set(self, now + self._half_close_bound())
+        else:
+            self._idle_expired(now)
+
+    def go_on_flushing(self, cause: Cause, broken: Flow) -> None:
+        """Another process knew already why this ends; what it had to deliver before that is delivered."""
+        self.cause, self.broken = cause, broken
+        broken.unwatch()
+        broken.reverse.watch(broken.reverse.watched & ~READ)
+        self.flush_since, self.flush_left = monotonic(), -1
+        self.deadlines.set(self, self.flush_since + FLUSH_POLL)
+
     # While open: what the flows report
 
     def learned(self, events: tuple) -> None:
@@ -162,6 +190,8 @@ class Connection:
         if self.ready_at is None and observer.stage is Stage.READY:
             self.ready_at = monotonic()
             self.services.log.write(self.record("ready"))
+            if self.services.keeper is not None:
+                self.services.keeper.ready(self)
         if observer.opaque is not None or observer.legacy:
             self.up.observe = self.down.observe = None
         if self.hold is not None and (observer.legacy or (observer.stage >= Stage.START_API and self.hold.rest)):
@@ -171,13 +201,8 @@ class Connection:
         """What the hold kept goes out; its deadline gives way to what else may be due."""
         self.deadlines.drop(self)
         self.hold.release()
-        if self.closed:
-            return
-        now = monotonic()
-        if self.half_closed:
-            self.deadlines.set(self, now + self._half_close_bound())
-        else:
-            self._idle_expired(now)
+        if not self.closed:
+            self.await_more(monotonic())
 
     def wait_for_client(self, seconds: float) -> None:
         """Bytes stand behind the hello: release them when the client has spoken, or then."""
@@ -203,6 +228,7 @@ class Connection:
         flow.finished = True
         if self.first_fin is None:
             self.first_fin = self._side(flow)
+            self._note()
         self.half_closed = True
         self.deadlines.set(self, monotonic() + self._half_close_bound())
         if self.hold is not None and self.hold.rest:
@@ -216,10 +242,14 @@ class Connection:
     def source_failed(self, flow: Flow, error: OSError) -> None:
         """`flow.source` is gone and drained: deliver what is kept, then reset the other side."""
         if self.cause is not None:
-            self.end(self.cause, reset_client=True, reset_upstream=True)
+            if flow is self.broken:
+                self._flush_then_reset(monotonic())
+            else:
+                self.end(self.cause, reset_client=True, reset_upstream=True)
             return
         self.cause = self._failure_cause(flow, error)
         self.broken = flow
+        self._note()
         self.hold = None
         flow.unwatch()
         other = flow.reverse
@@ -318,7 +348,7 @@ class Connection:
         if flow.bytes != self.flush_left:
             self.flush_left, self.flush_since = flow.bytes, now
         elif now - self.flush_since >= self.map.flush_timeout:
-            detail = f"the {self._side(flow)} is gone, {len(flow.pending)} bytes not taken in {self.map.flush_timeout:g} s"
+            detail = f"the {self._side(flow)} is gone, {flow.left} bytes not taken in {self.map.flush_timeout:g} s"
             self.end(Cause(self._side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail), True, True)
             return
         self.deadlines.set(self, now + STALL_POLL)
@@ -335,7 +365,7 @@ class Connection:
             return
         stalled = next((flow for flow in (self.up, self.down) if flow.pending is not None), None)
         if stalled is not None:
-            left = f"{len(stalled.pending)} bytes not delivered in {self._half_close_bound():g} s"
+            left = f"{stalled.left} bytes not delivered in {self._half_close_bound():g} s"
             self.end(Cause(self._side(stalled.reverse), "timeout", Reason.WRITE_STALLED, left))
         elif self.first_fin == "client" and self.in_handshake():
             self.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
@@ -347,7 +377,7 @@ class Connection:
     def _flush_then_reset(self, now: float) -> None:
         """Reset the living side as soon as it has acknowledged everything, or when it has stalled too long."""
         flow = self.broken
-        left = (len(flow.pending) if flow.pending is not None else 0) + (tcp.unsent(flow.sink) or 0)
+        left = flow.left + (tcp.unsent(flow.sink) or 0)
         if not left:
             self.end(self.cause, reset_client=True, reset_upstream=True)
             return
@@ -375,16 +405,21 @@ class Connection:
             self.opening.cancel()
             if self.opening.dial is not None and self.observer is not None:  # a hello that had nobody to go to
                 self.observer.client_to_gateway(self.opening.early, monotonic())
-        poller.forget(self.client.fileno())
+        # While somebody else has a copy of a socket, close() neither takes it out of the epoll nor tells its peer.
+        alone = self.services.keeper is None
+        forget, close = (poller.forget, socket.socket.close) if alone else (poller.unwatch, tcp.finish)
+        forget(self.client.fileno())
         both_finished = self.up is not None and self.up.finished and self.down.finished
         unfinished = not both_finished and self.in_handshake()
         undelivered = self.down is not None and self.down.pending is not None
-        (tcp.reset if reset_client or undelivered else socket.socket.close)(self.client)
+        (tcp.reset if reset_client or undelivered else close)(self.client)
         if self.upstream is not None:
-            poller.forget(self.upstream.fileno())
+            forget(self.upstream.fileno())
             # An unfinished API handshake goes with a reset: a FIN would stay in CLOSE_WAIT at a gateway that hangs.
             undelivered = self.up is not None and self.up.pending is not None
-            (tcp.reset if reset_upstream or undelivered or unfinished else socket.socket.close)(self.upstream)
+            (tcp.reset if reset_upstream or undelivered or unfinished else close)(self.upstream)
+        if self.services.keeper is not None:
+            self.services.keeper.ended(self)
         try:
             self.services.log.write(self.record("close", phase))
         finally:
@@ -392,6 +427,25 @@ class Connection:
         if self.up is not None:
             self.up.reverse = self.down.reverse = None  # no cycles: the garbage collector need not come by
         self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None
+
+    def leave(self) -> None:
+        """Let go of the sockets without a word: somebody else has copies, and the session goes on with those."""
+        self.closed = True
+        self.deadlines.drop(self)
+        if self.opening is not None:
+            self.opening.cancel()
+        for sock in (self.client, self.upstream):
+            if sock is not None:
+                self.poller.unwatch(sock.fileno())
+                sock.close()
+        if self.up is not None:
+            self.up.reverse = self.down.reverse = None
+        self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None
+
+    def _note(self) -> None:
+        """Something changed that the next process must know."""
+        if self.kept is not None:
+            self.kept.changed()
 
     def record(self, event: str, phase: Phase | None = None) -> Record:
         """What is known of this connection now."""

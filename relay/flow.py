@@ -51,6 +51,11 @@ class Flow:
         self.eof = False  # the source has said FIN
         self.finished = False  # ... and the sink has been told
 
+    @property
+    def left(self) -> int:
+        """Bytes that were read and wait for the sink."""
+        return len(self.pending) if self.pending is not None else 0
+
     def ready(self, events: int) -> bool | None:
         """The source's descriptor is ready: the poller's handler. True when the loop may have been touched."""
         if events == READ and self.pending is None:

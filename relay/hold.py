@@ -8,13 +8,20 @@ spoken again, which shows that it has read its hello, or for GLUE_WAIT. Nothing 
 
 from __future__ import annotations
 
+import socket
 from time import monotonic
 
 from relay.flow import Flow
+from relay.peek import PeekFlow
 from relay.poller import BROKEN, READ, WRITE
 from relay.wire.hello import server_hello_end
 
 GLUE_WAIT = 0.1  # seconds; a client that reads its hello answers with START_API within a millisecond
+
+
+def hold(flow: Flow) -> HelloHold:
+    """The hold that fits to how this flow moves bytes."""
+    return PeekHold(flow) if isinstance(flow, PeekFlow) else HelloHold(flow)
 
 
 class HelloHold:
@@ -26,6 +33,11 @@ class HelloHold:
         self.flow = flow
         self.held = b""
         self.rest = b""  # what came glued to the hello
+
+    @property
+    def glued(self) -> bytes:
+        """What waits behind the hello, if it is in our hands."""
+        return self.rest
 
     def ready(self, events: int) -> bool:
         """The poller's handler for the gateway's descriptor while the hello is not out."""
@@ -39,7 +51,7 @@ class HelloHold:
                 flow.unwatch()  # would be reported for ever; `release` registers it again
             return True
         try:
-            count = flow.source.recv_into(flow.scratch)
+            count = self._look()
         except BlockingIOError:
             return True
         except OSError as error:
@@ -57,11 +69,17 @@ class HelloHold:
         flow.last = now
         if flow.first is None:
             flow.first = now
-        self.held += flow.scratch[:count]
+        self._collect(count, now)
+        return True
+
+    def _look(self) -> int:
+        return self.flow.source.recv_into(self.flow.scratch)
+
+    def _collect(self, count: int, now: float) -> None:
+        self.held += self.flow.scratch[:count]
         end = server_hello_end(self.held)
         if end:
             self._deliver(len(self.held) if end < 0 else end, now)
-        return True
 
     def _deliver(self, end: int, now: float) -> None:
         flow = self.flow
@@ -73,6 +91,10 @@ class HelloHold:
         events = flow.observe(memoryview(hello), now) if flow.observe is not None else ()
         if events:
             owner.learned(events)
+        self._delivered()
+
+    def _delivered(self) -> None:
+        flow, owner = self.flow, self.flow.owner
         if owner.closed:
             return
         if not self.rest:
@@ -101,3 +123,50 @@ class HelloHold:
             flow.poller.rewatch(flow.source.fileno(), flow.ready)
         if flow.pending is None:
             flow.resume()
+
+
+class PeekHold(HelloHold):
+    """The same for a flow whose bytes stay in the kernel: an incomplete hello is looked at and left where it is.
+
+    It would be reported as ready for ever; so the kernel is told to call again only when there is more (SO_RCVLOWAT),
+    and a call without more can only mean that the gateway has ended.
+    """
+
+    __slots__ = ("seen",)
+
+    def __init__(self, flow: PeekFlow) -> None:
+        super().__init__(flow)
+        self.seen = 0
+
+    @property
+    def glued(self) -> bytes:
+        return b""  # it is in the kernel
+
+    def _look(self) -> int:
+        return self.flow.source.recv_into(self.flow.scratch, 0, socket.MSG_PEEK)
+
+    def _collect(self, count: int, now: float) -> None:
+        flow = self.flow
+        end = server_hello_end(flow.scratch[:count])
+        if not end and count > self.seen:
+            self.seen = count
+            flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
+            return
+        if not end:
+            self.release()
+            return
+        self.rest = b"+" if 0 < end < count else b""  # only that there is some
+        self._call_for_everything()
+        flow.give(count if end < 0 else end, now)
+        if flow.owner.hold is self:
+            self._delivered()
+
+    def release(self) -> None:
+        """Let the flow read for itself from now on: nothing was taken from the kernel."""
+        self.rest = b""
+        if not self.flow.owner.closed:
+            self._call_for_everything()
+            self._hand_over()
+
+    def _call_for_everything(self) -> None:
+        self.flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

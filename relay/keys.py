@@ -53,7 +53,7 @@ def _number(kind: type, low: float, high: float, zero: str = "", unit: str = "")
     def show(value):
         return f"0 ({zero})" if zero and not value else f"{value:.12g}{unit}"
 
-    what = {int: "a whole number", float: "a number"}[kind] + (" of seconds" if unit else "")
+    what = {int: "a whole number", float: "a number"}[kind] + {"": "", " s": " of seconds"}.get(unit, f" of{unit}")
     return Key(f"{what} from {low} to {high}{f', or 0 ({zero})' if zero else ''}", read, from_text, show)
 
 
@@ -85,16 +85,45 @@ def _map_name(value: object) -> str:
     return value
 
 
+def _log_file(value: object) -> str:
+    if value == "-":
+        return value
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "\0" in value:
+        home = isinstance(value, str) and value.startswith("~")
+        raise Refused(value, "~ is not expanded, a service has no home to speak of" if home else "")
+    return value
+
+
+def _shown_log_file(path: object) -> str:
+    return "- (standard output)" if path == "-" else str(path)
+
+
+def _switch() -> Key:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+    def read(value):
+        if not isinstance(value, bool):
+            raise Refused(value)
+        return value
+
+    return Key("true or false", read, lambda text: words.get(text.lower(), text), lambda value: str(value).lower())
+
+
 PORT = "PORT from 1 to 65535"
 TOP_KEYS: dict[str, Key] = {
     "log_format": _choice(LogFormat),
+    "log_file": Key('"-" (standard output) or an absolute path', _log_file, show=_shown_log_file),
+    "log_file_size": _number(int, 1, 1024, unit=" MiB"),
     "log_interval": _seconds(0.1, 86400, zero="off"),
     "max_connections": _number(int, 1, 1_000_000, zero="from ulimit -n"),
+    "survive": _switch(),
     "drain_timeout": _seconds(0.1, 3600, zero="at once"),
 }
 MAP_KEYS: dict[str, Key] = {
     "name": Key("1 to 32 of a-z, 0-9, _ and -", _map_name),
-    "listen": _list_of(read_listen, tuple, f'"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", {PORT}'),
+    "listen": _list_of(
+        read_listen, tuple, f'"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", {PORT}, "systemd:NAME", "launchd:NAME"'
+    ),
     "upstream": Key(f'"HOST:PORT" or "[IPv6]:PORT", {PORT}', read_upstream),
     "protocol": _choice(Protocol),
     "allow": _list_of(read_allow, build_allow, '"auto", an address, a network like "192.168.1.0/24"'),

@@ -10,9 +10,12 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from relay.lines import json_event, json_record, text_event, text_record
+from relay.logfile import LogFile
 from relay.record import Record
 
 QUEUE_LIMIT = 10_000  # lines, some 10 MiB at the most: minutes of a busy relay
@@ -32,15 +35,17 @@ class Event(NamedTuple):
 
 
 class Log:
-    """Lines to a file descriptor. `write` and `event` never block and never raise."""
+    """Lines to a file descriptor, or to a file of its own. `write` and `event` never block and never raise."""
 
-    def __init__(self, fd: int, log_format: str) -> None:
+    def __init__(self, fd: int, log_format: str, file: LogFile | None = None) -> None:
         self.fd = fd
+        self._file = self._open_file = file  # what is wanted; what the thread has open
         self.dropped = 0
         self.set_format(log_format)
         self._queue: deque[Record | Event] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._writing = False
         self._torn = False  # the last write ended within a line
         self._told = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -49,6 +54,10 @@ class Log:
     def set_format(self, log_format: str) -> None:
         """text or json; from the next line on."""
         self._format = (json_record, json_event) if log_format == "json" else (text_record, text_event)
+
+    def set_file(self, file: LogFile | None) -> None:
+        """Another file, or None for the descriptor; from the next batch on. The log closes it."""
+        self._file = file
 
     def write(self, record: Record | Event) -> None:
         """Queue one line, or count it as dropped when the queue is full."""
@@ -63,6 +72,12 @@ class Log:
         """Queue a line that is not about one connection."""
         self.write(Event(name, severity, message, time.time(), fields))
 
+    def flush(self, wait: float = CLOSE_WAIT) -> None:
+        """Return when everything queued is written, or after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while (self._queue or self._writing) and time.monotonic() < deadline:
+            time.sleep(0.002)
+
     def close(self) -> None:
         """Write what is queued, but never wait longer than CLOSE_WAIT for a sink that is stuck."""
         self._stopping = True
@@ -75,10 +90,14 @@ class Log:
             if not self._stopping:
                 time.sleep(BATCH_WAIT)
             self._wake.clear()
+            self._writing = True
             while self._queue:
                 self._write_batch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+            self._writing = False
             if self._stopping and not self._queue:
-                return
+                break
+        if self._open_file is not None:
+            self._open_file.close()
 
     def _write_batch(self, batch: list[Record | Event]) -> None:
         lines = [self._line(item) for item in batch]
@@ -98,12 +117,22 @@ class Log:
         except Exception as error:  # a fault in a formatter must not end the log
             return f"log: cannot format {type(item).__name__}: {error!r}"
 
+    def _sink(self) -> Callable[[bytes], int]:
+        """Where this batch goes. Files are opened on the loop's thread, where a refusal is heard, and closed on this one."""
+        file, before = self._file, self._open_file
+        if file is not before:
+            self._open_file, self._torn = file, False
+            if before is not None:
+                before.close()
+        return file.write if file is not None else partial(os.write, self.fd)
+
     def _put(self, text: str) -> bool:
         data = text.encode("utf-8", "backslashreplace")
+        write = self._sink()
         written = 0
         while written < len(data):
             try:
-                written += os.write(self.fd, data[written:] if written else data)
+                written += write(data[written:] if written else data)
             except BlockingIOError:
                 time.sleep(0.05)  # somebody else made the descriptor non-blocking
                 if self._stopping:

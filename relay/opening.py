@@ -56,6 +56,21 @@ class Opening:
             self.watched = 0 if self.finished else READ
             connection.poller.watch(self.client.fileno(), self.watched, handler)
 
+    def go_on(self, now: float, early: bytes, finished: bool) -> None:
+        """Begin where another process left off; what it dialled is dialled again."""
+        self.early, self.finished = early, finished
+        if early and self.connection.observer is not None and not finished:
+            kind = classify_opening(early)
+            if kind is Bytes.IB or kind is Bytes.LEGACY:
+                self._start_dial(now)
+        elif finished:
+            self._start_dial(now)
+        if self.dial is None and self.connection.opening is self and not self.connection.closed:
+            self.start(now)
+        elif self.connection.opening is self and not self.connection.closed:
+            self.watched = 0 if finished else READ
+            self.connection.poller.watch(self.client.fileno(), self.watched, self.while_dialling)
+
     def first_bytes(self, _events: int) -> bool:
         """ib mode: collect the client's first bytes until they are a hello or cannot be one."""
         connection = self.connection
@@ -123,6 +138,8 @@ class Opening:
 
     def _receive(self) -> bool:
         """Read what the client has sent; False when that ended the connection."""
+        if len(self.early) >= EARLY_LIMIT:
+            return True
         try:
             chunk = self.client.recv(EARLY_LIMIT - len(self.early))
         except BlockingIOError:

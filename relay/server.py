@@ -2,37 +2,44 @@
 
 The accept handlers only accept. Everything else has one owner: a Connection its two sockets, the Relay its listeners, its
 set of connections and its timers. `serve` runs until the relay is told to stop and returns when nothing is left.
+
+Some lines beyond 400: what survival.py and the signals ask of the relay is a few lines each, and belongs to what it changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic, strftime, gmtime, time
+from time import monotonic, time
 
 from relay import tcp
+from relay.activation import Activation
 from relay.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
 from relay.bridges import Bridge, find_bridges
 from relay.config import ConfigError, Loaded, PortMap
 from relay.connection import Connection, Services
 from relay.deadlines import Deadlines
 from relay.flow import SCRATCH_SIZE
+from relay.handover import Estate
 from relay.listeners import BindError, Listener, Listeners
 from relay.log import Log
+from relay.logfile import log_file_of, same_log_file
+from relay.manager import Manager
 from relay.poller import poller_of
 from relay.record import Cause, Phase, Reason, Record
 from relay.resolver import Resolver
+from relay.survival import Survival, hand_to
 
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -49,7 +56,14 @@ class Door:
 class Relay:
     """One process' worth of port maps. Create it on its event loop (relay.poller.new_event_loop)."""
 
-    def __init__(self, loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        log: Log,
+        reload: Callable[[], Loaded] | None = None,
+        activation: Activation | None = None,
+        estate: Estate | None = None,
+    ) -> None:
         self.loaded = loaded
         self.log = log
         self._reload = reload
@@ -57,20 +71,24 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
-        self._listeners = Listeners(self._poller, log, self._accept)
+        self._survival = Survival(self, log, self._loop, loaded, estate)
+        if estate is not None:
+            activation = activation or Activation()
+            hand_to(activation, estate)
+        self._listeners = Listeners(self._poller, log, self._accept, activation)
+        self._listeners.inherit(self._survival.estate.listeners)
+        self._manager = Manager(self._loop, self._words)
         self._doors: dict[str, Door] = {}
         self._bridges: tuple[Bridge, ...] = ()
-        self._numbers = itertools.count(1)
-        self._boot = strftime("%Y%m%dT%H%M%S", gmtime())
         self._stopped = asyncio.Event()
         self._drained = asyncio.Event()
         self._bridge_trouble = ""
         self._unseen: tuple[str, ...] = ()  # what the last look at the bridges could not see, and why
         scratch = memoryview(bytearray(SCRATCH_SIZE))
-        deadlines = Deadlines(self._loop, self._fault)
-        self._services = Services(
-            self._poller, deadlines, Resolver(self._loop), scratch, log, self._ended, self._connections.__len__
-        )
+        deadlines = Deadlines(self._loop, self.fault)
+        self.services = Services(
+            self._poller, deadlines, Resolver(self._loop), scratch, log, self._ended, self._connections.__len__,
+        )  # fmt: skip
         self.max_connections = 0
 
     # Life
@@ -84,10 +102,13 @@ class Relay:
         except BindError:
             self._listeners.close()
             raise
+        self._survival.begin()
+        self._survival.take_up(self.loaded.config.maps)
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
         self._every(_housekeeping_interval(self.loaded), self._housekeeping)
         self._report_progress()
+        self._manager.ready()
 
     async def serve(self) -> None:
         """Until `stop`; then drains for `drain_timeout` seconds and ends what is left."""
@@ -100,24 +121,31 @@ class Relay:
         self._shut_down()
 
     def stop(self, signal_name: str, at_once: bool = False) -> None:
-        """Close the listeners and drain; a second call, or `at_once`, ends every session now."""
-        if self._stopped.is_set() or at_once or not self._connections:
+        """Close the listeners; leave the sessions to the manager or drain. A second call, or `at_once`, ends them now."""
+        if self._stopped.is_set() or at_once:
             self._drained.set()
         if self._stopped.is_set():
             return
-        self._services.draining = True
+        self.services.draining = True
         self._listeners.close()
+        left = 0 if at_once else self._survival.leave()
         live = len(self._connections)
         grace = "now" if at_once else f"within {self.loaded.config.drain_timeout:g} s"
         sessions = f"{live} live connection{'s' * (live != 1)} to end {grace}" if live else "no live connections"
+        if left:
+            sessions += f", {left} left to the service manager: a restart goes on with them, a stop ends them"
         self.log.event("stopping", f"{signal_name}: no new clients, {sessions}", live=live)
+        self._manager.stopping(f"stopping: {sessions}")
+        if not live:
+            self._drained.set()
         self._stopped.set()
 
     def _shut_down(self) -> None:
         for connection in list(self._connections):
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
-        self._services.deadlines.close()
-        self.log.event("stopped", "every connection has ended")
+        self.services.deadlines.close()
+        self._manager.close()
+        self.log.event("stopped", "every connection has ended or was left to the service manager")
 
     def bound(self) -> list[tuple[str, int]]:
         """Address and port of every listening socket."""
@@ -131,20 +159,83 @@ class Relay:
         """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
         if self._reload is None or self._stopped.is_set():
             return
-        before = self.max_connections
+        self._manager.reloading()
+        trouble = "reload failed, the log says why"
+        try:
+            trouble = self._reloaded()
+        finally:
+            self._manager.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
+
+    def _reloaded(self) -> str:
+        """What kept the new configuration from coming into force; "" when nothing did."""
+        before, file = self.max_connections, None
         try:
             loaded = self._reload()
             self.max_connections = _descriptor_budget(loaded.config.max_connections)
+            if new_file := not same_log_file(loaded.config, self.loaded.config):
+                file = log_file_of(loaded.config)
             self._listen(loaded)
         except (ConfigError, BindError) as error:
             self.max_connections = before
-            self.log.event("reload", f"refused, the old configuration stays: {error}", "ERROR", ok=False)
-            return
+            if file is not None:
+                file.close()
+            trouble = f"refused, the old configuration stays: {error}"
+            self.log.event("reload", trouble, "ERROR", ok=False)
+            return f"reload {trouble}"
         self.loaded = loaded
         self.log.set_format(loaded.config.log_format)
+        if new_file:
+            self.log.set_file(file)
         self.log.event("reload", "the new configuration is in force; live sessions are untouched", ok=True)
         for warning in loaded.warnings:
             self.log.event("warning", warning, "WARN")
+        return ""
+
+    def _words(self) -> str:
+        """What the service manager is told: where it listens, what it dials, how many sessions there are."""
+        live = len(self._connections)
+        return f"listening on {self._listeners.words()}, {live} live session{'s' * (live != 1)}"
+
+    # From one process to the next: what survival.py asks for
+
+    def living(self) -> list[Connection]:
+        """Every connection there is."""
+        return list(self._connections)
+
+    def leave_behind(self):
+        """The listening sockets, for another program."""
+        return self._listeners.leave_behind()
+
+    def adopt(self, connection: Connection, port_map: PortMap) -> None:
+        """Count a connection that began in another process."""
+        door = self._doors.get(port_map.name) or self._door(port_map)
+        source, _ = door.access.look_up(connection.client_address[0])
+        self._connections[connection] = (door.inside, source)
+        door.inside.opened(source)
+
+    @property
+    def stopping(self) -> bool:
+        """It was told to go: no time for a new program."""
+        return self._stopped.is_set()
+
+    def given_away(self, connection: Connection) -> None:
+        """Another process goes on with it: it has not ended, and there is no record."""
+        inside, source = self._connections.pop(connection)
+        inside.closed(source)
+
+    def upgrade(self) -> None:
+        """Become the program that is installed now, if that one can go on."""
+        if not self._stopped.is_set():
+            self._survival.upgrade()
+
+    def before_exec(self) -> None:
+        """A signal between two programs would end the process: it waits until the new one can take it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def exec_failed(self, trouble: str) -> None:
+        """There is no new program."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._manager.ready(f"upgrade refused: {trouble}")
 
     # Listening and admission
 
@@ -176,6 +267,9 @@ class Relay:
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
             try:
+                if listener.map is None:
+                    tcp.reset(sock)
+                    continue
                 sock.setblocking(False)
                 self._admit(listener, sock, address)
             except Exception as error:
@@ -187,21 +281,21 @@ class Relay:
         port_map = listener.map
         door = self._doors[port_map.name]
         decision = decide(address[0], door.access, door.limits, len(self._connections), door.inside.counts)
-        connection_id = f"{self._boot}-{next(self._numbers):06d}"
+        connection_id = next(self._survival.numbers)
         if not isinstance(decision, Admit):
             self._refuse(port_map, sock, address, listener.place.port, connection_id, decision)
             return
         if not tcp.LINUX:
             tcp.set_options(sock, door.keep_alive)
         connection = Connection(
-            self._services, port_map, door.keep_alive, connection_id, sock, address, listener.place.port
+            self.services, port_map, door.keep_alive, connection_id, sock, address, listener.place.port
         )
         self._connections[connection] = (door.inside, decision.source)
         door.inside.opened(decision.source)
         try:
             connection.start()
         except Exception as error:
-            self._fault(connection, error)
+            self.fault(connection, error)
 
     def _refuse(self, port_map: PortMap, sock, address, local_port: int, connection_id: str, refusal: Refuse) -> None:
         """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
@@ -248,7 +342,7 @@ class Relay:
             try:
                 connection.housekeeping(now)
             except Exception as error:
-                self._fault(connection, error)
+                self.fault(connection, error)
         before, self._bridges = self._bridges, self._find_bridges()
         if self._bridges == before and not self._listeners.bridge_missing:
             return
@@ -288,7 +382,7 @@ class Relay:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
         culprit = next((one for one in self._connections if fd in _descriptors(one)), None)
         if culprit is not None:
-            self._fault(culprit, error)
+            self.fault(culprit, error)
             return
         self._own_fault(error)
         if fd not in self._listeners:
@@ -297,20 +391,26 @@ class Relay:
     def _own_fault(self, error: Exception) -> None:
         self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
 
-    def _fault(self, connection: Connection, error: Exception) -> None:
+    def fault(self, connection: Connection, error: Exception) -> None:
+        """A fault of ours costs the connection it belongs to."""
         where = _last_line(error)
         words = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
         self.log.event("fault", words, "ERROR", where=where)
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 
-async def run_relay(loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None) -> None:
+async def run_relay(
+    loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None, activation: Activation | None = None,
+    estate: Estate | None = None,
+) -> None:  # fmt: skip
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
-    relay = Relay(loaded, log, reload)
+    relay = Relay(loaded, log, reload, activation, estate)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
     loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    loop.add_signal_handler(signal.SIGUSR2, relay.upgrade)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     relay.start()
     await relay.serve()
 

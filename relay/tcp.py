@@ -69,6 +69,15 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def finish(sock: socket.socket) -> None:
+    """Close with FIN, also while somebody else has a copy of the descriptor: close() alone would tell the peer nothing."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # its peer is gone already
+    sock.close()
+
+
 def unsent(sock: socket.socket) -> int | None:
     """Bytes the peer has not acknowledged yet; 0 for a dead socket, None where the system cannot say."""
     try:

@@ -21,18 +21,35 @@ NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
 # stand for any module of these packages; inside them everything may see everything (cycles are refused below).
 MAY_IMPORT = {
     "__main__": "cli",
-    "cli": "addresses config demo listeners log poller practice server",
+    "cli_service": "service",
+    "pyz": "service",
+    "service": "addresses bridges client config listeners tcp wire",
+    "cli": "activation addresses cli_service config demo handover launchd listeners log logfile poller practice server state "
+    "survival systemd upgrade",
     "demo": "addresses client config lines listeners log poller practice record server wire",
-    "server": "admission bridges config connection deadlines flow keys listeners log poller record resolver tcp",
+    "server": "activation admission bridges config connection deadlines flow handover keys listeners log logfile manager "
+    "poller record resolver survival tcp",
+    "survival": "activation addresses config flow handover keep keys listeners offsets peek resume slate state systemd tcp",
+    "handover": "slate state",
+    "upgrade": "handover",
+    "keep": "flow slate state systemd wire",
+    "resume": "config connection flow hold keys offsets opening peek slate state tcp wire",
+    "state": "offsets record wire",
+    "slate": "",
+    "offsets": "",
+    "peek": "flow offsets poller",
     "connection": "card config deadlines dial flow hold keys opening poller record resolver tcp wire",
     "card": "record",
     "opening": "dial poller record tcp wire",
-    "hold": "flow poller wire",
+    "hold": "flow peek poller wire",
     "dial": "addresses poller resolver tcp",
     "resolver": "",
     "flow": "poller",
-    "listeners": "addresses config poller tcp",
-    "log": "lines record",
+    "listeners": "activation addresses config poller tcp",
+    "activation": "addresses config",
+    "manager": "systemd",
+    "log": "lines logfile record",
+    "logfile": "config",
     "lines": "record",
     "client": "poller tcp wire",
     "practice": "poller wire",
@@ -43,6 +60,8 @@ MAY_IMPORT = {
     "bridges": "",
     "deadlines": "",
     "poller": "",
+    "systemd": "",
+    "launchd": "",
     "record": "",
     "tcp": "",
     "wire": "",
@@ -52,7 +71,9 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.client", "relay.wire", "relay.practice"}
 IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess"} | {
     "multiprocessing", "pathlib", "shutil", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
-PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + tuple(
+PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + (
+    "relay/service/render.py",
+) + tuple(
     f"diagnostics/{name}.py"
     for name in (
         *("candidates", "diagnosis", "evidence", "findings", "gateway_log", "html_report", "log_rules", "maintenance"),
@@ -66,7 +87,7 @@ ACTS = {"open", "print", "input", "breakpoint", "exec", "eval"}
 
 OUTSIDE = {
     # third-party module: the files that may import it
-    "click": r"(relay|diagnostics)/cli\.py",
+    "click": r"(relay|diagnostics)/cli(_\w+)?\.py",
     "psutil": r"diagnostics/.*",
     "scapy": r"diagnostics/(capture|scapy_ib)\.py",
 }
@@ -82,6 +103,12 @@ TESTED_BY = {
     "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
     "relay/log.py": "tests/relay/test_conformance_log.py",
     "relay/server.py": "tests/relay/test_conformance_process.py",
+    "relay/cli_service.py": "tests/relay/service/test_install.py",
+    "relay/service/bytecode.py": "tests/relay/test_pyz.py",
+    "relay/service/hands.py": "tests/systemd/test_service.py",
+    "relay/service/managers.py": "tests/systemd/test_service.py",
+    "relay/service/status.py": "tests/systemd/test_service.py",
+    "relay/service/templates.py": "tests/relay/test_pyz.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
 }
 
@@ -224,7 +251,8 @@ def test_setup_cfg_installs_every_package_there_is():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     packages = [module for module, name in MODULES.items() if name.endswith("/__init__.py")]
-    assert sorted(setup["options"]["packages"].split()) == sorted(packages)
+    data = {"relay._launchd", "relay._systemd"}  # the folders beside the package, installed into it
+    assert sorted(set(setup["options"]["packages"].split()) - data) == sorted(packages)
     assert {str(path.parent.relative_to(ROOT)) for path in SOURCES} == {one.replace(".", "/") for one in packages}
 
 

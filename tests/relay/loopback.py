@@ -19,7 +19,7 @@ from relay.addresses import Upstream
 from relay.config import PortMap, Protocol
 from relay.connection import Connection, Services
 from relay.deadlines import Deadlines
-from relay.flow import SCRATCH_SIZE
+from relay.flow import SCRATCH_SIZE, Flow
 from relay.poller import poller_of
 from relay.record import Cause, Reason, Record
 from relay.resolver import Resolver
@@ -141,6 +141,8 @@ class Rig:
     A fault in a handler leaves the event loop and fails the test.
     """
 
+    flow = Flow  # how bytes are moved
+
     def __init__(self, protocol: Protocol = Protocol.RAW, upstream: Upstream | None = None, **bounds) -> None:
         self.settings = {"protocol": protocol, **bounds}
         self.upstream = upstream
@@ -165,8 +167,9 @@ class Rig:
         scratch = memoryview(bytearray(SCRATCH_SIZE))
         deadlines = Deadlines(self.loop, lambda who, error: self.faults.append(error))
         self.services = Services(
-            self.poller, deadlines, Resolver(self.loop), scratch, log, self._ended, lambda: len(self.live)
-        )
+            self.poller, deadlines, Resolver(self.loop), scratch, log, self._ended, lambda: len(self.live),
+            flow=self.flow,
+        )  # fmt: skip
         return self
 
     async def __aexit__(self, *exception: object) -> None:

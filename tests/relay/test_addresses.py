@@ -22,6 +22,9 @@ TAKEN = [
     ("[fe80::1%eth0]:4003", "fe80::1%eth0", 4003, "[fe80::1%eth0]:4003"),
     ("[::ffff:127.0.0.1]:4003", "127.0.0.1", 4003, "127.0.0.1:4003"),
     ("1.example:04003", "1.example", 4003, "1.example:4003"),
+    ("systemd:paper", "systemd:paper", 0, "systemd:paper"),
+    ("systemd:ib-relay.socket", "systemd:ib-relay.socket", 0, "systemd:ib-relay.socket"),
+    ("launchd:Listener_1", "launchd:Listener_1", 0, "launchd:Listener_1"),
 ]
 
 ALONE = "a port alone does not say which addresses"
@@ -74,6 +77,19 @@ def test_what_is_not_an_address_is_refused_with_a_hint(read, given, hint):
     with pytest.raises(Refused) as refused:
         read(given)
     assert (refused.value.seen, refused.value.hint) == (given, hint)
+
+
+@pytest.mark.parametrize("given", ["systemd:", "launchd:", "systemd:a b", "systemd:a:b", "systemd:ä", "systemd:" + "x" * 201])
+def test_what_a_manager_hands_over_has_a_name(given):
+    with pytest.raises(Refused) as refused:
+        read_listen(given)
+    assert refused.value.hint == "a name of letters, digits and _.@- follows the colon"
+
+
+def test_only_what_a_manager_hands_over_has_a_manager():
+    given = ("auto:4003", "127.0.0.1:4003", "systemd:paper", "launchd:Listener")
+    assert [read_listen(one).handed_over for one in given] == [None, None, ("systemd", "paper"), ("launchd", "Listener")]
+    assert (Listen("127.0.0.1", 0).handed_over, str(Listen("127.0.0.1", 0))) == (None, "127.0.0.1:0")  # any free port
 
 
 @pytest.mark.parametrize("given", ["auto:4002", "0.0.0.0:4002", "[::]:4002", "[::ffff:0.0.0.0]:4002"])
@@ -154,6 +170,10 @@ PAIRS = [
     ("0.0.0.0:4003", "0.0.0.0:4003", True),
     ("some-name:4003", "0.0.0.0:4003", False),
     ("some-name:4003", "some-name:4003", True),
+    ("systemd:a", "systemd:a", True),
+    ("systemd:a", "systemd:b", False),
+    ("systemd:a", "launchd:a", False),
+    ("systemd:a", "[::]:4003", False),
 ]
 
 
@@ -182,6 +202,7 @@ DIALS = [
     ("192.168.1.5:4003", "0.0.0.0:4003", False),
     ("host.docker.internal:4003", "0.0.0.0:4003", False),
     ("gateway.lan:4003", "gateway.lan:4003", True),
+    ("systemd:4003", "systemd:4003", False),
 ]
 
 

@@ -15,7 +15,9 @@ from relay.config import Config, ConfigError, PortMap, aligned, effective, load,
 from relay.keys import MAP_KEYS, TOP_KEYS, LogFormat, Protocol
 
 DATA = Path(__file__).parents[1] / "data" / "config"
-LISTEN = '"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535, or a list of these'
+LISTEN = (
+    '"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535, "systemd:NAME", "launchd:NAME", or a list of these'
+)
 UPSTREAM = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
 ALLOW = '"auto", an address, a network like "192.168.1.0/24", or a list of these'
 COUNT = "a whole number from 1 to 1000000, or 0 (from ulimit -n)"
@@ -66,7 +68,7 @@ INVALID = {
     "top-key-in-map": "map default: log_format: unknown key; it belongs above the first [[map]] line",
     "unknown-key": 'log_intervall: unknown key; did you mean "log_interval"?',
     "unknown-key-far": "colour: unknown key; "
-    "allowed: log_format, log_interval, max_connections, drain_timeout, map",
+    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, survive, drain_timeout, map",
     "unknown-key-in-map": 'map paper: listen_address: unknown key; did you mean "listen"?',
     "upstream-is-listener": 'map paper: upstream: seen "localhost:4003" to dial, where map paper of this relay listens '
     "(\"auto:4003\"); allowed: the gateway's address as upstream",
@@ -102,6 +104,7 @@ def test_without_anything_4003_leads_to_the_paper_gateway():
         log_format=LogFormat.TEXT,
         log_interval=60.0,
         max_connections=0,
+        survive=True,
         drain_timeout=10.0,
         maps=(
             PortMap(
@@ -152,7 +155,7 @@ def test_a_file_with_every_key_is_read_whole():
         user_timeout=25.0,
     )
     vnc = PortMap("vnc", (Listen("127.0.0.1", 5901),), Upstream("::1", 5900), Protocol.RAW)
-    assert loaded.config == Config(LogFormat.JSON, 30.0, 200, 20.0, (paper, vnc))
+    assert loaded.config == Config(LogFormat.JSON, "/var/log/ib-relay/relay.log", 5, 30.0, 200, False, 20.0, (paper, vnc))
     default_keys = {f"vnc.{key}" for key in MAP_KEYS} - {"vnc.name", "vnc.listen", "vnc.upstream", "vnc.protocol"}
     assert {key for key, origin in loaded.origins.items() if origin == "default"} == default_keys
     assert {origin for key, origin in loaded.origins.items() if key not in default_keys} == {"file"}
@@ -175,7 +178,8 @@ def test_flags_win_over_environment_over_file_over_default():
 
 def test_every_key_has_a_variable_and_a_flag():
     texts = {
-        "log_format": "json", "log_interval": "5", "max_connections": "7", "drain_timeout": "1.5", "name": "x",
+        "log_format": "json", "log_file": "/x/y.log", "log_file_size": "2", "log_interval": "5", "max_connections": "7",
+        "survive": "false", "drain_timeout": "1.5", "name": "x",
         "listen": "127.0.0.1:1,[::1]:2", "upstream": "gateway:3", "protocol": "raw", "allow": "auto, 10.0.0.0/8",
         "connect_timeout": "1", "first_bytes_timeout": "2", "half_close_timeout": "3", "idle_timeout": "4",
         "flush_timeout": "5", "max_per_source": "6", "keepalive_idle": "7", "keepalive_interval": "8",
@@ -189,7 +193,7 @@ def test_every_key_has_a_variable_and_a_flag():
         "x", (Listen("127.0.0.1", 1), Listen("::1", 2)), Upstream("gateway", 3), Protocol.RAW, Allow(True, networks),
         1.0, 2.0, 3.0, 4.0, 5.0, 6, 7, 8, 9, 10.0,
     )  # fmt: skip
-    assert by_variable.config == by_flag.config == Config(LogFormat.JSON, 5.0, 7, 1.5, (entry,))
+    assert by_variable.config == by_flag.config == Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, False, 1.5, (entry,))
     assert by_variable.origins["x.connect_timeout"] == "IB_RELAY_CONNECT_TIMEOUT"
     assert by_flag.origins["x.connect_timeout"] == "--connect-timeout"
 
@@ -308,11 +312,14 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
     loaded = load((DATA / "full.toml").read_bytes(), "full.toml", {"IB_RELAY_LOG_INTERVAL": "5"}, {})
     rows = effective(replace(loaded, file_origin="--config"))
     assert [row[0] for row in rows if row[0]] == ["config", *loaded.origins]
-    assert rows[:9] == [
+    assert rows[:12] == [
         ("config", "full.toml", "--config"),
         ("log_format", "json", "file"),
+        ("log_file", "/var/log/ib-relay/relay.log", "file"),
+        ("log_file_size", "5 MiB", "file"),
         ("log_interval", "5 s", "IB_RELAY_LOG_INTERVAL"),
         ("max_connections", "200", "file"),
+        ("survive", "false", "file"),
         ("drain_timeout", "20 s", "file"),
         ("paper.name", "paper", "file"),
         ("paper.listen", "auto:4003", "file"),
@@ -325,7 +332,7 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
 def test_aligned_rows_fit_a_terminal():
     lines = aligned(effective(load(None, "-", {"IB_RELAY_FIRST_BYTES_TIMEOUT": "5"}, {})))
     assert max(map(len, lines)) <= 80
-    assert lines[1] == "log_format                   text                default"
+    assert lines[1] == "log_format                   text                 default"
     assert not [line for line in lines if line != line.rstrip()]
 
 

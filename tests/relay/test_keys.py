@@ -12,6 +12,7 @@ from relay.keys import MAP_KEYS, TOP_KEYS, LogFormat, Protocol
 KEYS = TOP_KEYS | MAP_KEYS
 NUMBERS = {
     # key: smallest, largest, 0 allowed besides
+    "log_file_size": (1, 1024, False),
     "log_interval": (0.1, 86400, True),
     "max_connections": (1, 1_000_000, True),
     "drain_timeout": (0.1, 3600, True),
@@ -28,6 +29,15 @@ NUMBERS = {
 }
 
 
+def test_a_switch_is_a_word_in_a_text_and_a_boolean_in_a_file():
+    switch = KEYS["survive"]
+    for text, value in (("true", True), ("True", True), ("yes", True), ("0", False), ("NO", False), ("false", False)):
+        assert switch.read(switch.from_text(text)) is value
+    for bad in ("", "maybe", "2", 1, 0, None, []):
+        with pytest.raises(Refused):
+            switch.read(switch.from_text(bad) if isinstance(bad, str) else bad)
+
+
 def test_the_table_and_the_dataclasses_name_the_same_keys_in_the_same_order():
     assert [field.name for field in dataclasses.fields(Config)] == [*TOP_KEYS, "maps"]
     assert [field.name for field in dataclasses.fields(PortMap)] == list(MAP_KEYS)
@@ -37,7 +47,7 @@ def test_the_table_and_the_dataclasses_name_the_same_keys_in_the_same_order():
 @pytest.mark.parametrize(("name", "owner"), [(n, Config()) for n in TOP_KEYS] + [(n, PortMap()) for n in MAP_KEYS])
 def test_a_default_shown_and_typed_again_is_the_same_value(name, owner):
     default, key = getattr(owner, name), KEYS[name]
-    shown = key.show(default).removesuffix(" s").partition(" (")[0]
+    shown = key.show(default).removesuffix(" s").removesuffix(" MiB").partition(" (")[0]
     assert key.read(key.from_text(shown)) == default
 
 
@@ -95,6 +105,19 @@ TEXTS = [
 def test_a_text_becomes_what_the_file_would_have_held(name, text, value):
     assert KEYS[name].from_text(text) == value
     assert type(KEYS[name].from_text(text)) is type(value)
+
+
+@pytest.mark.parametrize(("value", "taken"), [
+    ("-", True), ("/var/log/ib-relay.log", True), ("", False), ("relay.log", False), ("~/relay.log", False),
+    ("/var/log/", False), ("/a\0b", False), (1, False), (None, False), (["-"], False),
+])  # fmt: skip
+def test_a_log_file_is_standard_output_or_an_absolute_path(value, taken):
+    key = KEYS["log_file"]
+    if taken:
+        assert key.read(value) == value
+    else:
+        with pytest.raises(Refused):
+            key.read(value)
 
 
 @pytest.mark.parametrize(("name", "values"), [("log_format", LogFormat), ("protocol", Protocol)])

@@ -1,0 +1,168 @@
+"""Becomes a new program without letting go of anything: execve in place, with every socket and what is known of it.
+
+The process stays the same one, so a service manager, a shell or a container sees nothing happen. What the new program must
+know is one JSON document in a file without a name; an environment variable carries its descriptor. Before that, the
+new program is started once on the side (`rehearse`): it reads its configuration and this very document, and must say that it could
+go on. One that cannot even start is found out there, while the old one goes on serving.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+
+from relay import __version__
+from relay.slate import Slate
+from relay.state import State, StrangeState, from_json, to_json
+
+if not hasattr(os, "memfd_create"):  # every import before the first session resumes is a pause for all of them
+    import tempfile
+
+VARIABLE = "RELAY_HANDOVER"  # "PID:FD:STAMP"; the pid, so that no child takes itself for the heir
+REHEARSE = "--rehearse"  # the option of `run` that rehearses; a program without it refuses, as it should
+CAN_GO_ON = "can go on"
+FORMAT = 1
+REHEARSAL = 20.0  # seconds; a cold interpreter on a busy machine needs one or two
+# Not for the rehearsal: it must neither talk to the manager in our name nor take our sockets for its own.
+_OURS_ALONE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", VARIABLE)
+
+
+class Refused(Exception):
+    """The new program cannot take over, or not be started: one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One connection on its way to another process."""
+
+    state: State
+    client: int
+    upstream: int | None = None
+    slate: Slate | None = None  # if a service manager has copies of all this
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """Everything a relay leaves to the next: descriptors, and what they are."""
+
+    sessions: tuple[Session, ...] = ()
+    listeners: tuple[tuple[str, int, int], ...] = ()  # address, port, descriptor
+    given: tuple[tuple[str, str, int], ...] = ()  # bound by a service manager: which one, its name for it, descriptor
+    boot: str | None = None  # of the connection ids, with the number to go on with
+    following: int = 1
+    numbers: int | None = None  # both, in memory that is kept
+    dropped: int = 0  # log lines
+    since: float | None = None  # monotonic, when the old program stopped moving bytes
+
+    def descriptors(self) -> list[int]:
+        """All that must stay open."""
+        found = [fd for _, _, fd in self.listeners] + [fd for _, _, fd in self.given]
+        for session in self.sessions:
+            found += [session.client, session.upstream, session.slate and session.slate.fd]
+        return [fd for fd in [*found, self.numbers] if fd is not None]
+
+
+def write(estate: Estate) -> int:
+    """The document, in a nameless file that the new program reads from its start; the caller closes the descriptor."""
+    sessions = [
+        {"state": to_json(one.state), "client": one.client, "upstream": one.upstream, "slate": one.slate and one.slate.fd}
+        for one in estate.sessions
+    ]
+    document = {
+        "format": FORMAT, "program": __version__, "sessions": sessions, "listeners": estate.listeners, "given": estate.given,
+        "boot": estate.boot, "following": estate.following, "numbers": estate.numbers, "dropped": estate.dropped,
+        "since": estate.since,
+    }  # fmt: skip
+    fd = _nameless_file()
+    os.write(fd, json.dumps(document, separators=(",", ":")).encode())
+    return fd
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("ib-relay handover")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def read(fd: int, rehearsal: bool = False) -> Estate:
+    """What `write` wrote; StrangeState when it is something else. In a rehearsal the descriptors are not there."""
+    size = os.fstat(fd).st_size
+    try:
+        document = json.loads(os.pread(fd, size, 0))
+        if document["format"] != FORMAT:
+            raise StrangeState(f"the running relay ({document.get('program')}) hands over in another format")
+        return Estate(
+            tuple(_session(one, rehearsal) for one in document["sessions"]),
+            tuple((str(host), int(port), int(at)) for host, port, at in document["listeners"]),
+            tuple((str(manager), str(name), int(at)) for manager, name, at in document["given"]),
+            document["boot"], document["following"], document["numbers"], document["dropped"], document["since"],
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise error if isinstance(error, StrangeState) else StrangeState(f"no document of a relay: {error!r}") from error
+
+
+def _session(values: dict, rehearsal: bool) -> Session:
+    at = values["slate"]
+    slate = Slate(at) if at is not None and not rehearsal else None
+    return Session(from_json(values["state"]), values["client"], values["upstream"], slate)
+
+
+def take(environ: MutableMapping[str, str] = os.environ) -> Estate | None:
+    """What was left to this process by the program it was before; None when it was none."""
+    pid, _, rest = environ.get(VARIABLE, "").partition(":")
+    fd = rest.partition(":")[0]
+    if not pid.isdecimal() or not fd.isdecimal() or int(pid) != os.getpid():
+        return None
+    environ[VARIABLE] = f"taken:{rest}"
+    try:
+        estate = read(int(fd))
+    finally:
+        os.close(int(fd))
+    for one in estate.descriptors():
+        os.set_inheritable(one, False)
+    return estate
+
+
+def rehearse(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
+    """Start the new program on the side, up to where it would take over. Takes seconds: not for the event loop's thread."""
+    fd = write(estate)
+    try:
+        done = subprocess.run(
+            [*command(), REHEARSE, str(fd)], pass_fds=(fd,), timeout=REHEARSAL, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, env={key: value for key, value in environ.items() if key not in _OURS_ALONE},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Refused(f"the new program said nothing within {REHEARSAL:g} s") from None
+    except OSError as error:
+        raise Refused(f"the new program cannot be started: {error.strerror or error}") from None
+    finally:
+        os.close(fd)
+    if done.returncode or CAN_GO_ON not in done.stdout:
+        words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise Refused(f"the new program cannot take over (exit {done.returncode}): {words[-1]}")
+
+
+def become(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
+    """Turn into the new program. Does not return; Refused when there is none to turn into, and nothing has changed."""
+    files = estate.descriptors()
+    paper = write(estate)
+    try:
+        for fd in (*files, paper):
+            os.set_inheritable(fd, True)
+        words = command()
+        os.execve(words[0], words, {**environ, VARIABLE: f"{os.getpid()}:{paper}:{os.urandom(8).hex()}"})
+    except OSError as error:
+        for fd in files:
+            os.set_inheritable(fd, False)
+        os.close(paper)
+        raise Refused(f"the new program cannot be started: {error.strerror or error}") from None
+
+
+def command() -> list[str]:
+    """How this process was started: the same again starts what is installed there now."""
+    return [sys.executable, *sys.orig_argv[1:]]

@@ -1,0 +1,293 @@
+"""Gives sessions to the service manager for safe keeping, so that a kill of this process is no end for them.
+
+systemd keeps copies of descriptors for a service and hands them to its next start (FileDescriptorStoreMax=). Per session these
+are the two sockets and a slate; the bytes themselves need no keeping, because a PeekFlow leaves them in the kernel.
+
+    ID.slate  ID.client  ID.upstream      a session
+    numbers                               the next connection's number, so that no id is given twice
+
+A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a
+process of its own, and a thousand short connections would keep it busy for seconds. As long as it has copies, close() says
+nothing to the peer and takes nothing out of an epoll; so the end of a session is said with shutdown(), and only then
+the copies are asked back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import select
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from time import monotonic
+
+from relay import systemd
+from relay.flow import Flow
+from relay.slate import Slate
+from relay.state import behind_of, state_of, to_json
+from relay.wire import memory
+
+AGE = 1.0  # seconds after which a connection is no longer a short one
+TICK = 0.25  # seconds between two looks at the young ones
+PROBE_WAIT = 1.0  # seconds PID 1 may take to show whether it keeps anything
+PARTS = ("slate", "client", "upstream")
+NUMBERS = "numbers"
+_USUAL_LIMIT = 1024  # descriptors, where systemd does not say how many it keeps (before version 254)
+_NUMBERS = struct.Struct("=q32s")
+
+
+class Kept:
+    """One session that somebody else has copies of, and what is written down about it."""
+
+    __slots__ = ("connection", "slate", "behind", "up_frames", "down_frames", "frames")
+
+    def __init__(self, connection, slate: Slate | None = None) -> None:
+        """From between two handlers only; OSError when there is no memory for a slate."""
+        self.connection = connection
+        self.slate = Slate() if slate is None else slate
+        self.behind = behind_of(connection)
+        self.up_frames = self.down_frames = self.frames = 0
+        if connection.observer is not None:
+            self.up_frames, self.down_frames = memory.frames(connection.observer)
+            self.frames = self.up_frames + self.down_frames
+        self.changed()
+        for flow in (connection.up, connection.down):
+            if flow is not None:
+                flow.note = self.note
+
+    def note(self, flow: Flow, events: tuple) -> None:
+        """The flow's observer has seen what was just sent; its source still has it."""
+        connection = self.connection
+        now = memory.lanes(connection.observer)
+        if flow is connection.up:
+            self.up_frames += now.frames - self.frames
+        else:
+            self.down_frames += now.frames - self.frames
+        self.frames = now.frames
+        if events:
+            self._prepare()
+        up, down = connection.up, connection.down
+        row = (up.bytes, now.up, self.up_frames, down.bytes, now.down, self.down_frames, now.peak)
+        self.slate.write(row, now.up_held, now.down_held)
+
+    def changed(self) -> None:
+        """Something besides the position in the streams is new."""
+        connection = self.connection
+        self._prepare()
+        if connection.observer is None:
+            self.slate.write((0,) * 7, None, None)
+            return
+        now, up, down = memory.lanes(connection.observer), connection.up, connection.down
+        seen = (up.bytes + len(up.pending or b""), down.bytes + len(down.pending or b"")) if up is not None else (0, 0)
+        row = (seen[0], now.up, self.up_frames, seen[1], now.down, self.down_frames, now.peak)
+        self.slate.write(row, now.up_held, now.down_held)
+
+    def _prepare(self) -> None:
+        state = state_of(self.connection, self.behind)
+        if state.observer is not None:  # what it holds is in the row
+            state = replace(state, observer=state.observer | {"up": [memory.HELLO, None], "down": [memory.HELLO, None]})
+        self.slate.prepare_text(to_json(state).encode())
+
+    def descriptors(self) -> dict[str, int]:
+        """What to keep, by name."""
+        connection = self.connection
+        files = {"slate": self.slate.fd, "client": connection.client.fileno()}
+        if connection.upstream is not None:
+            files["upstream"] = connection.upstream.fileno()
+        return {f"{connection.connection_id}.{part}": fd for part, fd in files.items()}
+
+
+class Keeper:
+    """Decides when a session is given to the manager, and asks it back at the session's end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str] = os.environ) -> None:
+        self._loop = loop
+        self._environ = environ
+        self._young: dict[object, float] = {}  # connection -> when it is given away
+        self._unwanted: set[str] = set()  # names the manager had no time to hear about
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        limit = systemd.store_limit(environ) or _USUAL_LIMIT
+        self.room = (limit - 1) // len(PARTS)  # sessions
+
+    def opened(self, connection) -> None:
+        """Its age counts from here."""
+        if connection.kept is None:
+            self._young[connection] = monotonic() + AGE
+            self._wake()
+
+    def ready(self, connection) -> None:
+        """A session that works is worth keeping at once, but not from within its flow."""
+        if connection in self._young:
+            self._young[connection] = 0.0
+            self._loop.call_soon(self._tick)
+
+    def adopt(self, connection, slate: Slate) -> None:
+        """A session the manager has had already, in an earlier process."""
+        connection.kept = Kept(connection, slate)
+        self._count += 1
+        self._young.pop(connection, None)
+
+    def ended(self, connection) -> None:
+        """It has been shut down; the copies are not needed any more."""
+        self._young.pop(connection, None)
+        kept, connection.kept = connection.kept, None
+        if kept is not None:
+            self._count -= 1
+            self.forget(kept.connection.connection_id)
+            kept.slate.close()
+
+    def forget(self, connection_id: str) -> None:
+        """Ask all copies of this session back."""
+        self._ask_back({f"{connection_id}.{part}" for part in PARTS})
+
+    def keep(self, connection, wait: float = 0, last: bool = False) -> bool:
+        """Give it away now; False when the manager has no room or no time, and it is as it was.
+
+        Bytes in our own hands would be lost in a kill, so it waits until there are none; unless this is the `last` thing
+        that is done with it, when they go onto the slate.
+        """
+        if connection.kept is not None:
+            return True
+        if self._count >= self.room or (not last and _is_in_our_hands(connection)):
+            return False
+        try:
+            kept = Kept(connection)
+        except (OSError, ValueError):
+            return False
+        files = kept.descriptors()
+        sent = systemd.store(files, wait, self._environ)
+        if len(sent) < len(files):
+            self._ask_back(sent)
+            _stop_noting(connection)
+            kept.slate.close()
+            return False
+        connection.kept = kept
+        self._count += 1
+        self._young.pop(connection, None)
+        return True
+
+    def settle(self, wait: float) -> None:
+        """Ask back what is owed, as nobody remembers it after us."""
+        if self._unwanted:
+            self._unwanted -= systemd.unstore(sorted(self._unwanted), wait, self._environ)
+
+    def close(self) -> None:
+        """No more timers."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _wake(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick_over)
+
+    def _tick_over(self) -> None:
+        self._timer = None
+        self._tick()
+        if self._young or self._unwanted:
+            self._wake()
+
+    def _tick(self) -> None:
+        now = monotonic()
+        self._ask_back(set())
+        for connection in [one for one, due in self._young.items() if due <= now]:
+            if not self.keep(connection):
+                self._young[connection] = now + AGE
+
+    def _ask_back(self, names: set[str]) -> None:
+        self._unwanted |= names
+        if self._unwanted:
+            self._unwanted -= systemd.unstore(sorted(self._unwanted), environ=self._environ)
+            if self._unwanted:
+                self._wake()
+
+
+def sort(stored: Mapping[str, int]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """What came back: the parts of each session by its connection id; and what is no part of a session."""
+    sessions: dict[str, dict[str, int]] = {}
+    others = {}
+    for name, fd in stored.items():
+        connection_id, dot, part = name.rpartition(".")
+        if dot and part in PARTS:
+            sessions.setdefault(connection_id, {})[part] = fd
+        else:
+            others[name] = fd
+    return sessions, others
+
+
+def manager_keeps(environ: Mapping[str, str] = os.environ) -> bool:
+    """Does the service manager keep descriptors for us? Asked by giving it one: systemd before 254 does not say.
+
+    A pipe whose writing end we have closed hangs up, unless somebody has a copy.
+    """
+    if not systemd.managed(environ) or not hasattr(os, "memfd_create"):
+        return False
+    limit = systemd.store_limit(environ)
+    if limit is not None:
+        return limit > len(PARTS)
+    reading, writing = os.pipe()
+    try:
+        try:
+            sent = systemd.store({"probe": writing}, PROBE_WAIT, environ)
+        finally:
+            os.close(writing)
+        if not sent or not systemd.barrier(PROBE_WAIT, environ):
+            return False
+        poll = select.poll()
+        poll.register(reading, 0)
+        return not poll.poll(0)
+    finally:
+        systemd.unstore(["probe"], PROBE_WAIT, environ)
+        os.close(reading)
+
+
+class Numbers:
+    """Connection ids: the moment of the first start and a number; in a memfd where the next process must go on with both."""
+
+    def __init__(self, boot: str, following: int = 1, fd: int | None = None, shared: bool = False) -> None:
+        self.boot, self._next = boot, following
+        self.fd = fd if fd is not None or not shared else os.memfd_create("ib-relay numbers")
+        self._map: mmap.mmap | None = None
+        if self.fd is not None:
+            os.ftruncate(self.fd, _NUMBERS.size)
+            self._map = mmap.mmap(self.fd, _NUMBERS.size)
+            if fd is not None:
+                self._next, text = _NUMBERS.unpack_from(self._map)
+                self.boot = text.rstrip(b"\0").decode("ascii", "replace") or boot
+            self._write()
+
+    @property
+    def following(self) -> int:
+        """The number that is given next."""
+        return self._next
+
+    def __next__(self) -> str:
+        number, self._next = self._next, self._next + 1
+        if self._map is not None:
+            self._write()
+        return f"{self.boot}-{number:06d}"
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._map is not None:
+            self._map.close()
+            os.close(self.fd)
+            self._map = None
+
+    def _write(self) -> None:
+        _NUMBERS.pack_into(self._map, 0, max(1, self._next), self.boot.encode()[:32])
+
+
+def _is_in_our_hands(connection) -> bool:
+    """Are there bytes that no kernel has? They are soon gone, or wait for somebody who does not read."""
+    up, hold = connection.up, connection.hold
+    return bool((up is not None and up.pending) or (hold is not None and (hold.held or hold.glued)))
+
+
+def _stop_noting(connection) -> None:
+    for flow in (connection.up, connection.down):
+        if flow is not None:
+            flow.note = None

@@ -1,0 +1,81 @@
+"""Builds ib-relay.pyz, the whole relay as one file that the system's python3 runs: `python -m relay.pyz`.
+
+In it: this package, the service definitions, and click as it is installed here, with its metadata (click looks its own
+version up there). Same sources, same bytes: entries are sorted and carry no time.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import relay
+from relay.service.templates import FOLDERS, templates
+
+NAME = "ib-relay.pyz"
+SHEBANG = b"#!/usr/bin/env python3\n"
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip can say at the least
+# Read by whatever Python meets it, so in words every Python knows. The end is short, because the sessions a relay leaves to
+# its successor stand still until it is gone: nothing here needs what an interpreter does at its end (20 ms).
+MAIN = """\
+import os, sys
+if sys.version_info < (3, 11):
+    sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\\n" % sys.version_info[:2])
+    sys.exit(69)
+from relay.cli import main
+try:
+    main(prog_name="ib-relay")
+except SystemExit as end:
+    for out in (sys.stdout, sys.stderr):
+        try:
+            out.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(end.code if isinstance(end.code, int) else end.code is not None)
+"""
+
+
+def build(target: Path) -> int:
+    """Write the zipapp, replacing what was there in one step; its size in bytes."""
+    new = target.with_name(target.name + ".new")
+    with open(new, "wb") as file:
+        file.write(SHEBANG)
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in sorted(contents()):
+                entry = zipfile.ZipInfo(name, EARLIEST)
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, data)
+    new.chmod(0o755)
+    new.replace(target)
+    return target.stat().st_size
+
+
+def contents() -> Iterator[tuple[str, bytes]]:
+    """(name in the archive, content) of every file."""
+    yield "__main__.py", MAIN.encode()
+    home = Path(relay.__file__).parent
+    for path in home.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+            yield f"relay/{path.relative_to(home).as_posix()}", path.read_bytes()
+    if not (home / FOLDERS["systemd"]).exists():  # a checkout
+        for name, text in templates().items():
+            folder, _, rest = name.partition("/")
+            yield f"relay/{FOLDERS[folder]}/{rest}", text.encode()
+    yield from _distribution(distribution("click"))
+
+
+def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
+    """What an installed distribution consists of: its package and its dist-info, nothing outside and no bytecode."""
+    for one in found.files or ():
+        if one.suffix != ".pyc" and ".." not in one.parts and one.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
+            yield one.as_posix(), one.locate().read_bytes()
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1] if len(sys.argv) > 1 else NAME)
+    print(f"{place}: {build(place)} bytes, relay {relay.__version__}, click {distribution('click').version}")

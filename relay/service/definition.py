@@ -1,0 +1,208 @@
+"""What is to be installed: where the files go, what the configuration asks of the service manager, and the files' bytes."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.addresses import Upstream
+from relay.bridges import Bridge
+from relay.config import Config, ConfigError, Loaded, PortMap, read_config
+from relay.listeners import BindError, Place, places
+from relay.service.program import Program
+from relay.service.render import DOCKER_POOL, LABEL, Door, Manager, Scope, Target, render
+from relay.service.templates import templates
+
+# Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Kept open
+# before Docker is there, too, because it starts after us.
+DOCKER0 = "172.17.0.1"
+STOP_MARGIN = 5.0  # seconds beyond drain_timeout until the manager kills
+
+CONFIGURATION = """\
+# ib-relay. Every key, its value and where it came from: ib-relay check-config --config {path}
+# After a change: {reload}; after one of name, listen or allow: ib-relay service install --{scope}
+
+[[map]]
+name = "default"
+{listen}
+{upstream}
+"""
+
+
+class Refusal(Exception):
+    """What was asked cannot work: one line that says why, and the exit code."""
+
+    def __init__(self, message: str, code: int = 69) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything lies. `link` makes the installed zipapp a command."""
+
+    manager: Manager
+    scope: Scope
+    units: Path
+    program: Path
+    config: Path
+    link: Path | None = None
+    logs: Path | None = None
+
+    @property
+    def reload(self) -> str:
+        """The command that makes a changed configuration take effect."""
+        if self.manager is Manager.LAUNCHD:
+            return f"launchctl kill HUP {'system' if self.scope is Scope.SYSTEM else 'gui/$UID'}/{LABEL}"
+        return f"systemctl {'--user ' if self.scope is Scope.USER else ''}reload ib-relay"
+
+
+def layout(manager: Manager, scope: Scope, home: Path) -> Layout:
+    """The places of one kind of service; `home` is the user's."""
+    if scope is Scope.SYSTEM:
+        mac = manager is Manager.LAUNCHD
+        units = Path("/Library/LaunchDaemons" if mac else "/etc/systemd/system")
+        program = Path("/usr/local/lib/ib-relay/ib-relay.pyz")
+        logs = Path("/Library/Logs/ib-relay") if mac else None
+        return Layout(manager, scope, units, program, Path("/etc/ib-relay/config.toml"), Path("/usr/local/bin/ib-relay"), logs)
+    program = home / ".local/lib/ib-relay/ib-relay.pyz"
+    config, link = home / ".config/ib-relay/config.toml", home / ".local/bin/ib-relay"
+    if manager is Manager.LAUNCHD:
+        return Layout(manager, scope, home / "Library/LaunchAgents", program, config, link, home / "Library/Logs/ib-relay")
+    return Layout(manager, scope, home / ".config/systemd/user", program, config, link)
+
+
+# The configuration
+
+
+def configuration(where: Layout, listen: tuple[str, ...], upstream: str | None) -> tuple[Loaded, str | None]:
+    """What is configured, and the text of a new file when there is none. Flags make the new file, they never change one."""
+    flags = {"listen": listen, "upstream": upstream}
+    try:
+        if not where.config.exists():
+            text = configuration_text(where, listen, upstream)
+            return read_config(_no_file(), {}, flags), text
+        kept = read_config(str(where.config), {}, {})
+        if not listen and upstream is None:
+            return kept, None
+        asked = read_config(str(where.config), {}, flags)
+    except ConfigError as error:
+        raise Refusal(str(error), 78) from error
+    if asked.config != kept.config:
+        raise Refusal(
+            f"{where.config} says {_places(kept.config)}, which is not what was asked for now: change it there, "
+            "then run this again without --listen and --upstream",
+            78,
+        )
+    return kept, None
+
+
+def _no_file() -> str:
+    """An empty configuration: defaults, and nothing from a file that happens to lie in a standard place."""
+    return "/dev/null"
+
+
+def _places(config: Config) -> str:
+    return "; ".join(f"{', '.join(map(str, one.listen))} -> {one.upstream}" for one in config.maps)
+
+
+def configuration_text(where: Layout, listen: tuple[str, ...], upstream: str | None) -> str:
+    """The first configuration file: what was given, and the defaults as comments."""
+    default = PortMap()
+    addresses = [item for value in listen for item in value.replace(",", " ").split()]
+    quoted = ", ".join(f'"{one}"' for one in addresses)
+    one_or_many = f"[{quoted}]" if len(addresses) > 1 else quoted
+    return CONFIGURATION.format(
+        path=where.config,
+        reload=where.reload,
+        scope=where.scope,
+        listen=f"listen = {one_or_many}" if addresses else f'# listen = "{default.listen[0]}"',
+        upstream=f'upstream = "{upstream}"' if upstream else f'# upstream = "{default.upstream}"',
+    )
+
+
+# From the configuration to what the service manager is told
+
+
+def target(
+    where: Layout,
+    program: Program,
+    config: Config,
+    version: int,
+    bridges: Iterable[Bridge],
+    namespaces: bool = True,
+) -> Target:
+    """The values to render; Refusal when the configuration asks for what a service manager cannot give."""
+    bridges = () if where.manager is Manager.LAUNCHD else tuple(bridges)  # containers of a Mac come in on the loopback
+    command = (*program.command(where.program), "run")
+    if where.manager is Manager.LAUNCHD:
+        command += ("--config", str(where.config), "--log-file", f"{where.logs}/ib-relay.log")
+    return Target(
+        where.manager,
+        where.scope,
+        command,
+        tuple(_door(port_map, bridges, where.manager) for port_map in config.maps),
+        version,
+        program.exec_paths(),
+        _upstreams(one.upstream for one in config.maps),
+        math.ceil(config.drain_timeout + STOP_MARGIN),
+        namespaces,
+        str(where.logs or ""),
+    )
+
+
+def files(target: Target) -> dict[str, str]:
+    """File name -> content of every service definition."""
+    return render(target, templates())
+
+
+def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> Door:
+    found: list[Place] = []
+    for listen in port_map.listen:
+        if getattr(listen, "handed_over", None):
+            raise Refusal(
+                f'map {port_map.name}: listen "{listen}" is for units of your own making; write addresses, and the units '
+                "that are installed here will have them",
+                78,
+            )
+        try:
+            found += places(listen, bridges)
+        except BindError as error:
+            raise Refusal(f"map {port_map.name}: {error}") from error
+        if listen.auto and manager is Manager.SYSTEMD and not any(one.name == "docker0" for one in bridges):
+            found.append(Place(2, DOCKER0, listen.port, "docker0"))
+    addresses = tuple(dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found))
+    return Door(port_map.name, addresses, _sources(port_map, bridges))
+
+
+def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
+    """Who may connect, for the filter in the kernel. The relay's own access list is narrower: it knows today's bridges."""
+    networks = list(port_map.allow.networks)
+    if any(network.prefixlen == 0 for network in networks):
+        return ("any",)
+    if port_map.allow.auto:
+        networks = [DOCKER_POOL, *(bridge.interface.network for bridge in bridges), *networks]
+    wide = [one for one in networks if not any(_within(one, other) for other in networks)]
+    return ("localhost", *map(str, dict.fromkeys(wide)))
+
+
+def _within(one, other) -> bool:
+    return one != other and one.version == other.version and one.subnet_of(other)
+
+
+def _upstreams(upstreams: Iterable[Upstream]) -> tuple[str, ...]:
+    """Whom the relay may dial. A name can mean another address tomorrow: no filter then."""
+    found = ["localhost"]
+    for upstream in upstreams:
+        try:
+            address = ipaddress.ip_address(upstream.host.partition("%")[0])
+        except ValueError:
+            if upstream.host != "localhost":
+                return ("any",)
+            continue
+        if not address.is_loopback:
+            found.append(str(address))
+    return tuple(dict.fromkeys(found))

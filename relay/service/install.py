@@ -1,0 +1,233 @@
+"""install, upgrade, restart and uninstall: from what is there to what should be there, in steps, and proved at the end.
+
+Everything is compared first, so that a second run does nothing. A unit file that changed means a restart; a running
+relay's sessions live through that (systemd keeps their sockets), only a changed port takes the port away for a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.bridges import find_bridges
+from relay.config import Loaded
+from relay.service import steps
+from relay.service.bytecode import with_bytecode
+from relay.service.definition import Layout, Refusal, configuration, files, layout, target
+from relay.service.hands import LaunchdHands, Say, SystemdHands, hands_for, socket_units
+from relay.service.managers import Systemctl, manager_here, systemd_version
+from relay.service.program import Program, does_not_start, same_sources, this_program, unfit_for_system, version_of
+from relay.service.prove import Proof, prove
+from relay.service.render import OLDEST, Manager, Scope, Target
+
+EX_NOPERM = 77  # sysexits.h
+SETTLE = 5.0  # seconds the relay may take to answer after the manager has called it started
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything an installation is made of, worked out and not yet touched."""
+
+    where: Layout
+    program: Program
+    loaded: Loaded
+    new_configuration: str | None
+    target: Target
+    files: dict[str, str]
+
+
+def wanted(
+    scope: Scope,
+    listen: tuple[str, ...] = (),
+    upstream: str | None = None,
+    manager: Manager | None = None,
+    version: int | None = None,
+) -> Wanted:
+    """What installing here and now would write. `manager` and `version` stand for another machine (`print`)."""
+    chosen = manager or manager_here() or Manager.SYSTEMD
+    where = layout(chosen, scope, Path.home())
+    program = this_program()
+    loaded, text = configuration(where, listen, upstream)
+    found = version or (systemd_version() if chosen is Manager.SYSTEMD else None) or OLDEST
+    namespaces = manager_here() is not chosen or chosen is Manager.LAUNCHD or Systemctl(scope).user_namespaces()
+    aim = target(where, program, loaded.config, found, find_bridges().bridges, namespaces)
+    return Wanted(where, program, loaded, text, aim, files(aim))
+
+
+def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Say, dry_run: bool = False) -> None:
+    """Install or bring up to date, start, and prove it. Refusal says what cannot work; nothing was changed then."""
+    refuse_what_cannot_work(scope, dry_run)
+    plan = wanted(scope, listen, upstream)
+    if plan.target.manager is Manager.LAUNCHD:
+        _refuse_agent_for_the_network(plan)
+    hands = hands_for(plan.where, plan.target, say, dry_run)
+    hands.refuse_taken_ports()
+    changed = steps.perform(_files(plan), say, dry_run)
+    hands.start(changed)
+    for warning in plan.loaded.warnings:
+        say(f"warning: {warning}")
+    if dry_run:
+        return
+    if not changed:
+        say("nothing to change")
+    say(_after_words(plan))
+    _prove(plan, hands, say)
+
+
+def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
+    """Replace the installed program by this one and restart it; put the old one back when the new one does not serve."""
+    refuse_what_cannot_work(scope, dry_run)
+    plan = wanted(scope)
+    hands = hands_for(plan.where, plan.target, say, dry_run)
+    if not hands.installed():
+        raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
+    old = plan.where.program.with_suffix(".pyz.old")
+    if plan.program.archive is not None:
+        if plan.program.archive == plan.where.program.resolve():
+            raise Refusal(f"{plan.where.program} is the installed program itself: run `service upgrade` from the new file")
+        say(f"from {version_of(plan.where.program)} to {version_of(plan.program.archive)}")
+    changed = steps.perform(_files(plan, keep=old), say, dry_run)
+    if dry_run:
+        return
+    try:
+        hands.restart(changed)
+        _prove(plan, hands, say)
+    except Refusal as refusal:
+        if not old.exists():
+            raise
+        os.replace(old, plan.where.program)
+        hands.restart([])
+        _prove(plan, hands, say)
+        raise Refusal(f"the new program does not serve, the old one is back: {refusal}") from refusal
+    old.unlink(missing_ok=True)
+
+
+def restart(scope: Scope, say: Say, dry_run: bool = False) -> None:
+    """Restart what is installed, as it is, and prove it."""
+    refuse_what_cannot_work(scope, dry_run)
+    plan = wanted(scope)
+    hands = hands_for(plan.where, plan.target, say, dry_run)
+    if not hands.installed():
+        raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
+    if not dry_run:
+        started = time.monotonic()
+        hands.restart([])
+        say(f"restarted in {time.monotonic() - started:.2f} s")
+        _prove(plan, hands, say)
+
+
+def uninstall(scope: Scope, purge: bool, say: Say, dry_run: bool = False) -> None:
+    """Stop it and remove everything but the configuration, or that too."""
+    refuse_what_cannot_work(scope, dry_run, starting=False)
+    where = layout(manager_here(), scope, Path.home())
+    hands = hands_for(where, None, say, dry_run)
+    done = hands.stop()
+    gone: list[steps.Step] = [steps.Remove(path) for path in hands.definitions()]
+    if where.link is not None and where.link.is_symlink() and Path(os.readlink(where.link)) == where.program:
+        gone.append(steps.Remove(where.link))
+    gone.append(steps.Remove(where.program.parent))
+    if where.logs is not None:
+        gone.append(steps.Remove(where.logs))
+    if purge:
+        gone.append(steps.Remove(where.config.parent))
+    done += steps.perform(gone, say, dry_run)
+    hands.forget()
+    if not done:
+        say(f"nothing was installed for the {scope}")
+    elif where.config.exists() and not purge:
+        say(f"left: {where.config} (--purge removes it)")
+
+
+def refuse_what_cannot_work(scope: Scope, dry_run: bool, starting: bool = True) -> None:
+    """Refusal with the reason, before anything is touched."""
+    manager = manager_here()
+    if manager is None:
+        raise Refusal(
+            f"no systemd and no launchd runs this machine (process 1 is {_first_process()}); in a container start "
+            "`ib-relay run` itself"
+        )
+    program = this_program()
+    if scope is Scope.SYSTEM and os.geteuid() != 0 and not dry_run:
+        raise Refusal(f"a service of the system needs root: sudo {_typed(program)} ..., or --user", EX_NOPERM)
+    if scope is Scope.USER and os.geteuid() == 0 and os.environ.get("SUDO_USER"):
+        raise Refusal("--user under sudo would be a service of root: run it as yourself", EX_NOPERM)
+    if manager is Manager.SYSTEMD and scope is Scope.USER and Systemctl(scope)("show-environment").code:
+        raise Refusal("the user's own systemd cannot be reached: log in on a session of your own (not su), or use --system")
+    if not starting:
+        return
+    why = unfit_for_system(program) if scope is Scope.SYSTEM and manager is Manager.SYSTEMD else ""
+    why = why or does_not_start(program)
+    if why:
+        hint = "" if program.archive else "; the one-file program can: sudo python3 ib-relay.pyz service install"
+        raise Refusal(f"this program cannot be the service: {why}{hint}")
+
+
+def _typed(program: Program) -> str:
+    return f"{program.python} {program.archive or '-m relay'} service install"
+
+
+def _first_process() -> str:
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _refuse_agent_for_the_network(plan: Wanted) -> None:
+    """macOS 15 and later: errno 65 for every address of the local network, at once (Apple TN3179)."""
+    if plan.where.scope is Scope.USER and plan.target.upstreams != ("localhost",):
+        raise Refusal(
+            "macOS lets no agent of a user reach other machines of the local network; a gateway elsewhere needs the "
+            "daemon: sudo ib-relay service install --system"
+        )
+
+
+def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
+    where, program = plan.where, plan.program
+    found: list[steps.Step] = [steps.Folder(where.config.parent)]
+    if plan.new_configuration is not None:
+        found.append(steps.Write(where.config, plan.new_configuration.encode()))
+    if program.archive is not None and program.archive != where.program.resolve():
+        found.append(steps.Folder(where.program.parent))
+        data = with_bytecode(program.archive, where.program)
+        found.append(steps.Write(where.program, data, 0o755, lambda path: same_sources(program.archive, path), keep))
+    if program.archive is not None and where.link is not None:
+        found.append(steps.Link(where.link, where.program))
+    if where.logs is not None:
+        found.append(steps.Folder(where.logs, 0o750, "nobody" if where.scope is Scope.SYSTEM else ""))
+    found += [steps.Write(where.units / name, text.encode()) for name, text in plan.files.items()]
+    for path in socket_units(where):
+        if path.name not in plan.files:
+            found.append(steps.Run(Systemctl(where.scope).command("disable", path.name), essential=False))
+            found.append(steps.Remove(path))
+    return found
+
+
+def _after_words(plan: Wanted) -> str:
+    doors = "; ".join(
+        f"{door.name}: {', '.join(f'[{host}]:{port}' if ':' in host else f'{host}:{port}' for host, port in door.addresses)}"
+        for door in plan.target.doors
+    )
+    whose = "starts with the machine" if plan.where.scope is Scope.SYSTEM else "belongs to you"
+    return f"the {plan.where.scope} service {whose}; {doors}; configuration {plan.where.config}"
+
+
+def _prove(plan: Wanted, hands: SystemdHands | LaunchdHands, say: Say) -> None:
+    """Every map through its first address; Refusal when a relay does not answer."""
+    for port_map, door in zip(plan.loaded.config.maps, plan.target.doors, strict=True):
+        proof = _first_answer(port_map, *door.addresses[0])
+        say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.words)
+        if not proof.relay:
+            raise Refusal("\n".join(["the relay does not answer", *hands.last_words()]))
+    say(f"log: {hands.log_command()}")
+
+
+def _first_answer(port_map, host: str, port: int) -> Proof:
+    until = time.monotonic() + SETTLE
+    while True:
+        proof = prove(port_map, host, port)
+        if proof.relay or time.monotonic() > until:
+            return proof
+        time.sleep(0.1)

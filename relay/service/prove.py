@@ -1,0 +1,104 @@
+"""Does the installed relay answer, and does the gateway behind it? Asked the way a client would, up to the gateway's hello.
+
+A connection alone proves nothing: the kernel takes it for a port of systemd's even when no relay runs. So a hello is sent.
+The gateway sees a client that leaves before it has named itself: no session, no client id used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from time import monotonic
+
+from relay.client import Client
+from relay.config import PortMap
+from relay.wire.session import Outcome, Session
+
+HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
+DIAL_TIMEOUT = 3.0
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found: `gateway` is None when it was not asked or said nothing either way."""
+
+    relay: bool
+    gateway: bool | None
+    words: str
+
+
+def prove(port_map: PortMap, host: str, port: int) -> Proof:
+    """One look through the relay at `host`:`port`; takes HELLO_TIMEOUT at the most. Never raises for what the network does."""
+    host = ANYWHERE.get(host, host)
+    if port_map.protocol == "raw":
+        return _plain(port_map, host, port)
+    started = monotonic()
+    session = Session(0, want_session=False, hello_timeout=HELLO_TIMEOUT)
+    try:
+        asyncio.run(_hello(host, port, session))
+    except OSError as error:
+        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {_why(error)}")
+    took = f"{(monotonic() - started) * 1000:.0f} ms"
+    relay, upstream = f"the relay answers on {_at(host, port)}", f"the gateway {port_map.upstream}"
+    if session.outcome is Outcome.ANSWERED:
+        return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
+    trouble = _dial(port_map)
+    if session.outcome is Outcome.TIMED_OUT:
+        if not _turns_strangers_away(host, port):
+            return Proof(False, None, f"{_at(host, port)} takes connections, but nothing answers: the relay is down or hangs")
+        why = trouble or "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
+        return Proof(True, False, f"{relay}, {upstream} does not: {why}")
+    why = trouble or f"the connection was {session.detail}"
+    return Proof(True, False, f"{relay} ({took}), {upstream} does not: {why}")
+
+
+async def _hello(host: str, port: int, session: Session) -> None:
+    async with Client(host, port, session, DIAL_TIMEOUT) as client:
+        while session.outcome is Outcome.PENDING:
+            await client.next_events(monotonic() + HELLO_TIMEOUT)
+
+
+def _turns_strangers_away(host: str, port: int) -> bool:
+    """What no IB client would say: a relay closes at once and does not dial; a port without one stays silent."""
+    try:
+        with socket.create_connection((host, port), DIAL_TIMEOUT) as sock:
+            sock.settimeout(DIAL_TIMEOUT)
+            sock.sendall(b"ib-relay service: is anybody there?\n")
+            return not sock.recv(1)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def _plain(port_map: PortMap, host: str, port: int) -> Proof:
+    try:
+        socket.create_connection((host, port), DIAL_TIMEOUT).close()
+    except OSError as error:
+        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {_why(error)}")
+    trouble = _dial(port_map)
+    answers = f"does not: {trouble}" if trouble else "answers"
+    return Proof(True, not trouble, f"the relay answers on {_at(host, port)}, {port_map.upstream} {answers}")
+
+
+def _dial(port_map: PortMap) -> str:
+    """Why the upstream cannot be reached from here without the relay, or ""."""
+    try:
+        socket.create_connection((port_map.upstream.host, port_map.upstream.port), DIAL_TIMEOUT).close()
+    except OSError as error:
+        return _why(error)
+    return ""
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused, nothing listens there (not running, not logged in, or another port)"
+    if isinstance(error, TimeoutError):
+        return "no answer to the dial"
+    return error.strerror or str(error)
+
+
+def _at(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,178 @@
+"""The service definitions as exact bytes, for one target; pure: the shipped templates and values in, text out.
+
+The templates (systemd/, launchd/) are complete files that work as they are for the default target: the zipapp below
+/usr/local/lib, port 4003, systemd 252. Rendering replaces the values that differ and what a newer systemd does better.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import plistlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+SERVICE = "ib-relay.service"
+LABEL = "local.ib-relay"
+DOCKER_POOL = ipaddress.ip_network("172.16.0.0/12")  # where Docker's networks are unless told otherwise
+OLDEST = 252  # Debian 12; what the templates are written for
+
+CLOSED = "ib-relay-closed.target"
+
+# (since systemd version, key, the lines instead of its own). notify-reload: `systemctl reload` waits until the relay has
+# reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes. RestartMode: from 254 on
+# every crash that is about to heal would start OnFailure= units, too.
+SINCE = (
+    (253, "Type", ("Type=notify-reload",)),
+    (253, "ExecReload", ()),
+    (254, "Restart", ("Restart=always", "RestartMode=direct")),
+)
+# What a user's systemd can only do in a user namespace, and tacitly leaves out otherwise (Ubuntu 24.04 forbids them).
+NAMESPACED = (
+    "PrivateUsers PrivateDevices PrivateIPC PrivateTmp ProtectControlGroups ProtectHome ProtectKernelTunables ProtectSystem"
+).split()
+
+
+class Manager(enum.StrEnum):
+    SYSTEMD = "systemd"
+    LAUNCHD = "launchd"
+
+
+class Scope(enum.StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One port map as the service manager sees it: a socket unit, or an entry of launchd's Sockets."""
+
+    name: str  # the map's
+    addresses: tuple[tuple[str, int], ...]
+    sources: tuple[str, ...] = ("localhost", str(DOCKER_POOL))  # who may connect; "any" for everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a definition is made for. `command` is the whole argument list; `stop_seconds` bounds a stop."""
+
+    manager: Manager
+    scope: Scope
+    command: tuple[str, ...]
+    doors: tuple[Door, ...]
+    version: int = OLDEST  # of systemd
+    exec_paths: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ("localhost",)  # what may be dialled: "localhost", addresses, or "any"
+    stop_seconds: int = 15
+    namespaces: bool = True  # does the user's systemd get user namespaces?
+    log_folder: str = ""  # launchd
+
+
+def render(target: Target, templates: Mapping[str, str]) -> dict[str, str]:
+    """File name -> content. `templates` maps the names below systemd/ and launchd/ to their text."""
+    if target.manager is Manager.LAUNCHD:
+        return {f"{LABEL}.plist": _plist(target, templates[template_names(target)[0]])}
+    socket_template, service_template, closed_template = (templates[name] for name in template_names(target))
+    files = {socket_name(target, door): _socket(target, door, socket_template) for door in target.doors}
+    closed = with_values(closed_template, "Conflicts", [" ".join(socket_names(target))])
+    return files | {SERVICE: _service(target, service_template), CLOSED: closed}
+
+
+def template_names(target: Target) -> tuple[str, ...]:
+    """The shipped files that `render` needs."""
+    if target.manager is Manager.LAUNCHD:
+        return (f"launchd/ib-relay.{'daemon' if target.scope is Scope.SYSTEM else 'agent'}.plist",)
+    folder = "systemd" if target.scope is Scope.SYSTEM else "systemd/user"
+    return (f"{folder}/ib-relay.socket", f"{folder}/{SERVICE}", f"{folder}/{CLOSED}")
+
+
+def socket_name(target: Target, door: Door) -> str:
+    """One map: the plain name. All sockets of one unit share one name, so several maps need a unit each."""
+    return "ib-relay.socket" if len(target.doors) == 1 else f"ib-relay-{door.name}.socket"
+
+
+def socket_names(target: Target) -> list[str]:
+    return [socket_name(target, door) for door in target.doors]
+
+
+# systemd
+
+
+def _socket(target: Target, door: Door, text: str) -> str:
+    text = with_values(text, "ListenStream", [spelled(*address) for address in door.addresses])
+    text = with_values(text, "FileDescriptorName", [door.name])
+    if len(target.doors) > 1:
+        text = with_values(text, "Description", [f"Port of the relay for IB Gateway, map {door.name}"])
+    return with_values(text, "IPAddressAllow", door.sources) if target.scope is Scope.SYSTEM else text
+
+
+def _service(target: Target, text: str) -> str:
+    sockets = " ".join(socket_names(target))
+    beyond = " network.target" if target.scope is Scope.SYSTEM else ""
+    text = with_values(text, "Requires", [sockets])
+    text = with_values(text, "After", [sockets + beyond])
+    text = with_values(text, "ExecStart", [" ".join(quoted(word.replace("$", "$$")) for word in target.command)])
+    text = with_values(text, "TimeoutStopSec", [str(target.stop_seconds)])
+    if target.scope is Scope.SYSTEM:
+        text = with_values(text, "IPAddressAllow", target.upstreams)
+        text = with_values(text, "ExecPaths", [quoted(path) for path in target.exec_paths])
+    elif not target.namespaces:
+        for key in NAMESPACED:
+            text = with_values(text, key, [])
+    for version, key, new in SINCE:
+        if target.version >= version:
+            text = with_lines(text, key, new)
+    return text
+
+
+def with_values(text: str, key: str, values: Iterable[str]) -> str:
+    """`text` with these values for `key` where it had others; without any, its lines and their comment go."""
+    return with_lines(text, key, [f"{key}={value}" for value in values])
+
+
+def with_lines(text: str, key: str, new: Iterable[str]) -> str:
+    """`text` with these lines instead of those for `key`; KeyError if it has none."""
+    new = list(new)
+    lines = text.split("\n")
+    places = [number for number, line in enumerate(lines) if line.startswith(f"{key}=")]
+    if not places:
+        raise KeyError(key)
+    first = places[0]
+    kept = [line for number, line in enumerate(lines) if number not in places]
+    kept[first:first] = new
+    while not new and kept[first - 1].startswith("#"):
+        first -= 1
+        del kept[first]
+    if not new and kept[first - 1] == kept[first] == "":
+        del kept[first]
+    return "\n".join(kept)
+
+
+def quoted(word: str) -> str:
+    """A word of a unit file with nothing left to be expanded or split in it (systemd.syntax(7), "Quoting")."""
+    word = word.replace("%", "%%")
+    if re.fullmatch(r"[\w@/.:,+%$=-]+", word, re.ASCII):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def spelled(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# launchd
+
+
+def _plist(target: Target, text: str) -> str:
+    job = plistlib.loads(text.encode())
+    job["ProgramArguments"] = list(target.command)
+    job["Sockets"] = {door.name: [_launchd_socket(*address) for address in door.addresses] for door in target.doors}
+    job["ExitTimeOut"] = target.stop_seconds
+    job["StandardErrorPath"] = f"{target.log_folder}/stderr.log"
+    return plistlib.dumps(job, sort_keys=False).decode()
+
+
+def _launchd_socket(host: str, port: int) -> dict[str, str]:
+    family = "IPv6" if ":" in host else "IPv4"
+    return {"SockType": "stream", "SockFamily": family, "SockNodeName": host, "SockServiceName": str(port)}

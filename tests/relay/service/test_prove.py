@@ -1,0 +1,83 @@
+"""The proof at the end of an installation: every way a relay and the gateway behind it can be, with real ones."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from relay.addresses import Upstream
+from relay.config import PortMap
+from relay.service.prove import Proof, prove
+from tests.relay.blackbox import ROOT, RelayProcess
+from tests.relay.scripted import LOOPBACK, free_port, wait_until
+
+pytestmark = pytest.mark.slow  # every case starts processes
+
+
+@contextlib.contextmanager
+def practice(behaviour: str):
+    port = free_port()
+    command = [sys.executable, "-m", "relay", "practice", "--listen", f"{LOOPBACK}:{port}", "--behaviour", behaviour]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: not _refused(port), "the practice gateway listens")
+            yield port
+        finally:
+            process.terminate()
+
+
+def _refused(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((LOOPBACK, port)) != 0
+
+
+def proof(relay: RelayProcess) -> Proof:
+    port_map = PortMap(upstream=Upstream(LOOPBACK, relay.upstream_port), protocol=relay.protocol)
+    return prove(port_map, relay.host, relay.port)
+
+
+def test_relay_and_gateway_answer():
+    with practice("normal") as port, RelayProcess(port, protocol="ib") as relay:
+        found = proof(relay)
+    assert (found.relay, found.gateway) == (True, True)
+    assert f"the relay answers on {LOOPBACK}:{relay.port}, the gateway {LOOPBACK}:{port} answers" in found.words
+
+
+def test_the_gateway_is_not_there():
+    with RelayProcess(free_port(), protocol="ib") as relay:
+        found = proof(relay)
+    assert (found.relay, found.gateway) == (True, False)
+    assert "connection refused, nothing listens there" in found.words
+
+
+def test_the_gateway_is_silent(monkeypatch):
+    monkeypatch.setattr("relay.service.prove.HELLO_TIMEOUT", 0.5)
+    with practice("silent") as port, RelayProcess(port, protocol="ib") as relay:
+        found = proof(relay)
+    assert (found.relay, found.gateway) == (True, False)
+    assert "takes connections but says nothing" in found.words
+
+
+@pytest.mark.parametrize("there, words", [(True, " answers"), (False, "does not: connection refused")])
+def test_a_raw_map_is_only_dialled(there, words):
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = server.getsockname()[1] if there else free_port()
+        with RelayProcess(port) as relay:
+            found = proof(relay)
+    assert (found.relay, found.gateway) == (True, there) and words in found.words
+
+
+def test_a_port_that_nobody_serves_is_no_relay(monkeypatch):
+    """As systemd holds it open: the kernel takes the connection, nobody answers."""
+    monkeypatch.setattr("relay.service.prove.HELLO_TIMEOUT", 0.3)
+    monkeypatch.setattr("relay.service.prove.DIAL_TIMEOUT", 0.3)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        found = prove(PortMap(upstream=Upstream(LOOPBACK, free_port())), *server.getsockname())
+    assert (found.relay, found.gateway) == (False, None) and "nothing answers" in found.words
+
+
+def test_a_closed_port_is_no_relay():
+    found = prove(PortMap(), LOOPBACK, free_port())
+    assert (found.relay, found.gateway) == (False, None) and "does not answer: connection refused" in found.words

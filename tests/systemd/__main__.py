@@ -1,0 +1,38 @@
+"""Boots real systemds and tries the service in them: `python -m tests.systemd [--quick] [pytest's own options]`.
+
+Needs root, debootstrap and systemd-container. The first run makes the templates of Debian 12 and 13 (a minute and a half).
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.machine import SUITES, Trouble, missing_tools, template
+
+HERE = str(Path(__file__).parent)
+
+
+def main(words: list[str]) -> int:
+    if why := missing_tools():
+        print(f"tests.systemd {why}")
+        return 77
+    if "--quick" in words:
+        words.remove("--quick")
+        os.environ["IB_RELAY_ROUNDS"] = "quick"
+    for suite in SUITES:
+        started = time.monotonic()
+        try:
+            template(suite)
+        except Trouble as trouble:
+            print(trouble)
+            return 1
+        if time.monotonic() - started > 1:
+            print(f"template of {suite} made in {time.monotonic() - started:.0f} s", flush=True)
+    return pytest.main(["-o", "addopts=", "-q", *(words or [HERE])])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
