@@ -113,11 +113,11 @@ class House:
         assert client.read_exactly(6) == b"\0\0\0\x022\0"
 
 
-def streams_through(house: House, act, rounds: int, hammering: float = 0.01) -> tuple[Hammer, list[Stream]]:
+def streams_through(house: House, act, rounds: int, hammering: float = 0.01, slow: float = 0.01) -> tuple[Hammer, list[Stream]]:
     """Four checked streams and a hammer while `act` is done so many times; every byte and every record is right."""
     running = [
-        Stream(house.ports["ib"], house.ib), Stream(house.ports["ib"], house.ib, slow=0.01, rate=30e6),
-        Stream(house.ports["raw"], house.raw, ib=False), Stream(house.ports["raw"], house.raw, ib=False, slow=0.01, rate=30e6),
+        Stream(house.ports["ib"], house.ib), Stream(house.ports["ib"], house.ib, slow=slow, rate=30e6),
+        Stream(house.ports["raw"], house.raw, ib=False), Stream(house.ports["raw"], house.raw, ib=False, slow=slow, rate=30e6),
     ]  # fmt: skip
     if house.service.environ.get("FDSTORE") != "0":
         wait_until(lambda: len(house.service.names()) == 4 * 3 + 1, "the four are kept")
@@ -160,7 +160,7 @@ ROADS = [
 @pytest.mark.parametrize("keeps, tells, act", [road[1:] for road in ROADS], ids=[road[0] for road in ROADS])
 def test_sessions_and_every_byte_outlive_a_relay_that_is(tmp_path, keeps, tells, act):
     with House(tmp_path, keeps, tells) as house:
-        hammer, _ = streams_through(house, getattr(house.service, act), 3)
+        hammer, _ = streams_through(house, getattr(house.service, act), 2, slow=0.002)
         assert hammer.served > 0
         if act != "kill":
             assert hammer.failed == 0, hammer.faults
@@ -176,6 +176,7 @@ def test_what_the_record_says_of_a_session_continues_over_a_kill(house):
     client, gateway = house.session()
     house.works(client, gateway)
     port = client.port
+    wait_until(lambda: house.records("connection.ready"), "its line is written: a kill takes the last 10 ms of the log along")
     house.service.kill()
     house.works(client, gateway)
     client.close()
