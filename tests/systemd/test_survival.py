@@ -25,7 +25,9 @@ from tests.systemd.machine import ROOT, Machine, Trouble, wait_until
 SERVICE = "ib-relay.service"
 QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
 KILLS, RESTARTS, UPGRADES, HANGS = (10, 4, 2, 1) if QUICK else (100, 20, 20, 3)
-FAILED_SHARE = 0.002  # of new connections: those between accept and the moment their descriptors are kept
+FAILED_SHARE = 0.002  # of new connections
+LOST_IN_FLIGHT = 0.3  # new connections a kill -9: one that was accepted some milliseconds ago is kept by nobody yet
+PACE = float(os.environ.get("IB_RELAY_KILL_PACE", "0.1"))  # seconds from ready to the next kill
 RESTART_PAUSE = 0.2  # seconds a running session may stand still
 MAPS = """\
 [[map]]
@@ -116,13 +118,14 @@ class Traffic:
             f"{max(gaps) * 1000:.0f} ms, of the ticks {self.session['longest_gap'] * 1000:.0f} ms"
         )
 
-    def check(self, port_stays: bool = True) -> None:
+    def check(self, port_stays: bool = True, kills: int = 0) -> None:
         for one in self.seen["streams"]:
             assert one["equal"] and not one["errors"], self.seen
         assert self.session["disconnected"] == 0 and self.session["connected_at_end"] and self.session["answers_at_end"]
         hammer = self.seen["hammer"]
         if port_stays:
-            assert hammer["failed"] <= FAILED_SHARE * (hammer["served"] + hammer["failed"]) + 1, hammer
+            allowed = max(FAILED_SHARE * (hammer["served"] + hammer["failed"]), LOST_IN_FLIGHT * kills)
+            assert hammer["failed"] <= allowed + 1, hammer
 
 
 def settled(machine: Machine, before: int) -> int:
@@ -183,10 +186,10 @@ def test_kill_9(surviving, ib_async, figure):
         for _ in range(KILLS):
             surviving.run("kill", "-KILL", str(pid))
             pid = settled(surviving, pid)
-            time.sleep(0.1)
+            time.sleep(PACE)
         took = time.monotonic() - started
     figure(f"{surviving.suite}: {KILLS} x kill -9 in {took:.0f} s: {traffic.figures()}")
-    traffic.check()
+    traffic.check(kills=KILLS)
 
 
 def test_restarts(surviving, ib_async, figure):
