@@ -134,6 +134,7 @@ async def test_the_single_file_diagnoses_from_a_pipe_in_an_odd_place(made, versi
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["zipapp", "single file"])
 @pytest.mark.parametrize("behaviour, code", [("normal", 0), ("silent", 3), ("client-id-in-use", 4)])
+@pytest.mark.long
 async def test_both_files_do_what_the_installed_command_does(made, which, behaviour, code):
     async with PracticeGateway(Practice.named(behaviour)) as gateway:
         words = ("--target", f"127.0.0.1:{gateway.port}", "--timeout", "0.4", "--format", "html")

@@ -95,6 +95,7 @@ async def test_with_json_standard_output_is_one_object_even_when_much_is_told_on
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_saved_evidence_gives_the_same_report_elsewhere(tmp_path):
     saved, page = str(tmp_path / "evidence.json"), str(tmp_path / "page.html")
     async with PracticeGateway(Practice.named("silent")) as gateway:
@@ -366,6 +367,7 @@ async def test_wait_becomes_the_command_once_the_gateway_is_there():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_wait_that_gives_up_says_how_far_it_came():
     ended = await beside("wait", "--target", f"{HOST}:{closed_port()}", "--timeout", "0.5", "--", "echo", "ready")
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 2)
@@ -387,6 +389,7 @@ async def test_wait_ends_as_the_command_does(command, code):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_watch_tells_changes_with_their_time():
     async with PracticeGateway() as gateway:
         with started("watch", "--interval", "2", "--target", f"{HOST}:{gateway.port}") as process:

@@ -157,6 +157,7 @@ def test_a_gateway_that_is_slow_once_is_asked_again(monkeypatch):
 
 @pytest.mark.slow
 @LINUX_ONLY
+@pytest.mark.long
 def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
     with silent() as port:
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
@@ -166,6 +167,7 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
 
 @pytest.mark.slow
 @LINUX_ONLY
+@pytest.mark.long
 def test_clients_that_were_left_behind_are_counted_without_our_own():
     with silent() as port:
         with socket.create_connection((LOOPBACK, port)):
@@ -176,6 +178,7 @@ def test_clients_that_were_left_behind_are_counted_without_our_own():
 
 @pytest.mark.slow
 @FILTER_ONLY
+@pytest.mark.long
 def test_a_route_that_loses_bytes_is_told_from_the_one_that_works():
     with data_hole("127.0.0.2") as port, practice(port=port) as gateway:
         probes, _, _ = run(("127.0.0.2", LOOPBACK), port, Asked(timeout=SILENT))
@@ -251,6 +254,7 @@ def test_when_one_is_accepted_no_other_port_is_looked_at():
 
 @pytest.mark.slow
 @LINUX_ONLY
+@pytest.mark.long
 def test_black_holes_on_every_route_take_less_than_five_seconds(monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(dial, "look_up", lambda name, port: release.wait(20))

@@ -395,6 +395,7 @@ def test_a_handshake_that_a_client_aborts_is_aborted_at_the_gateway(ib_relay, ga
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_handshake_that_a_client_leaves_with_fin_ends_as_reset_because_fin_would_stay_at_a_hung_gateway(ib_relay, gateway):
     client, server = after_hello(ib_relay, gateway)
     client.close()

@@ -78,6 +78,7 @@ def test_with_the_upstream_black_holed_the_client_is_ended_within_the_connect_bo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["raw", "ib"])
+@pytest.mark.long
 def test_clients_that_give_up_while_the_dial_hangs_are_forgotten_within_three_seconds(protocol):
     """After a reset at once; after a FIN, which may be a half-close, with a short grace."""
     with BlackHole() as hole, RelayProcess(hole.port, protocol=protocol, connect_timeout=20) as relay:

@@ -12,7 +12,7 @@ import pytest
 from tests.relay.blackbox import RelayProcess
 from tests.relay.scripted import KIB, Peer, Upstream, digest_of, free_port, noise
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SILENCE = 5.0  # seconds; the longest any statement asks for (see tests/soak for more than a minute)
 BLOCK = noise(256 * KIB)

@@ -15,7 +15,10 @@ from tests.relay import test_connection, test_hold
 from tests.relay.loopback import SMALL, Rig, until, waiting
 from tests.relay.test_hold import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
 
-pytestmark = pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux has what it needs")
+pytestmark = [
+    pytest.mark.long,  # all that is promised of the other way to move bytes, once more
+    pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux has what it needs"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -158,6 +158,7 @@ ROADS = [
 
 
 @pytest.mark.parametrize("keeps, tells, act", [road[1:] for road in ROADS], ids=[road[0] for road in ROADS])
+@pytest.mark.long
 def test_sessions_and_every_byte_outlive_a_relay_that_is(tmp_path, keeps, tells, act):
     with House(tmp_path, keeps, tells) as house:
         hammer, _ = streams_through(house, getattr(house.service, act), 2, slow=0.002)
@@ -291,6 +292,7 @@ def test_a_session_of_which_a_part_is_missing_is_reset_and_named(house):
     wait_until(lambda: house.service.names() == {"numbers"}, "nothing is kept")
 
 
+@pytest.mark.long
 def test_without_survival_nothing_is_given_away(tmp_path):
     with House(tmp_path, True, True, "--no-survive") as house:
         with Peer.dial((LOOPBACK, house.ports["echo"])) as peer:
