@@ -31,7 +31,8 @@ def main(words: list[str]) -> int:
             return 1
         if time.monotonic() - started > 1:
             print(f"template of {suite} made in {time.monotonic() - started:.0f} s", flush=True)
-    return pytest.main(["-o", "addopts=", "-q", *(words or [HERE])])
+    where = [] if any("test_" in word for word in words) else [HERE]
+    return pytest.main(["-o", "addopts=", "-q", *words, *where])
 
 
 if __name__ == "__main__":
