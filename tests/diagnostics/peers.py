@@ -37,6 +37,25 @@ def practice(behaviour="normal", log=None, host=LOOPBACK, port=0, **settings):
         loop.close()
 
 
+@contextlib.contextmanager
+def accepting(serve, host=LOOPBACK, port=0):
+    """A port on which every connection is given to `serve(sock, address)`, one after the other, on a thread. Its number."""
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                serve(*listener.accept())
+
+    with socket.create_server((host, port)) as listener:
+        thread = threading.Thread(target=accept, name="scripted peer")
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 # Classic BPF (linux/filter.h); what a filter keeps 0 bytes of is lost. It sees a segment from the TCP header on:
 # 40 bytes of that are a SYN, 32 an ACK, anything longer carries data.
 _LOSE_DATA = ((0x80, 0, 0, 0), (0x25, 0, 1, 40), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))  # ld len; jgt 40; ret 0; ret -1

@@ -25,7 +25,7 @@ from diagnostics.routes import Target
 from diagnostics.rules import diagnose
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
-from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, practice, silent
+from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole, practice, silent
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = 8  # failures played at a time
@@ -42,11 +42,8 @@ def code(number):
 def scripted(*answers, close=False, keep=None):
     """A peer that answers each of our messages with the next of `answers`, then waits, or closes. Its port number."""
 
-    def serve(listener):
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = listener.accept()
-                threading.Thread(target=play, args=(sock,), daemon=True).start()
+    def serve(sock, _):
+        threading.Thread(target=play, args=(sock,), daemon=True).start()
 
     def play(sock):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
@@ -58,16 +55,10 @@ def scripted(*answers, close=False, keep=None):
             while not close and sock.recv(4096):
                 pass
 
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for sock in keep or ():
-                sock.close()
+    with accepting(serve) as port:
+        yield port
+    for sock in keep or ():
+        sock.close()
 
 
 def behaviour(name, **settings):
@@ -90,12 +81,6 @@ def nobody():
     with socket.socket() as sock:
         sock.bind((LOOPBACK, 0))
         yield sock.getsockname()[1]
-
-
-@contextlib.contextmanager
-def closes_when_spoken_to():
-    with scripted(b"", close=True) as port:
-        yield port
 
 
 @contextlib.contextmanager
@@ -139,52 +124,36 @@ def frozen():
 @contextlib.contextmanager
 def forwarder_before_a_hole():
     """It accepts at once, as socat and docker-proxy do, and dials the same port elsewhere, where nothing answers."""
-    with socket.create_server((LOOPBACK, 0)) as listener, contextlib.ExitStack() as stack:
-        port = listener.getsockname()[1]
-        stack.enter_context(black_hole("127.0.0.2", port))
+    with contextlib.ExitStack() as stack:
 
-        def serve():
-            with contextlib.suppress(OSError):
-                while True:
-                    stack.enter_context(listener.accept()[0])
-                    onward = stack.enter_context(socket.socket())
-                    onward.setblocking(False)
-                    onward.connect_ex(("127.0.0.2", port))
+        def serve(sock, _):
+            stack.enter_context(sock)
+            onward = stack.enter_context(socket.socket())
+            onward.setblocking(False)
+            onward.connect_ex(("127.0.0.2", sock.getsockname()[1]))
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
+        with accepting(serve) as port, black_hole("127.0.0.2", port):
             yield port
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 @contextlib.contextmanager
 def slow_to_wake():
     """Says nothing to the first handshake, answers every later one. The first connection is that of the quiet moment."""
-    with socket.create_server((LOOPBACK, 0)) as listener, contextlib.ExitStack() as stack:
+    heard = []
+    with contextlib.ExitStack() as stack:
 
-        def serve():
-            with contextlib.suppress(OSError):
-                mute = True
-                while True:
-                    sock = stack.enter_context(listener.accept()[0])
-                    for answer in (HELLO, READY, TIME):
-                        if not sock.recv(4096):
-                            break
-                        if mute:
-                            mute = False
-                            break
-                        sock.sendall(answer)
+        def serve(sock, _):
+            stack.enter_context(sock)
+            for answer in (HELLO, READY, TIME):
+                if not sock.recv(4096):
+                    return
+                heard.append(sock)
+                if len(heard) == 1:
+                    return
+                sock.sendall(answer)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+        with accepting(serve) as port:
+            yield port
 
 
 # (code, what is played, its name)
@@ -205,7 +174,7 @@ MATRIX = (
     ("IBD401", behaviour("ssh"), "ssh"),
     ("IBD402", behaviour("http"), "http"),
     ("IBD403", behaviour("tls"), "tls"),
-    ("IBD404", closes_when_spoken_to, "closes at our hello"),
+    ("IBD404", script(b"", close=True), "closes at our hello"),
     ("IBD401", behaviour("garbage"), "garbage at accept"),
     ("IBD405", script(encode_frame(b"176\0a\0b\0")), "a hello of three fields"),
     ("IBD405", behaviour("oversize-frame"), "a frame of 2 GiB"),

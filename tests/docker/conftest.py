@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tests.diagnostics.peers import accepting
 from tests.diagnostics.test_matrix import HELLO, READY, TIME
 from tests.docker.engine import HOST_ADDRESS, ROOT, Engine
 
@@ -116,26 +117,19 @@ class Host:
 def trusting_loopback(engine):
     """A gateway that closes on every other peer than 127.0.0.1; gives ib-diagnose as run on the host itself."""
 
-    def serve():
-        with contextlib.suppress(OSError):
-            while True:
-                sock, (address, _) = listener.accept()
-                with sock:
-                    for answer in (HELLO, READY, TIME) if address == "127.0.0.1" else ():
-                        sock.recv(4096)
-                        sock.sendall(answer)
+    def serve(sock, address):
+        with sock:
+            for answer in (HELLO, READY, TIME) if address[0] == "127.0.0.1" else ():
+                sock.recv(4096)
+                sock.sendall(answer)
 
     def run(*words):
         command = [sys.executable, "-m", "diagnostics", "--format", "json", *words]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         return Run(done.returncode, done.stdout, done.stderr)
 
-    with socket.create_server(("0.0.0.0", 4003)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with accepting(serve, "0.0.0.0", 4003):
         yield run
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
 
 
 @pytest.fixture
