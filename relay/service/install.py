@@ -78,11 +78,7 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
 
 def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
     """Replace the installed program by this one and restart it; put the old one back when the new one does not serve."""
-    refuse_what_cannot_work(scope, dry_run)
-    plan = wanted(scope)
-    hands = hands_for(plan.where, plan.target, say, dry_run)
-    if not hands.installed():
-        raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
+    plan, hands = _installed(scope, say, dry_run)
     old = plan.where.program.with_suffix(".pyz.old")
     if plan.program.archive is not None:
         if plan.program.archive == plan.where.program.resolve():
@@ -106,16 +102,22 @@ def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
 
 def restart(scope: Scope, say: Say, dry_run: bool = False) -> None:
     """Restart what is installed, as it is, and prove it."""
-    refuse_what_cannot_work(scope, dry_run)
-    plan = wanted(scope)
-    hands = hands_for(plan.where, plan.target, say, dry_run)
-    if not hands.installed():
-        raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
+    plan, hands = _installed(scope, say, dry_run)
     if not dry_run:
         started = time.monotonic()
         hands.restart([])
         say(f"restarted in {time.monotonic() - started:.2f} s")
         _prove(plan, hands, say)
+
+
+def _installed(scope: Scope, say: Say, dry_run: bool):
+    """What is there to work on, as it would be installed now, and the hands for it; Refusal when there is nothing."""
+    refuse_what_cannot_work(scope, dry_run)
+    plan = wanted(scope)
+    hands = hands_for(plan.where, plan.target, say, dry_run)
+    if not hands.installed():
+        raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
+    return plan, hands
 
 
 def uninstall(scope: Scope, purge: bool, say: Say, dry_run: bool = False) -> None:
