@@ -68,6 +68,7 @@ class RelayProcess:
         self._lines: list[str] = []
         self._errors: list[str] = []
         self._clients: list[Peer] = []
+        self._logged_before: dict[Peer, int] = {}  # lines of log that were there when a client was dialled
         self._readers: list[threading.Thread] = []
 
     @property
@@ -155,7 +156,9 @@ class RelayProcess:
 
     def connect(self, receive_buffer: int | None = None) -> Peer:
         """A new client of the relay; closed with it at the latest."""
+        logged = len(self._lines)
         client = Peer.dial((self.host, self.port), receive_buffer)
+        self._logged_before[client] = logged
         self._clients.append(client)
         return client
 
@@ -185,10 +188,10 @@ class RelayProcess:
     def stderr(self) -> str:
         return "".join(self._errors)
 
-    def records(self, event: str | None = None, **fields: object) -> list[dict]:
-        """The records so far with this event name and these fields; give dotted names as **{"end.by": "relay"}."""
+    def records(self, event: str | None = None, since: int = 0, **fields: object) -> list[dict]:
+        """The records from line `since` on with this event name and these fields; dotted names as **{"end.by": "relay"}."""
         found = []
-        for line in self.lines:
+        for line in self.lines[since:]:
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
         wanted = {"event.name": event, **fields} if event else fields
@@ -196,11 +199,13 @@ class RelayProcess:
 
     def record(self, event: str, client: Peer | None = None, within: float = PATIENCE, **fields: object) -> dict:
         """Wait for the first such record; with `client`, the one about that client's connection."""
+        since = 0
         if client is not None:
             fields["client.port"] = client.port
+            since = self._logged_before.get(client, 0)  # kernels hand a port out again: an earlier client may have had it
         if STAND_IN:
             within = min(within, 0.2)  # it has no records; missing them should not take all day
-        return wait_until(lambda: self.records(event, **fields), f"a record {event} with {fields}", within)[0]
+        return wait_until(lambda: self.records(event, since, **fields), f"a record {event} with {fields}", within)[0]
 
     def end_of(self, client: Peer, within: float = PATIENCE) -> dict:
         """Wait for the record that says how this client's connection ended."""
