@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from relay.lines import json_event, json_record, text_event, text_record
-from relay.logfile import LogFile
+from relay.logfile import LogFile, ends_within_a_line
 from relay.record import Record
 
 QUEUE_LIMIT = 10_000  # lines, some 10 MiB at the most: minutes of a busy relay
@@ -46,7 +46,7 @@ class Log:
         self._wake = threading.Event()
         self._stopping = False
         self._writing = False
-        self._torn = False  # the last write ended within a line
+        self._torn = ends_within_a_line(fd if file is None else file.path)  # by us, or by a process that was killed
         self._told = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -121,7 +121,7 @@ class Log:
         """Where this batch goes. Files are opened on the loop's thread, where a refusal is heard, and closed on this one."""
         file, before = self._file, self._open_file
         if file is not before:
-            self._open_file, self._torn = file, False
+            self._open_file, self._torn = file, ends_within_a_line(self.fd if file is None else file.path)
             if before is not None:
                 before.close()
         return file.write if file is not None else partial(os.write, self.fd)

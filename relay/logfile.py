@@ -78,6 +78,18 @@ class LogFile:
             pass  # no descriptor, perhaps: what was written so far is FILE.1 and goes on until this works
 
 
+def ends_within_a_line(file: str | int) -> bool:
+    """A file, by path or descriptor, without a line feed at its end; False for anything but a file, and where one cannot look."""
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return False
+        with open(file if isinstance(file, str) else f"/dev/fd/{file}", "rb") as whole:  # ours can only be written to
+            whole.seek(-1, os.SEEK_END)
+            return whole.read(1) != b"\n"
+    except OSError:  # empty, too
+        return False
+
+
 def log_file_of(config: Config) -> LogFile | None:
     """The file that is configured, opened; None for standard output. ConfigError when it cannot be opened."""
     if config.log_file == STANDARD_OUTPUT:

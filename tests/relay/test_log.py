@@ -13,6 +13,7 @@ import pytest
 
 from relay import log as log_module
 from relay.log import CLOSE_WAIT, QUEUE_LIMIT, Event, Log
+from relay.logfile import LogFile
 from relay.record import Record
 
 RECORD = Record("open", 0.0, "boot-000001", "paper", "127.0.0.1", 50000, 4003, "127.0.0.1", 4002)
@@ -327,7 +328,8 @@ class SmallDisk:
     def __init__(self, folder, room):
         self.path = folder / "log"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        os.ftruncate(self.fd, self.BASE)
+        os.ftruncate(self.fd, self.BASE - 1)
+        os.write(self.fd, b"\n")
         self.room = room
 
     def __enter__(self):
@@ -362,6 +364,21 @@ def test_a_line_that_was_torn_is_ended_before_the_next_one(tmp_path, failures):
         lines = disk.text().splitlines()
     assert (len(lines[0]), messages(lines[1:2]), lines[2].endswith(f"{failures} log lines were dropped")) == (40, ["whole"], True)
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize("before, after", [("", ""), ("whole\n", "whole\n"), ("cut by a kill in the mi", "cut by a kill in the mi\n")])
+@pytest.mark.parametrize("ours", [True, False], ids=["a file of our own", "standard output"])
+def test_a_line_that_another_process_could_not_finish_is_ended_before_our_first(tmp_path, before, after, ours):
+    path = tmp_path / "log"
+    path.write_text(before)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    log = Log(fd, "text", LogFile(str(path), 10_000) if ours else None)
+    log.event("word", "first")
+    log.close()
+    os.close(fd)
+    text = path.read_text()
+    assert text.startswith(after) and messages(text.removeprefix(after).splitlines()) == ["first"]
+    assert "\n\n" not in text and not text.startswith("\n")
 
 
 @pytest.mark.parametrize("text", ["plain", "ä" * 30], ids=["ascii", "two bytes a letter"])
