@@ -113,8 +113,10 @@ class Connection:
 
     def start(self) -> None:
         """The client was accepted and admitted: write the open record, wait for first bytes or dial."""
-        self.services.log.write(self.record("open"))
         self.opening = Opening(self)
+        if self.services.keeper is not None:
+            self.services.keeper.opening(self)  # before anything else: until then it dies with us
+        self.services.log.write(self.record("open"))
         self.opening.start(self.opened_at)
 
     def opened(self, reached: Reached, early: bytes, client_finished: bool, watched: int | None) -> None:
@@ -128,7 +130,10 @@ class Connection:
             handler = self.hold.ready
         services.poller.watch(upstream.fileno(), down.watched, handler)
         self._take_over_client(up, watched)
-        if early:
+        if services.keeper is not None and not early:
+            services.keeper.opened(self)  # before a byte has moved: it was begun again from none
+            up.pull()
+        elif early:
             now = monotonic()
             up.first = up.last = now
             up.push(early)
@@ -144,7 +149,7 @@ class Connection:
             self.source_ended(up)
         else:
             self._idle_expired(monotonic())
-        if services.keeper is not None and not self.closed:
+        if services.keeper is not None and early:
             services.keeper.opened(self)
 
     def tie_flows(self) -> tuple[Flow, Flow]:
@@ -402,7 +407,7 @@ class Connection:
         phase = card.phase(self)
         poller = self.services.poller
         if self.opening is not None:
-            self.opening.cancel()
+            self.opening.end()
             if self.opening.dial is not None and self.observer is not None:  # a hello that had nobody to go to
                 self.observer.client_to_gateway(self.opening.early, monotonic())
         # While somebody else has a copy of a socket, close() neither takes it out of the epoll nor tells its peer.

@@ -42,7 +42,8 @@ class Session:
     state: State
     client: int
     upstream: int | None = None
-    slate: Slate | None = None  # if a service manager has copies of all this
+    slate: Slate | None = None  # if somebody has copies of all this
+    stored: bool = True  # ... and that is the service manager; else the nursery
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ are the two sockets and a slate; the bytes themselves need no keeping, because a
 
     ID.slate  ID.client  ID.upstream      a session
     numbers                               the next connection's number, so that no id is given twice
+    young in, young out                   the two ends of nursery.py
 
 A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a
-process of its own, and a thousand short connections would keep it busy for seconds. As long as it has copies, close() says
-nothing to the peer and takes nothing out of an epoll; so the end of a session is said with shutdown(), and only then
-the copies are asked back.
+process of its own, and a thousand short connections would keep it busy for seconds. Until then it is in the nursery, which
+costs PID 1 nothing: before its upstream is reached as a client and what that has said, afterwards with all three parts.
+
+As long as somebody has copies, close() says nothing to the peer and takes nothing out of an epoll; so the end of a session
+is said with shutdown(), and only then the copies are asked back.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic
 
-from relay import systemd
+from relay import nursery, systemd
 from relay.flow import Flow
+from relay.nursery import Nursery
 from relay.slate import Slate
 from relay.state import behind_of, state_of, to_json
 from relay.wire import memory
@@ -34,6 +38,7 @@ TICK = 0.25  # seconds between two looks at the young ones
 PROBE_WAIT = 1.0  # seconds PID 1 may take to show whether it keeps anything
 PARTS = ("slate", "client", "upstream")
 NUMBERS = "numbers"
+OTHERS = 1 + len(nursery.NAMES)  # descriptors the manager keeps that are no session's
 _USUAL_LIMIT = 1024  # descriptors, where systemd does not say how many it keeps (before version 254)
 _NUMBERS = struct.Struct("=q32s")
 
@@ -41,11 +46,12 @@ _NUMBERS = struct.Struct("=q32s")
 class Kept:
     """One session that somebody else has copies of, and what is written down about it."""
 
-    __slots__ = ("connection", "slate", "behind", "up_frames", "down_frames", "frames")
+    __slots__ = ("connection", "slate", "stored", "behind", "up_frames", "down_frames", "frames")
 
     def __init__(self, connection, slate: Slate | None = None) -> None:
         """From between two handlers only; OSError when there is no memory for a slate."""
         self.connection = connection
+        self.stored = False  # by the manager; else it is in the nursery
         self.slate = Slate() if slate is None else slate
         self.behind = behind_of(connection)
         self.up_frames = self.down_frames = self.frames = 0
@@ -102,21 +108,40 @@ class Kept:
 class Keeper:
     """Decides when a session is given to the manager, and asks it back at the session's end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str] = os.environ, nursery: Nursery | None = None
+    ) -> None:
         self._loop = loop
         self._environ = environ
+        self.nursery = Nursery() if nursery is None else nursery  # the manager must have its `files`
         self._young: dict[object, float] = {}  # connection -> when it is given away
         self._unwanted: set[str] = set()  # names the manager had no time to hear about
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         limit = systemd.store_limit(environ) or _USUAL_LIMIT
-        self.room = (limit - 1) // len(PARTS)  # sessions
+        self.room = (limit - OTHERS) // len(PARTS)  # sessions
+
+    def opening(self, connection) -> None:
+        """Its upstream is not reached: whoever has the client and what that has said can begin again."""
+        if connection.kept is None:
+            self.nursery.put(connection.connection_id, to_json(state_of(connection)), [connection.client.fileno()])
 
     def opened(self, connection) -> None:
         """Its age counts from here."""
         if connection.kept is None:
             self._young[connection] = monotonic() + AGE
             self._wake()
+            self._take_in(connection)
+
+    def _take_in(self, connection) -> None:
+        """Into the nursery with it; without room there it takes its chance until it is given away."""
+        kept = None if _is_in_our_hands(connection) else self._written_down(connection)
+        if kept is not None and self.nursery.put(connection.connection_id, "", kept.descriptors().values()):
+            connection.kept = kept
+            return
+        self.nursery.remove(connection.connection_id)  # what was there is out of date
+        if kept is not None:
+            _give_up(kept)
 
     def ready(self, connection) -> None:
         """A session that works is worth keeping at once, but not from within its flow."""
@@ -124,19 +149,26 @@ class Keeper:
             self._young[connection] = 0.0
             self._loop.call_soon(self._tick)
 
-    def adopt(self, connection, slate: Slate) -> None:
-        """A session the manager has had already, in an earlier process."""
-        connection.kept = Kept(connection, slate)
-        self._count += 1
+    def adopt(self, connection, slate: Slate, stored: bool) -> None:
+        """A session the manager, or else the nursery, has had already, in an earlier process."""
+        kept = connection.kept = Kept(connection, slate)
+        kept.stored = stored
         self._young.pop(connection, None)
+        if stored:
+            self._count += 1
+        else:
+            self._young[connection] = monotonic() + AGE
+            self._wake()
 
     def ended(self, connection) -> None:
         """It has been shut down; the copies are not needed any more."""
         self._young.pop(connection, None)
+        self.nursery.remove(connection.connection_id)
         kept, connection.kept = connection.kept, None
         if kept is not None:
-            self._count -= 1
-            self.forget(kept.connection.connection_id)
+            if kept.stored:
+                self._count -= 1
+                self.forget(connection.connection_id)
             kept.slate.close()
 
     def forget(self, connection_id: str) -> None:
@@ -149,25 +181,37 @@ class Keeper:
         Bytes in our own hands would be lost in a kill, so it waits until there are none; unless this is the `last` thing
         that is done with it, when they go onto the slate.
         """
-        if connection.kept is not None:
+        before = connection.kept
+        if before is not None and before.stored:
             return True
         if self._count >= self.room or (not last and _is_in_our_hands(connection)):
             return False
-        try:
-            kept = Kept(connection)
-        except (OSError, ValueError):
+        kept = self._written_down(connection)
+        if kept is None:
             return False
         files = kept.descriptors()
         sent = systemd.store(files, wait, self._environ)
         if len(sent) < len(files):
             self._ask_back(sent)
-            _stop_noting(connection)
-            kept.slate.close()
+            if before is None:
+                _give_up(kept)
             return False
         connection.kept = kept
+        kept.stored = True
         self._count += 1
         self._young.pop(connection, None)
+        self.nursery.remove(connection.connection_id)
         return True
+
+    def _written_down(self, connection) -> Kept | None:
+        """The connection as of now; None when there is no memory for it, or too much to write."""
+        try:
+            if connection.kept is None:
+                return Kept(connection)
+            connection.kept.changed()
+        except (OSError, ValueError):
+            return None
+        return connection.kept
 
     def settle(self, wait: float) -> None:
         """Ask back what is owed, as nobody remembers it after us."""
@@ -283,11 +327,15 @@ class Numbers:
 
 def _is_in_our_hands(connection) -> bool:
     """Are there bytes that no kernel has? They are soon gone, or wait for somebody who does not read."""
-    up, hold = connection.up, connection.hold
-    return bool((up is not None and up.pending) or (hold is not None and (hold.held or hold.glued)))
+    hold = connection.hold
+    if any(flow is not None and flow.pending for flow in (connection.up, connection.down)):
+        return True
+    return hold is not None and bool(hold.held or hold.glued)
 
 
-def _stop_noting(connection) -> None:
-    for flow in (connection.up, connection.down):
+def _give_up(kept: Kept) -> None:
+    """Nobody took copies: as if it had never been written down."""
+    for flow in (kept.connection.up, kept.connection.down):
         if flow is not None:
             flow.note = None
+    kept.slate.close()

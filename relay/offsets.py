@@ -11,7 +11,9 @@ Both count from the connection's first byte but for a constant of the handshake,
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -60,6 +62,15 @@ def unread(sock: socket.socket) -> int:
 def is_dead(sock: socket.socket) -> bool:
     """Reset, timed out, or closed by both sides: nothing will ever come or go."""
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED
+
+
+def has_finished(sock: socket.socket) -> bool:
+    """The peer has said FIN, read or not; OSError for a socket that is dead, with the reason if nobody has taken it yet."""
+    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    if state == _CLOSED:
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+        raise OSError(error, os.strerror(error))
+    return state in _FIN_RECEIVED
 
 
 def last_received(sock: socket.socket, now: float) -> float | None:

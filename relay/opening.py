@@ -6,15 +6,21 @@ stray HTTP never reach the gateway. In raw mode the dial starts at once, because
 The client is watched and read during all of this, into a buffer that is ours and is never cancelled or thrown away: bytes
 lost here would swallow `API\\0` and look exactly like a gateway that does not answer. A FIN during the dial may be a
 half-close, so the dial goes on for a short grace; a reset ends it at once.
+
+Where sessions outlive this process (keep.py) the client is only looked at, and its bytes stay in the kernel: with a copy of
+its socket alone, whoever comes after us can begin again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from time import monotonic
 
+from relay import offsets
 from relay.dial import Dial, DialFailed, Reached
+from relay.peek import drop
 from relay.poller import READ
 from relay.record import Cause, Reason
 from relay.wire.hello import Opening as Bytes
@@ -30,12 +36,13 @@ class Opening:
     Ends in exactly one of `connection.opened(reached, early, client_finished, watched)` and `connection.end(cause, ...)`.
     """
 
-    __slots__ = ("connection", "client", "early", "finished", "dial", "dialled_at", "watched")
+    __slots__ = ("connection", "client", "peeks", "early", "finished", "dial", "dialled_at", "watched")
 
     def __init__(self, connection) -> None:
         self.connection = connection
         self.client: socket.socket = connection.client
-        self.early = b""
+        self.peeks = connection.services.keeper is not None
+        self.early = b""  # what the client has said
         self.finished = False  # the client has said FIN
         self.dial: Dial | None = None
         self.dialled_at: float | None = None
@@ -59,6 +66,11 @@ class Opening:
     def go_on(self, now: float, early: bytes, finished: bool) -> None:
         """Begin where another process left off; what it dialled is dialled again."""
         self.early, self.finished = early, finished
+        if self.peeks:
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self.peeks = not early  # what another process has read can only be copied
+        if self.peeks:
+            self.connection.services.keeper.opening(self.connection)
         if early and self.connection.observer is not None and not finished:
             kind = classify_opening(early)
             if kind is Bytes.IB or kind is Bytes.LEGACY:
@@ -128,9 +140,16 @@ class Opening:
             self._dialled(failed)
 
     def cancel(self) -> None:
-        """The connection ends: no dial goes on behind it."""
+        """No dial goes on behind this."""
         if self.dial is not None:
             self.dial.cancel()
+
+    def end(self) -> None:
+        """The connection ends: what the client has said is read, or close() would be a reset."""
+        self.cancel()
+        if self.peeks and self.early:
+            with contextlib.suppress(OSError):
+                drop(self.client, self.connection.services.scratch, len(self.early))
 
     def _stop_reading(self) -> None:
         self.watched = 0
@@ -141,7 +160,7 @@ class Opening:
         if len(self.early) >= EARLY_LIMIT:
             return True
         try:
-            chunk = self.client.recv(EARLY_LIMIT - len(self.early))
+            chunk = self._look() if self.peeks else self.client.recv(EARLY_LIMIT - len(self.early))
         except BlockingIOError:
             return True
         except OSError as error:
@@ -154,6 +173,16 @@ class Opening:
         else:
             self.finished = True
         return True
+
+    def _look(self) -> bytes:
+        """What is new since the last look, and stays where it is; the kernel is to call when there is more, or an end."""
+        new = self.client.recv(EARLY_LIMIT, socket.MSG_PEEK)[len(self.early) :]
+        if new:
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(self.early) + len(new) + 1)
+        elif not offsets.has_finished(self.client):  # called without reason: as much is there as the kernel takes
+            self._stop_reading()
+            raise BlockingIOError
+        return new
 
     def _start_dial(self, now: float) -> None:
         connection = self.connection
@@ -184,7 +213,12 @@ class Opening:
         connection.peer = result.address[:2]
         connection.connect_seconds = monotonic() - self.dialled_at
         self.dial = None  # it refers back to us
-        connection.opened(result, self.early, self.finished, self.watched)
+        if not self.peeks:
+            connection.opened(result, self.early, self.finished, self.watched)
+            return
+        with contextlib.suppress(OSError):
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        connection.opened(result, b"", False, self.watched)
 
 
 def error_name(error: OSError) -> str:

@@ -145,6 +145,7 @@ class Relay:
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
         self.services.deadlines.close()
         self._manager.close()
+        self._survival.close()
         self.log.event("stopped", "every connection has ended or was left to the service manager")
 
     def bound(self) -> list[tuple[str, int]]:

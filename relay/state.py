@@ -67,11 +67,12 @@ def state_of(connection, behind: dict | None = None) -> State:
         behind = behind_of(connection)
     upstream, opening, hold = connection.map.upstream, connection.opening, connection.hold
     opened, broken = connection.up is not None, connection.broken
+    taken = opening is not None and not opening.peeks  # what is only looked at is still in the kernel
     return State(
         connection.connection_id, connection.map.name, connection.map.protocol.value, (upstream.host, upstream.port),
         tuple(connection.client_address[:2]), connection.local_port, connection.opened_at,
-        early=_text(opening.early) if opening is not None else "",
-        client_finished=opening is not None and opening.finished,
+        early=_text(opening.early) if taken else "",
+        client_finished=taken and opening.finished,
         peer=tuple(connection.peer), connect_seconds=connection.connect_seconds, ready_at=connection.ready_at,
         first_fin=connection.first_fin,
         cause=_cause(connection.cause),

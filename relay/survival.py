@@ -20,7 +20,7 @@ import threading
 from dataclasses import replace
 from time import monotonic, strftime, gmtime
 
-from relay import handover, keep, offsets, systemd, tcp
+from relay import handover, keep, nursery, offsets, systemd, tcp
 from relay.activation import Activation
 from relay.addresses import Upstream
 from relay.config import Loaded, PortMap, Protocol
@@ -28,6 +28,7 @@ from relay.flow import Flow
 from relay.handover import Estate, Session
 from relay.keep import Keeper, Numbers
 from relay.listeners import bind_or_explain, places
+from relay.nursery import Nursery
 from relay.peek import PeekFlow
 from relay.resume import go_on, restore
 from relay.slate import Slate
@@ -47,6 +48,8 @@ class Survival:
         self._loop = loop
         self._upgrading: asyncio.Task | None = None
         self._stored = systemd.take_stored()
+        ends = nursery.take_ends(self._stored)
+        self._nursery = Nursery(ends) if ends is not None else None  # an earlier process' own
         self.estate = estate if estate is not None else Estate()
         self._upgraded = estate is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
@@ -58,7 +61,10 @@ class Survival:
     def begin(self) -> None:
         """Before the first connection: find out whether sessions can be kept, and so how their bytes are to be moved."""
         if self._wanted and keep.manager_keeps():
-            self.keeper = Keeper(self._loop)
+            self.keeper = Keeper(self._loop, nursery=self._nursery)
+            if self._nursery is None:
+                systemd.unstore(nursery.NAMES, LEAVE_WAIT)
+                systemd.store(self.keeper.nursery.files, LEAVE_WAIT)
         services = self._relay.services
         services.keeper, services.flow = self.keeper, Flow if self.keeper is None else PeekFlow
         self.numbers = self._numbers()
@@ -88,12 +94,15 @@ class Survival:
             words = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
             self._log.event("resumed", words, "WARN" if lost else "INFO", live=live, lost=lost)
         self.estate = Estate()
+        if self._nursery is not None and self.keeper is None:
+            systemd.unstore(nursery.NAMES, LEAVE_WAIT)
+            self._nursery.close()
 
     def _from_store(self) -> list[Session]:
-        """What the manager kept, put together; incomplete sessions are closed and named."""
+        """What the manager and the nursery kept, put together; incomplete sessions are closed and named."""
         found, others = keep.sort(self._stored)
         self._stored = {}
-        sessions = []
+        sessions = self._from_nursery(found)
         for connection_id, parts in sorted(found.items()):
             try:
                 slate = Slate(parts.pop("slate"))
@@ -107,6 +116,26 @@ class Survival:
             os.close(fd)
         if others:
             systemd.unstore(others)
+        return sessions
+
+    def _from_nursery(self, stored: dict[str, dict[str, int]]) -> list[Session]:
+        """The young ones. Those that were about to be stored are still young; what `stored` has of them is dropped."""
+        if self._nursery is None:
+            return []
+        sessions = []
+        for connection_id, young in self._nursery.look().items():
+            if twice := stored.pop(connection_id, {}):
+                for fd in twice.values():
+                    os.close(fd)
+                systemd.unstore([f"{connection_id}.{part}" for part in twice])
+            try:
+                if len(young.fds) == 1:
+                    sessions.append(Session(from_json(young.text), *young.fds, stored=False))
+                else:
+                    slate = Slate(young.fds[0])
+                    sessions.append(Session(from_json(slate.read()[0]), *young.fds[1:], slate, stored=False))
+            except (TypeError, OSError, ValueError) as error:
+                self._lost(connection_id, error, young.fds[-2:])
         return sessions
 
     def _take_up(self, session: Session, maps: tuple[PortMap, ...]):
@@ -125,20 +154,20 @@ class Survival:
             self._lost(state.connection_id, error, ())
             return None
         try:
-            self._keep_on(connection, slate)
+            self._keep_on(connection, session)
             go_on(connection, state)
         except Exception as error:
             self._relay.fault(connection, error)
         return connection
 
-    def _keep_on(self, connection, slate: Slate | None) -> None:
-        """The manager has its copies still; without its upstream, or without a need, they are asked back."""
-        if slate is None:
+    def _keep_on(self, connection, session: Session) -> None:
+        """Who has copies has them still; without an upstream, or without a need, they are asked back."""
+        if session.slate is None:
             return
         if self.keeper is not None and connection.up is not None:
-            self.keeper.adopt(connection, slate)
+            self.keeper.adopt(connection, session.slate, session.stored)
             return
-        slate.close()
+        session.slate.close()
         systemd.unstore([f"{connection.connection_id}.{part}" for part in keep.PARTS], LEAVE_WAIT)
 
     def _lost(self, connection_id: str, error: Exception, files) -> None:
@@ -146,10 +175,18 @@ class Survival:
             with contextlib.suppress(OSError):
                 tcp.reset(socket.socket(fileno=fd))
         systemd.unstore([f"{connection_id}.{part}" for part in keep.PARTS])
+        if self._nursery is not None:
+            self._nursery.remove(connection_id)
         words = f"connection {connection_id} could not go on and was reset: {error}"
         self._log.event("resume.failed", words, "ERROR", connection=connection_id)
 
     # The end
+
+    def close(self) -> None:
+        """This process is over."""
+        if self.keeper is not None:
+            self.keeper.close()
+            self.keeper.nursery.close()
 
     def leave(self) -> int:
         """Give every session to the manager and let go of it; how many it took. The others are as they were."""
@@ -241,7 +278,8 @@ def hand_to(activation: Activation, estate: Estate) -> None:
 
 def _session(connection) -> Session:
     upstream = connection.upstream.fileno() if connection.upstream is not None else None
-    slate = connection.kept.slate if connection.kept is not None else None
+    kept = connection.kept
+    slate = kept.slate if kept is not None and kept.stored else None  # the next process has a nursery of its own
     return Session(state_of(connection), connection.client.fileno(), upstream, slate)
 
 

@@ -20,6 +20,7 @@ from relay.config import PortMap, Protocol
 from relay.connection import Connection, Services
 from relay.deadlines import Deadlines
 from relay.flow import SCRATCH_SIZE, Flow
+from relay.keep import Keeper
 from relay.poller import poller_of
 from relay.record import Cause, Reason, Record
 from relay.resolver import Resolver
@@ -142,6 +143,7 @@ class Rig:
     """
 
     flow = Flow  # how bytes are moved
+    keeps = False  # there is a keeper, with a nursery and a manager that takes nothing
 
     def __init__(self, protocol: Protocol = Protocol.RAW, upstream: Upstream | None = None, **bounds) -> None:
         self.settings = {"protocol": protocol, **bounds}
@@ -170,12 +172,18 @@ class Rig:
             self.poller, deadlines, Resolver(self.loop), scratch, log, self._ended, lambda: len(self.live),
             flow=self.flow,
         )  # fmt: skip
+        if self.keeps:
+            self.keeper = self.services.keeper = Keeper(self.loop, {})
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         for connection in list(self.live):
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
         self.services.deadlines.close()
+        if self.keeps:
+            assert not self.keeper.nursery.look(), "what has ended is not in there any more"
+            self.keeper.close()
+            self.keeper.nursery.close()
         for far in self.fars:
             far.close()
         self.server.close()

@@ -8,6 +8,7 @@ import pytest
 
 from relay import keep, offsets, systemd
 from relay.keep import AGE, Keeper, Numbers, manager_keeps, sort
+from relay.nursery import Nursery
 from relay.peek import PeekFlow
 from relay.slate import Slate
 from relay.state import from_json
@@ -22,9 +23,11 @@ pytestmark = pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no mana
 
 @pytest.fixture
 def manager(tmp_path):
-    """A manager without a service: this process talks to it."""
+    """A manager without a service, and a nursery: this process talks to them."""
     manager = Pid1(tmp_path, [])
+    manager.nursery = Nursery()
     yield manager
+    manager.nursery.close()
     manager.__exit__()
 
 
@@ -34,7 +37,7 @@ def peeking(monkeypatch):
 
 
 async def keeping(rig, manager, **environ):
-    keeper = rig.services.keeper = Keeper(asyncio.get_running_loop(), {**manager.environ, **environ})
+    keeper = rig.services.keeper = Keeper(asyncio.get_running_loop(), {**manager.environ, **environ}, manager.nursery)
     return keeper
 
 
@@ -122,11 +125,11 @@ async def test_bytes_in_our_own_hands_keep_a_connection_here(manager, monkeypatc
 
 async def test_no_more_than_fit_are_given_away(manager):
     async with Rig() as rig:
-        keeper = await keeping(rig, manager, FDSTORE="7")
+        keeper = await keeping(rig, manager, FDSTORE="9")
         connections = [(await rig.session())[2] for _ in range(3)]
         assert [keeper.keep(one) for one in connections] == [True, True, False]
         await until(lambda: len(manager.names()) == 6, "two are kept")
-        assert connections[2].kept is None and connections[2].up.note is None
+        assert not connections[2].kept.stored and connections[2].connection_id in keeper.nursery
 
 
 def test_a_manager_keeps_if_it_says_so_or_shows_it(tmp_path):

@@ -1,4 +1,5 @@
-"""relay/peek.py under whole connections: everything connections and held hellos promise, with bytes that stay in the kernel.
+"""relay/peek.py under whole connections: everything connections, their opening and held hellos promise, with bytes that stay
+in the kernel and copies of the sockets in the nursery (relay/keep.py).
 
 What a PeekFlow alone promises is in test_flow.py, beside the Flow it must not be told from.
 """
@@ -11,7 +12,7 @@ import pytest
 from relay import offsets
 from relay.flow import SCRATCH_SIZE
 from relay.peek import LEAST_LOOK, PeekFlow
-from tests.relay import test_connection, test_hold
+from tests.relay import test_connection, test_hold, test_opening
 from tests.relay.loopback import SMALL, Rig, until, waiting
 from tests.relay.test_hold import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
 
@@ -24,9 +25,10 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def peeking(monkeypatch):
     monkeypatch.setattr(Rig, "flow", PeekFlow)
+    monkeypatch.setattr(Rig, "keeps", True)
 
 
-for _module in (test_connection, test_hold):
+for _module in (test_connection, test_hold, test_opening):
     globals().update({name: test for name, test in vars(_module).items() if name.startswith("test_")})
 
 
