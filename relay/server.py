@@ -39,7 +39,7 @@ from relay.survival import Survival, hand_to
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -81,6 +81,7 @@ class Relay:
         self._doors: dict[str, Door] = {}
         self._bridges: tuple[Bridge, ...] = ()
         self._stopped = asyncio.Event()
+        self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
         self._drained = asyncio.Event()
         self._bridge_trouble = ""
         self._unseen: tuple[str, ...] = ()  # what the last look at the bridges could not see, and why
@@ -120,17 +121,26 @@ class Relay:
             pass
         self._shut_down()
 
+    def drain(self, signal_name: str) -> None:
+        """The service is stopped, not restarted: nobody will go on with its sessions. The manager's SIGTERM follows."""
+        if not self._stopped.is_set():
+            self._announced = True
+            self._stop(signal_name, leave=False)
+
     def stop(self, signal_name: str, at_once: bool = False) -> None:
         """Close the listeners; leave the sessions to the manager or drain. A second call, or `at_once`, ends them now."""
-        if self._stopped.is_set() or at_once:
+        announced, self._announced = self._announced, False
+        if at_once or (self._stopped.is_set() and not announced):
             self._drained.set()
-        if self._stopped.is_set():
-            return
+        if not self._stopped.is_set():
+            self._stop(signal_name, leave=not at_once)
+
+    def _stop(self, signal_name: str, leave: bool) -> None:
         self.services.draining = True
         self._listeners.close()
-        left = 0 if at_once else self._survival.leave()
+        left = self._survival.leave() if leave else 0
         live = len(self._connections)
-        grace = "now" if at_once else f"within {self.loaded.config.drain_timeout:g} s"
+        grace = "now" if self._drained.is_set() else f"within {self.loaded.config.drain_timeout:g} s"
         sessions = f"{live} live connection{'s' * (live != 1)} to end {grace}" if live else "no live connections"
         if left:
             sessions += f", {left} left to the service manager: a restart goes on with them, a stop ends them"
@@ -410,6 +420,7 @@ async def run_relay(
     loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
     loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    loop.add_signal_handler(signal.SIGUSR1, relay.drain, "SIGUSR1")
     loop.add_signal_handler(signal.SIGUSR2, relay.upgrade)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     relay.start()

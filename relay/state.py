@@ -10,7 +10,7 @@ first words during the dial); JSON carries them as Latin-1. None still means "ne
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from relay import offsets
 from relay.record import Cause, Reason
@@ -94,7 +94,7 @@ def behind_of(connection) -> dict:
 
 def to_json(state: State) -> str:
     """One line."""
-    return json.dumps({"format": FORMAT, **asdict(state)}, separators=(",", ":"))
+    return json.dumps({"format": FORMAT, **_values(state)}, separators=(",", ":"))
 
 
 def from_json(text: str | bytes) -> State:
@@ -112,6 +112,13 @@ def from_json(text: str | bytes) -> State:
         return state
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise error if isinstance(error, StrangeState) else StrangeState(f"no state of a connection: {error!r}") from error
+
+
+def _values(one) -> dict:
+    """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
+    return {
+        name: _values(value) if isinstance(value := getattr(one, name), FlowState) else value for name in one.__slots__
+    }
 
 
 def cause_of(state: State) -> Cause | None:

@@ -396,6 +396,20 @@ async def test_a_second_signal_ends_a_drain_now(second):
         assert len(house.log.named("stopping")) == 1
 
 
+async def test_a_drain_that_was_announced_is_not_cut_short_by_the_managers_sigterm():
+    async with House("drain_timeout = 5") as house:
+        client, gateway = await house.session()
+        house.relay.drain("SIGUSR1")
+        house.relay.stop("SIGTERM")
+        assert house.log.named("stopping") == ["SIGUSR1: no new clients, 1 live connection to end within 5 s"]
+        await works(client, gateway)
+        house.relay.drain("SIGUSR1")
+        await works(client, gateway)
+        house.relay.stop("SIGTERM")
+        await asyncio.wait_for(house.serving, 1)
+        assert (await house.close_of()).cause.reason is Reason.SHUTDOWN
+
+
 async def test_sigint_ends_everything_now():
     async with House() as house:
         await house.session()

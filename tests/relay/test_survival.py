@@ -348,6 +348,21 @@ def test_a_stop_ends_every_session(house):
     assert (client.ending(), gateway.ending()) == ("fin", "fin")
 
 
+def test_a_stop_that_was_announced_drains_what_the_manager_has_copies_of(house):
+    client, gateway = house.session()
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        house.service.process.send_signal(number)
+        wait_until(lambda: house.records("stopping"), "it says so")
+        house.works(client, gateway)
+    client.close()
+    assert gateway.ending() == "fin"
+    gateway.close()
+    assert house.service.process.wait(PATIENCE) == 0
+    assert house.closed(client.port)["end.reason"] == "client_closed"
+    assert [one["message"] for one in house.records("stopping")] == ["SIGUSR1: no new clients, 1 live connection to end within 10 s"]
+    wait_until(lambda: house.service.names() == OTHERS, "nothing of it is kept")
+
+
 def test_a_session_of_which_a_part_is_missing_is_reset_and_named(house):
     client, gateway = house.session()
     house.service.process.kill()

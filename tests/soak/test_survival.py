@@ -10,7 +10,7 @@ from tests.relay.test_survival import ROADS, House, streams_through
 
 pytestmark = [pytest.mark.soak, pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no manager keeps descriptors")]
 ROUNDS = {"kill": 100, "restart": 20, "upgrade": 20}
-FAILED_SHARE = 0.002  # of new connections, when the relay is killed between accepting one and having it kept
+FAILED_SHARE = 0.002  # of new connections, when the relay is killed between accepting one and writing it down
 
 
 @pytest.mark.parametrize("keeps, tells, act", [road[1:] for road in ROADS], ids=[road[0] for road in ROADS])
@@ -24,7 +24,7 @@ def test_sessions_and_every_byte_outlive_a_relay_that_is_often(tmp_path, keeps, 
             f"failed, worst {hammer.worst * 1000:.0f} ms; longest pause of a stream {pause * 1000:.0f} ms"
         )
         if act == "kill":
-            # Each kill can meet the one connection that is open then; how many of all that are depends on the rate of kills.
-            assert hammer.failed <= max(ROUNDS[act], FAILED_SHARE * hammer.served), hammer.faults[:5]
+            # A kill can meet one that was accepted 50 us ago; how many of all that are depends on the rate of kills.
+            assert hammer.failed <= max(ROUNDS[act] / 10, FAILED_SHARE * hammer.served), hammer.faults[:5]
         else:
             assert hammer.failed == 0, hammer.faults

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import zipfile
 
 import pytest
 
 from relay.wire.hello import ClientHello
+from relay.wire.messages import StartApi, encode
 from tests.systemd.conftest import ZIPAPP
 from tests.systemd.machine import Machine, wait_until
 
@@ -115,6 +117,28 @@ def test_the_first_connection_starts_it(installed, figure):
         times.append(time.monotonic() - started)
     figure(f"{installed.suite}: first byte through a cold start: {', '.join(f'{one * 1000:.0f}' for one in times)} ms")
     assert min(times) <= COLD_START
+
+
+def test_a_stop_waits_for_the_sessions_and_a_restart_does_not(installed, figure):
+    with installed.network():
+        client = socket.create_connection(("127.0.0.1", 4003), 5)
+    with client:
+        client.sendall(HELLO)
+        assert b"176" in client.recv(100)
+        started = time.monotonic()
+        installed.run("systemctl", "restart", SERVICE)
+        restarted = time.monotonic() - started
+        stopping = threading.Thread(target=installed.run, args=("systemctl", "stop", SERVICE))
+        stopping.start()
+        wait_until(lambda: "SIGUSR1: no new clients, 1 live connection to end within 10 s" in installed.journal(), "it drains")
+        client.sendall(encode(StartApi(5), 176))
+        assert client.recv(100)
+        assert stopping.is_alive()
+    stopping.join(5)
+    assert not stopping.is_alive(), "the last session is gone, and nothing to wait for"
+    assert "end.reason=client_left_in_handshake" not in installed.journal().rpartition("SIGUSR1")[2]
+    figure(f"{installed.suite}: a restart with a live session took {restarted:.2f} s")
+    assert restarted < 5 and answers(installed)
 
 
 def test_a_reload_is_done_when_systemctl_returns(installed, figure):

@@ -25,8 +25,7 @@ from tests.systemd.machine import ROOT, Machine, Trouble, wait_until
 SERVICE = "ib-relay.service"
 QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
 KILLS, RESTARTS, UPGRADES, HANGS = (10, 4, 2, 1) if QUICK else (100, 20, 20, 3)
-FAILED_SHARE = 0.002  # of new connections
-LOST_IN_FLIGHT = 0.3  # new connections a kill -9: one that was accepted some milliseconds ago is kept by nobody yet
+FAILED_SHARE = 0.002  # of new connections: a kill can come before one that was just accepted is written down
 PACE = float(os.environ.get("IB_RELAY_KILL_PACE", "0.1"))  # seconds from ready to the next kill
 RESTART_PAUSE = 0.2  # seconds a running session may stand still
 MAPS = """\
@@ -118,14 +117,13 @@ class Traffic:
             f"{max(gaps) * 1000:.0f} ms, of the ticks {self.session['longest_gap'] * 1000:.0f} ms"
         )
 
-    def check(self, port_stays: bool = True, kills: int = 0) -> None:
+    def check(self, port_stays: bool = True) -> None:
         for one in self.seen["streams"]:
             assert one["equal"] and not one["errors"], self.seen
         assert self.session["disconnected"] == 0 and self.session["connected_at_end"] and self.session["answers_at_end"]
         hammer = self.seen["hammer"]
         if port_stays:
-            allowed = max(FAILED_SHARE * (hammer["served"] + hammer["failed"]), LOST_IN_FLIGHT * kills)
-            assert hammer["failed"] <= allowed + 1, hammer
+            assert hammer["failed"] <= FAILED_SHARE * (hammer["served"] + hammer["failed"]) + 1, hammer
 
 
 def settled(machine: Machine, before: int) -> int:
@@ -189,7 +187,7 @@ def test_kill_9(surviving, ib_async, figure):
             time.sleep(PACE)
         took = time.monotonic() - started
     figure(f"{surviving.suite}: {KILLS} x kill -9 in {took:.0f} s: {traffic.figures()}")
-    traffic.check(kills=KILLS)
+    traffic.check()
 
 
 def test_restarts(surviving, ib_async, figure):
