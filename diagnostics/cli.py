@@ -328,7 +328,7 @@ def _explain(options, parser) -> int:
     from diagnostics.findings import CATALOGUE
 
     if options.code == "list":
-        streams.write("".join(f"{entry.code}  {entry.slug:<28} {entry.title}\n" for entry in CATALOGUE.values()))
+        streams.write(report.list_text())
         return 0
     wanted = options.code.lower().removeprefix("ibd")
     for code, entry in CATALOGUE.items():

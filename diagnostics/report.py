@@ -369,7 +369,17 @@ def cleaned(value):
     return [cleaned(one) for one in value] if isinstance(value, list) else value
 
 
-# The page of a code
+# The page of a code, and the list of all
+
+
+def list_text(*, width: int = 80) -> str:
+    """Every code with its slug and title."""
+    page = _Page(max(width, NARROWEST), False)
+    widest = max(len(entry.slug) for entry in CATALOGUE.values())
+    for entry in CATALOGUE.values():
+        start = f"{entry.code}  {entry.slug:<{widest}}  "
+        page.wrapped(entry.title, start, " " * len(start))
+    return page.text()
 
 
 def explain_text(code: str, *, width: int = 80) -> str:

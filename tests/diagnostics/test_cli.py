@@ -407,7 +407,8 @@ async def test_watch_tells_changes_with_their_time():
 def test_every_finding_is_explained_by_code_number_and_slug(capsys):
     assert cli.main(["explain", "list"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in listed] == [[one.code, one.slug] for one in CATALOGUE.values()]
+    assert [line.split()[:2] for line in listed if line.startswith("IBD")] == [[one.code, one.slug] for one in CATALOGUE.values()]
+    assert max(map(len, listed)) <= 80
     for one in CATALOGUE.values():
         pages = set()
         for name in (one.code, one.code.lower(), one.code[3:], one.slug):
