@@ -139,7 +139,7 @@ _EXPLANATIONS = {
     Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway stopped accepting",
     Reason.UNREACHABLE: "there is no route to the gateway's address",
     Reason.DNS_ERROR: "the gateway's name could not be looked up",
-    Reason.HANDSHAKE_TIMEOUT: "the client connected and said nothing; the gateway was not dialled",
+    Reason.HANDSHAKE_TIMEOUT: "the client sent no complete hello; the gateway was not dialled",
     Reason.NOT_IB: "the client did not speak the IB API; the gateway was not dialled",
     Reason.CONNECTION_LIMIT: "too many connections",
     Reason.ACL_DENIED: "the client's address is not on the access list",
@@ -161,6 +161,16 @@ _LEFT_AT_STAGE = {
 }
 
 
+# Ends of a session that was under way, which can have got somewhere; the others end a connection that never was one.
+_UNDER_WAY = frozenset({
+    Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED, Reason.CLIENT_RESET, Reason.UPSTREAM_RESET, Reason.CLIENT_DEAD,
+    Reason.UPSTREAM_DEAD, Reason.IDLE_TIMEOUT, Reason.HALF_CLOSE_TIMEOUT, Reason.WRITE_STALLED, Reason.SHUTDOWN,
+    Reason.INTERNAL_ERROR,
+})  # fmt: skip
+_GATEWAY_WENT = frozenset({Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_RESET, Reason.UPSTREAM_DEAD})
+_UNREADY = ("client_hello", "server_hello", "start_api")
+
+
 def explain(record: Record) -> str:
     """One sentence for people: why this connection ended."""
     cause = record.cause
@@ -171,12 +181,15 @@ def explain(record: Record) -> str:
             return f"the gateway redirected the client to {record.redirect}, which only IB's Java client follows"
         return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
     text = _EXPLANATIONS[cause.reason]
+    if cause.reason not in _UNDER_WAY:
+        return text
+    if cause.reason in _GATEWAY_WENT:
+        if record.last_error_code == 326:
+            text += " after error 326: the client id is in use"
+        elif record.ib_stage in _UNREADY:
+            text += f" at stage {record.ib_stage}, before the session was ready"
     if record.redirect is not None:
-        text += f" after it had redirected the client to {record.redirect}"
+        text += f"; the gateway had redirected the client to {record.redirect}"
     if record.opaque is not None:
-        text += f"; its session was not understood: {record.opaque}"
-    if record.last_error_code == 326 and cause.by == "upstream":
-        text += " after error 326: its client id is in use"
-    elif cause.by == "upstream" and record.ib_stage in ("client_hello", "server_hello", "start_api"):
-        text += f" at stage {record.ib_stage}, before it was ready"
+        text += f"; the session was not understood: {record.opaque}"
     return text
