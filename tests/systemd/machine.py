@@ -91,6 +91,13 @@ class Machine:
         self._nspawn: subprocess.Popen | None = None
         self.leader = 0  # its process 1, as seen from here
 
+    @classmethod
+    def that_runs(cls, suite: str, leader: int) -> Machine:
+        """One that somebody else has booted and will turn off."""
+        machine = cls(suite)
+        machine.leader = leader
+        return machine
+
     def __enter__(self) -> Machine:
         folder = template(self.suite)
         started = time.monotonic()
