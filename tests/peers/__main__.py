@@ -3,16 +3,19 @@
 Each case runs twice, straight at the practice gateway and through `ib-relay run`. It passes when the client got
 the same both times (or better through the relay, where it repairs), when what it got is what the behaviour is there
 for, and when the relay's close record names the stage, the side, the way and the reason that were played.
+
+With --installed the relay is one that runs already, for instance as a service; the journal has its records (installed.py).
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import pathlib
 import sys
 import time
 
-from tests.peers import cases, runs
+from tests.peers import cases, installed, runs
 from tests.peers.clients import CLIENTS, PEERS, install_all
 
 MOST_RETRIED = 25  # cases; a heavily loaded 2-core machine had about a dozen of 539; each takes about 5 s for both routes
@@ -33,6 +36,12 @@ def _options():
     parser.add_argument("--play", action="append", choices=plays, metavar="NAME", help="only this behaviour; may be repeated")
     parser.add_argument("--versions", action="store_true", help="only `normal` at every server version")
     parser.add_argument("--behaviours", action="store_true", help="only the behaviours")
+    parser.add_argument("--sample", action="store_true",
+                        help="of these, as few as have every behaviour, and `normal` at every version, once")
+    parser.add_argument("--installed", action="append", type=installed.ports, default=[], metavar="PORT=UPSTREAM_PORT",
+                        help="through this port of a running relay, whose upstream is ours to play; may be repeated")
+    parser.add_argument("--journal", default=installed.JOURNAL, metavar="COMMAND",
+                        help="prints the running relay's log, last line first (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=8, help="cases at the same time (default %(default)s)")
     parser.add_argument("--install", type=pathlib.Path, default=PEERS, metavar="DIR",
                         help="where the libraries are kept (default .peers/)")
@@ -54,8 +63,11 @@ async def _run(options):
     clients = [client for client in clients if client not in missing]
     todo = cases.matrix(clients, versions=not options.behaviours, behaviours=not options.versions)
     todo = [case for case in todo if not options.play or case.play.name in options.play]
+    todo = cases.sample(todo) if options.sample else todo
     print(f"{len(todo)} cases of {len(clients)} clients, each without and with the relay; {options.jobs} at a time", flush=True)
-    results = await _play_all(todo, options)
+    running = installed.Installed(options.installed, options.journal) if options.installed else contextlib.nullcontext()
+    async with running as relay:
+        results = await _play_all(todo, options, relay)
     failed = _report(results, options)
     if options.json:
         options.json.write_text(json.dumps([_details(result) for result in results], indent=1))
@@ -73,17 +85,17 @@ class Result:
         self.problems = []
         self.again = False  # the verdict is of a second try, alone
 
-    async def play(self, peers):
+    async def play(self, peers, relay):
         self.problems = []
         try:
             self.direct = await runs.play(self.case, peers, through_relay=False)
-            self.relayed = await runs.play(self.case, peers, through_relay=True)
+            self.relayed = await runs.play(self.case, peers, through_relay=True, installed=relay)
             self.problems = cases.judge(self.case, self.direct, self.relayed)
         except runs.Trouble as trouble:
             self.problems = [f"not played: {trouble}"]
 
 
-async def _play_all(todo, options):
+async def _play_all(todo, options, relay):
     """All cases, a few at a time; what fails is tried once more alone, because short time-outs and a busy machine lie.
 
     Not where many fail: that is no busy machine, and trying them all again one by one would take an hour to say so.
@@ -93,7 +105,7 @@ async def _play_all(todo, options):
 
     async def one(result):
         async with gate:
-            await result.play(options.install)
+            await result.play(options.install, relay)
 
     async with asyncio.TaskGroup() as group:
         for result in results:
@@ -103,7 +115,7 @@ async def _play_all(todo, options):
         for result in failed:
             print(f"once more, alone: {result.case.name}: {result.problems[0]}", flush=True)
             result.again = True
-            await result.play(options.install)
+            await result.play(options.install, relay)
     return results
 
 

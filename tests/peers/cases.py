@@ -1,5 +1,6 @@
 """The matrix: which client meets which behaviour at which server version, and the verdict on what came of it. Pure."""
 
+import collections
 import dataclasses
 
 from relay.practice import BEHAVIOURS
@@ -60,6 +61,21 @@ def matrix(clients=CLIENTS, versions=True, behaviours=True):
             cases += [Case(client, play, version) for play in PLAYS for version in BEHAVIOUR_VERSIONS
                       if not (versions and play is normal)]
     return sorted(cases, key=lambda case: -_weight(case))
+
+
+def sample(todo):
+    """Of these, one case for each behaviour, and of `normal` one for each version; clients take turns."""
+    groups = {}
+    for case in todo:
+        which = (case.version, case.typed) if case.play is PLAYS[0] else case.play.name
+        groups.setdefault(which, []).append(case)
+    often = collections.Counter()  # how often a client or a version was taken
+    chosen = []
+    for group in groups.values():
+        case = min(group, key=lambda case: (often[case.client.name], often[case.version]))
+        often.update((case.client.name, case.version))
+        chosen.append(case)
+    return chosen
 
 
 def _weight(case):

@@ -1,8 +1,8 @@
 """Plays one case with real processes and real sockets: practice gateway, relay (or none), client; brings back what they said.
 
 The practice gateway runs on this process's event loop, because a hundred of them cost nothing there; `Typed` is the same
-gateway started as a user types it. The relay is always the real command line in a process of its own, started with
-a listen and an upstream address and nothing else.
+gateway started as a user types it. The relay is the real command line in a process of its own, started with a listen and
+an upstream address and nothing else; or one that runs already (installed.py).
 """
 
 import asyncio
@@ -23,16 +23,12 @@ from relay.wire.hello import ClientHello
 from relay.wire.messages import StartApi, encode
 
 from tests.peers.clients import CHECKOUT
+from tests.peers.relays import Log, Relay, Trouble
 
 HOST = "127.0.0.1"
 START_BOUND = 15.0  # seconds; a process on a busy machine takes 1 to 3
-RECORD_BOUND = 6.0  # seconds from the client's end to the close record: 2 s grace after a FIN in the handshake, and slack
 KILL_MARGIN = 4.0  # seconds a driver gets beyond its own deadline before it is killed
 OCCUPANT_VERSION = 176
-
-
-class Trouble(Exception):
-    """The harness itself could not play the case."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,15 +40,16 @@ class Played:
     noise: tuple[str, ...] = ()  # lines of the relay that are no JSON, and what it wrote to stderr
 
 
-async def play(case, peers, through_relay):
+async def play(case, peers, through_relay, installed=None):
     """All sessions of `case` on one route; raises Trouble when a part of the harness did not come up."""
     async with contextlib.AsyncExitStack() as stack:
-        gateway_port = await stack.enter_async_context(_gateway(case))
+        relay = await stack.enter_async_context(installed.lent()) if through_relay and installed else None
+        gateway_port = await stack.enter_async_context(_gateway(case, relay.upstream_port if relay else 0))
         if case.play.occupant:
             await stack.enter_async_context(_occupant(gateway_port, case.occupant_id))
         if not through_relay:
             return Played(await _sessions(case, peers, gateway_port, gateway_port))
-        relay = await stack.enter_async_context(_relay(gateway_port, case.play.relay_environment))
+        relay = relay or await stack.enter_async_context(_relay(gateway_port, case.play.relay_environment))
         gots = await _sessions(case, peers, relay.port, gateway_port)
         records = await relay.close_records(len(gots))
     return Played(gots, tuple(records), tuple(relay.noise))
@@ -62,15 +59,19 @@ async def play(case, peers, through_relay):
 
 
 @contextlib.asynccontextmanager
-async def _gateway(case):
+async def _gateway(case, port):
+    """The practice gateway on this port (0: a free one); yields the port."""
     if case.typed:
-        async with _typed_gateway(case) as port:
+        async with _typed_gateway(case, port or _free_port()) as port:
             yield port
         return
     settings = Practice(behaviour=case.play.behaviour, value=case.play.value, server_version=case.version,
                         ticks_per_second=case.play.ticks_per_second)
     gateway = PracticeGateway(settings)
-    await gateway.start(HOST, 0)
+    try:
+        await gateway.start(HOST, port)
+    except OSError as error:
+        raise Trouble(f"the practice gateway cannot listen on port {port}: {error.strerror}") from error
     try:
         yield gateway.port
     finally:
@@ -78,9 +79,8 @@ async def _gateway(case):
 
 
 @contextlib.asynccontextmanager
-async def _typed_gateway(case):
+async def _typed_gateway(case, port):
     """`ib-relay practice` as a user starts it."""
-    port = _free_port()
     named = case.play.behaviour if case.play.value is None else f"{case.play.behaviour}={case.play.value:g}"
     async with _process("practice", "--listen", f"{HOST}:{port}", "--behaviour", named,
                         "--server-version", str(case.version)) as process:
@@ -120,64 +120,16 @@ async def _next_frame(reader, frames):
 # The relay
 
 
-class _Relay:
-    """A running `relay run`: its port, and everything it writes."""
-
-    def __init__(self, process, port):
-        self.process = process
-        self.port = port
-        self.records = []
-        self.noise = []
-        self.news = asyncio.Event()
-        self.tasks = [asyncio.create_task(self._read_records(), name="relay records"),
-                      asyncio.create_task(self._read_errors(), name="relay errors")]
-
-    async def wait_for(self, condition, seconds, what):
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    if self.process.returncode is not None and self.tasks[0].done():
-                        raise Trouble(f"relay: exit {self.process.returncode} before {what}: {self.noise[-3:]}")
-                    self.news.clear()
-                    await self.news.wait()
-        except TimeoutError:
-            raise Trouble(f"relay: no {what} in {seconds:.0f} s; {self.noise[-3:]}") from None
-
-    async def listening(self):
-        await self.wait_for(lambda: self._named("ib_relay.listening"), START_BOUND, "listening record")
-
-    async def close_records(self, count):
-        """`count` close records, or those that came: judging is done elsewhere."""
-        with contextlib.suppress(Trouble):
-            await self.wait_for(lambda: len(self._named("ib_relay.connection.close")) >= count, RECORD_BOUND, "close record")
-        return self._named("ib_relay.connection.close")
-
-    def _named(self, name):
-        return [record for record in self.records if record.get("event.name") == name]
-
-    async def _read_records(self):
-        async for line in self.process.stdout:
-            try:
-                self.records.append(json.loads(line))
-            except ValueError:
-                self.noise.append(line.decode(errors="replace").rstrip())
-            self.news.set()
-        self.news.set()
-
-    async def _read_errors(self):
-        async for line in self.process.stderr:
-            self.noise.append(line.decode(errors="replace").rstrip())
-
-
 @contextlib.asynccontextmanager
-async def _relay(upstream_port, environment):
+async def _relay(gateway_port, environment):
     port = _free_port()
-    async with _process("run", "--listen", f"{HOST}:{port}", "--upstream", f"{HOST}:{upstream_port}", "--log-format", "json",
+    async with _process("run", "--listen", f"{HOST}:{port}", "--upstream", f"{HOST}:{gateway_port}", "--log-format", "json",
                         environment=environment) as process:
-        relay = _Relay(process, port)
-        await relay.listening()
+        log = Log(process)
+        relay = Relay(log, port, gateway_port)
+        await log.wait_for(lambda: log.named("ib_relay.listening"), START_BOUND, "listening record")
         yield relay
-    await asyncio.gather(*relay.tasks)
+    await log.end()
 
 
 @contextlib.asynccontextmanager

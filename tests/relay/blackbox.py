@@ -10,6 +10,8 @@ A test that no relay can fail proves nothing. So another relay can be put in its
 
 The template knows {listen}, {listen_host}, {listen_port} and {upstream}; settings beyond these (time bounds, limits)
 are not passed on, and a stand-in that writes no JSON has no records. Tests that need nothing but sockets judge it fairly.
+
+Or the same relay can be started as a service under its whole sandbox, in a booted machine: see tests/systemd/sandboxed.py.
 """
 
 from __future__ import annotations
@@ -33,6 +35,12 @@ from tests.relay.scripted import LOOPBACK, PATIENCE, Peer, Upstream, free_port, 
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = os.environ.get("IB_RELAY_UNDER_TEST", "")
+SANDBOX = None
+if "IB_RELAY_UNDER_SANDBOX" in os.environ:
+    from tests.systemd.sandboxed import from_environment
+
+    SANDBOX = from_environment()
+MAP = "test"  # the name of every relay's one map
 LISTENING = "ib_relay.listening"
 OPEN, READY, PROGRESS, CLOSE = (f"ib_relay.connection.{event}" for event in ("open", "ready", "progress", "close"))
 TOP_LEVEL = {"log_interval", "max_connections", "drain_timeout"}  # every other setting belongs to the port map
@@ -78,17 +86,10 @@ class RelayProcess:
     # -- starting and ending ---------------------------------------------------------------------------------------
 
     def __enter__(self) -> RelayProcess:
-        self._folder = tempfile.TemporaryDirectory(prefix="ib-relay-test-")
+        self._folder = tempfile.TemporaryDirectory(prefix="ib-relay-test-", dir=SANDBOX and SANDBOX.folder)
         self.config_file = Path(self._folder.name, "relay.toml")
         self.write_configuration(**self.settings)
-        self.process = subprocess.Popen(
-            self.command(),
-            cwd=ROOT,
-            env={key: value for key, value in os.environ.items() if not key.startswith("IB_RELAY_")},
-            stdin=subprocess.DEVNULL,
-            stdout=self._stdout,
-            stderr=subprocess.PIPE,
-        )
+        self.process = self._start()
         self.tree = psutil.Process(self.process.pid)
         if self.process.stdout:
             self._collect(self.process.stdout, self._lines)
@@ -100,6 +101,19 @@ class RelayProcess:
             self.__exit__()
             raise
         return self
+
+    def _start(self) -> subprocess.Popen:
+        if SANDBOX:
+            assert not self._through, "a service has no shell around it: sandboxed.NOT_HERE must name this test"
+            return SANDBOX.start(self.config_file, (self.host, self.port), MAP, self._stdout)
+        return subprocess.Popen(
+            self.command(),
+            cwd=ROOT,
+            env={key: value for key, value in os.environ.items() if not key.startswith("IB_RELAY_")},
+            stdin=subprocess.DEVNULL,
+            stdout=self._stdout,
+            stderr=subprocess.PIPE,
+        )
 
     def command(self) -> list[str]:
         """What to type to start this relay."""
@@ -116,7 +130,7 @@ class RelayProcess:
 
     def write_configuration(self, **settings: object) -> None:
         """Put these settings into the configuration file; a running relay reads them at SIGHUP."""
-        port_map = {"name": "test", "listen": self.listen, "upstream": self.upstream, "protocol": self.protocol}
+        port_map = {"name": MAP, "listen": self.listen, "upstream": self.upstream, "protocol": self.protocol}
         whole = {key: value for key, value in settings.items() if key in TOP_LEVEL}
         port_map |= {key: value for key, value in settings.items() if key not in TOP_LEVEL}
         self.config_file.write_text(f"{_toml(whole)}\n[[map]]\n{_toml(port_map)}\n")
@@ -129,6 +143,8 @@ class RelayProcess:
 
     def __exit__(self, *exception: object) -> None:
         self.close_clients()
+        if SANDBOX:
+            self.process.remove()
         for process in self._processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -147,7 +163,7 @@ class RelayProcess:
 
     def ends(self, within: float) -> int:
         """The exit code of a relay that has been told to go; AssertionError when the process or a child stays."""
-        children = self.tree.children(recursive=True)
+        children = [one for one in self._processes() if one != self.tree]  # it may be gone already
         code = wait_until(lambda: self.process.poll() is not None and [self.process.poll()], "the relay ends", within)[0]
         wait_until(lambda: not any(child.is_running() for child in children), "its children end", within)
         return code

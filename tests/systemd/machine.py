@@ -1,8 +1,8 @@
 """A throw-away machine with a real systemd: Debian from the mirror, booted by systemd-nspawn, seen from in- and outside.
 
 The template of a suite is made once (debootstrap, some 50 s and 300 MB) below .systemd/, which git ignores; every boot is
-an overlay on it and starts clean. The machine has a network of its own with nothing but loopback, the pure cgroup v2 tree, and
-bpf(2), without which systemd silently leaves out its address filters.
+an overlay on it and starts clean. The machine has a network of its own with nothing but loopback, the pure cgroup v2 tree in a
+cgroup of its own, and bpf(2), without which systemd silently leaves out its address filters.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ SETTINGS = {
 }
 USER, USER_ID = "tester", 1000
 BOOT_BOUND = 60.0  # seconds; takes 0.3 to 2
+# Without a cgroup of its own a machine shares its caller's, and two that are booted from one shell share that one: the end of
+# a service in one would then kill the processes of the service of that name in the other.
+JOIN = 'for cgroup in $0; do echo $$ > "$cgroup/cgroup.procs"; done; exec "$@"'
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
@@ -88,13 +91,23 @@ class Machine:
         self._nspawn: subprocess.Popen | None = None
         self.leader = 0  # its process 1, as seen from here
 
+    @classmethod
+    def that_runs(cls, suite: str, leader: int) -> Machine:
+        """One that somebody else has booted and will turn off."""
+        machine = cls(suite)
+        machine.leader = leader
+        return machine
+
     def __enter__(self) -> Machine:
         folder = template(self.suite)
         started = time.monotonic()
         TEMPLATES.mkdir(exist_ok=True)
+        name = f"relaytest{os.getpid()}x{id(self) % 9999}"
+        self._cgroups = _new_cgroups(name)
         self._console = open(TEMPLATES / f"console-{os.getpid()}-{id(self):x}", "w+b")  # noqa: SIM115
         command = [
-            "systemd-nspawn", "--quiet", f"--directory={folder}", f"--machine=relaytest{os.getpid()}x{id(self) % 9999}",
+            "sh", "-ec", JOIN, " ".join(map(str, self._cgroups)),
+            "systemd-nspawn", "--quiet", f"--directory={folder}", f"--machine={name}",
             "--boot", "--volatile=overlay", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off",
             "--timezone=off", "--link-journal=no", "--console=pipe", "--system-call-filter=bpf",
             "--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", *self._options,
@@ -145,6 +158,8 @@ class Machine:
                     os.kill(pid, signal.SIGKILL)
             self._nspawn.wait(10)
         self._nspawn = None
+        for cgroup in self._cgroups:
+            _remove_cgroup(cgroup)
         self._console.close()
         Path(self._console.name).unlink(missing_ok=True)
 
@@ -163,9 +178,11 @@ class Machine:
         return ran
 
     def command(self, *command: str, user: bool = False) -> list[str]:
-        """The argument list that runs `command` inside."""
+        """The argument list that runs `command` inside; also inside for systemd, which knows a process by its cgroup."""
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        enter = ["nsenter", f"--target={self.leader}", "--all", "--root", "--wd", "env", "-i", path, "LANG=C.UTF-8"]
+        join = ["sh", "-ec", JOIN, str(_cgroups_of(self.leader)[""])]
+        nsenter = ["nsenter", f"--target={self.leader}", "--all", "--root", "--wd"]
+        enter = [*join, *nsenter, "env", "-i", path, "LANG=C.UTF-8"]
         if not user:
             return [*enter, "HOME=/root", *command]
         runtime = f"/run/user/{USER_ID}"
@@ -209,6 +226,34 @@ class Machine:
                 yield
             finally:
                 _setns(libc, ours.fileno())
+
+
+def _cgroups_of(process: int | str) -> dict[str, Path]:
+    """Where it is in each hierarchy that systemd uses: "" is cgroup v2, and "name=systemd" what a host with v1 has, too."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    found = {}
+    for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
+        _, kind, own = line.split(":", 2)
+        for _, where, what, options, *_ in mounts:
+            if (kind, what) == ("", "cgroup2") or (kind == "name=systemd" and what == "cgroup" and kind in options.split(",")):
+                found[kind] = Path(where + own)
+                break
+    return found
+
+
+def _new_cgroups(name: str) -> list[Path]:
+    """Made below our own."""
+    made = [cgroup / name for cgroup in _cgroups_of("self").values()]
+    for cgroup in made:
+        cgroup.mkdir()
+    return made
+
+
+def _remove_cgroup(cgroup: Path) -> None:
+    """With what systemd has made in it; it is empty, or just about to be."""
+    for folder, _, _ in os.walk(cgroup, topdown=False):
+        with contextlib.suppress(OSError):  # the kernel has not done away with the last process yet
+            os.rmdir(folder)
 
 
 def _setns(libc: ctypes.CDLL, fd: int) -> None:
