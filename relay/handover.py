@@ -3,13 +3,17 @@
 The process stays the same one, so a service manager, a shell or a container sees nothing happen. What the new program must
 know is one JSON document in a file without a name; an environment variable carries its descriptor. Before that, the
 new program is started once on the side (`rehearse`): it reads its configuration and this very document, and must say that it could
-go on. One that cannot even start is found out there, while the old one goes on serving.
+go on. One that cannot even start is found out there, while the old one goes on serving. Why it was refused is left where
+`ib-relay upgrade` can read it: in a nameless file that this process keeps open, which on Linux its user and root can look
+into (/proc/PID/fd), from inside a sandbox as well, and nobody else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -27,6 +31,8 @@ REHEARSE = "--rehearse"  # the option of `run` that rehearses; a program without
 CAN_GO_ON = "can go on"
 FORMAT = 1
 REHEARSAL = 20.0  # seconds; a cold interpreter on a busy machine needs one or two
+ANSWER = "ib-relay refusal"  # the name /proc shows for the file of the last refusal
+MAX_ANSWER = 64 << 10  # bytes
 # Not for the rehearsal: it must neither talk to the manager in our name nor take our sockets for its own.
 _OURS_ALONE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", VARIABLE)
 
@@ -138,14 +144,15 @@ def rehearse(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
             stdin=subprocess.DEVNULL, env={key: value for key, value in environ.items() if key not in _OURS_ALONE},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise Refused(f"the new program said nothing within {REHEARSAL:g} s") from None
+        raise _refused(f"the new program said nothing within {REHEARSAL:g} s") from None
     except OSError as error:
-        raise Refused(f"the new program cannot be started: {error.strerror or error}") from None
+        raise _refused(f"the new program cannot be started: {error.strerror or error}") from None
     finally:
         os.close(fd)
     if done.returncode or CAN_GO_ON not in done.stdout:
         words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise Refused(f"the new program cannot take over (exit {done.returncode}): {words[-1]}")
+        last = words[-1].removeprefix("ib-relay: ")
+        raise _refused(f"the new program cannot take over (exit {done.returncode}): {last}")
 
 
 def become(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
@@ -161,7 +168,46 @@ def become(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
         for fd in files:
             os.set_inheritable(fd, False)
         os.close(paper)
-        raise Refused(f"the new program cannot be started: {error.strerror or error}") from None
+        raise _refused(f"the new program cannot be started: {error.strerror or error}") from None
+
+
+_left: list[int] = []  # the descriptor of the last answer; gone with execve, as it should
+
+
+def _refused(words: str) -> Refused:
+    """The refusal, also left for whoever asked; the number tells it from the one before."""
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):  # no descriptor to be had: the log has it
+            fd = os.memfd_create(ANSWER)
+            while _left:
+                os.close(_left.pop())
+            _left.append(fd)
+            os.write(fd, f"{os.urandom(8).hex()} {words}".encode("utf-8", "replace")[:MAX_ANSWER])
+    return Refused(words)
+
+
+def answer_of(pid: int) -> tuple[str, str] | None:
+    """The last refusal of that process as (number, words); None when there is none, or none for our eyes. Linux."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return None
+    for name in names:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.readlink(f"{folder}/{name}").startswith(f"/memfd:{ANSWER}"):
+                number, _, words = _contents(f"{folder}/{name}").partition(" ")
+                return (number, words) if words else None
+    return None
+
+
+def _contents(path: str) -> str:
+    """Of a file that may be anything by now: opening it must not wait, nor reading it end in the whole memory."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.pread(fd, MAX_ANSWER, 0).decode("utf-8", "replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    finally:
+        os.close(fd)
 
 
 def command() -> list[str]:

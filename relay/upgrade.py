@@ -1,7 +1,8 @@
 """`ib-relay upgrade`: finds the relay that runs here, asks it to become the installed program, and says whether it did.
 
 The process stays the same one, so there is nothing to compare but its environment: a program that was taken over by execve has
-the handover's stamp in it. A signal that a process does not handle would end it, so on Linux the kernel is asked first.
+the handover's stamp in it; one that was refused left its words in the old process. A signal that a process does not handle
+would end it, so on Linux the kernel is asked first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from relay.handover import REHEARSAL, VARIABLE
+from relay.handover import REHEARSAL, VARIABLE, answer_of
 
 PATIENCE = REHEARSAL + 10.0  # seconds from the signal to the new program, at the most
 _PROC = Path("/proc")
@@ -32,12 +33,13 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
         pid = _only(running())
     if _LINUX and not _handles_usr2(pid):
         raise Failed(f"process {pid} is no relay that can be upgraded, or there is no such process")
-    before = _stamp(pid)
+    before, said = _stamp(pid), answer_of(pid)
+    visible = _LINUX and before is not None
     try:
         os.kill(pid, signal.SIGUSR2)
     except OSError as error:
         raise Failed(f"process {pid} cannot be asked: {error.strerror}") from None
-    if not _LINUX:
+    if not visible:
         say(f"process {pid} was asked to upgrade; its log says whether it did")
         return
     begin = time.monotonic()
@@ -48,7 +50,10 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
         if _stamp(pid) != before and _handles_usr2(pid):  # not while it still starts
             say(f"process {pid} is the new program after {time.monotonic() - begin:.1f} s; its sessions are the same")
             return
-    raise Failed(f"process {pid} goes on with the old program; its log says why the new one was refused")
+        answer = answer_of(pid)
+        if answer is not None and answer != said:
+            raise Failed(f"process {pid} goes on with the old program: {answer[1]}")
+    raise Failed(f"process {pid} goes on with the old program and has not said why; its log may")
 
 
 def running() -> list[int]:
@@ -99,9 +104,9 @@ def _handles_usr2(pid: int) -> bool:
 
 
 def _stamp(pid: int) -> str | None:
-    """What the handover left in the environment a process was started with; None when there was none, or it is not told."""
+    """What the handover left in the environment a process was started with, or ""; None when it is not for our eyes."""
     try:
         words = (_PROC / str(pid) / "environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:
-        return None
-    return next((word for word in words if word.startswith(f"{VARIABLE}=")), None)
+        return None  # without CAP_SYS_PTRACE, as in a container, even root does not see another user's
+    return next((word for word in words if word.startswith(f"{VARIABLE}=")), "")

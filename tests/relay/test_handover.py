@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 
 from relay import handover
-from relay.handover import CAN_GO_ON, REHEARSE, VARIABLE, Estate, Refused, Session, become, read, rehearse, take, write
+from relay.handover import (
+    CAN_GO_ON, REHEARSE, VARIABLE, Estate, Refused, Session, answer_of, become, read, rehearse, take, write,
+)  # fmt: skip
 from relay.state import StrangeState
 from tests.relay.test_state import PLAIN
 
@@ -98,6 +100,41 @@ def test_a_program_that_is_not_there_is_refused_and_nothing_has_changed(monkeypa
         become(Estate(numbers=fd))
     assert not os.get_inheritable(fd) and len(os.listdir("/dev/fd")) == before
     os.close(fd)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
+def test_why_it_was_refused_can_be_read_from_outside_once_and_again(monkeypatch):
+    monkeypatch.setattr(handover, "command", lambda: ["/nonexistent/python"])
+    numbers = set()
+    for attempt in (rehearse, become):
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(Refused) as refusal:
+            attempt(Estate())
+        number, words = answer_of(os.getpid())
+        assert words == str(refusal.value)
+        numbers.add(number)
+    assert len(numbers) == 2 and len(os.listdir("/dev/fd")) == before, "there is one answer, the last"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+        assert answer_of(child.pid) is None, "no child of this process gets it"
+        child.communicate(b"\n")
+    assert answer_of(child.pid) is None, "nor is there any of a process that is gone"
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
+@pytest.mark.parametrize("what", ["nothing", "no words", "a gigabyte"])
+def test_what_somebody_else_leaves_there_hurts_nobody(what):
+    while handover._left:
+        os.close(handover._left.pop())  # an earlier test's
+    fd = os.memfd_create(handover.ANSWER)
+    try:
+        os.write(fd, {"nothing": b"", "no words": b"\xff\xfe"}.get(what, b"1 "))
+        if what == "a gigabyte":
+            os.ftruncate(fd, 1 << 30)
+        found = answer_of(os.getpid())
+        assert (found is not None) == (what == "a gigabyte")
+        assert found is None or len(found[1]) <= handover.MAX_ANSWER
+    finally:
+        os.close(fd)
 
 
 def test_the_relay_itself_says_whether_it_could_go_on(tmp_path):
