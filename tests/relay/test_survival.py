@@ -320,15 +320,16 @@ def test_half_a_hello_of_a_client_is_not_lost(tmp_path, act):
 
 
 @pytest.mark.long
-def test_a_hammer_of_new_connections_does_not_notice_kills(tmp_path):
+def test_a_hammer_of_new_connections_hardly_notices_kills(tmp_path):
     with House(tmp_path) as house:
         hammer = Hammer(house.ports["echo"], 0)
-        for _ in range(10):
+        for _ in range(20):
             house.service.kill()
             time.sleep(0.1)
         hammer.finish()
         assert hammer.served > 100
-        assert hammer.failed <= 1, hammer.faults  # 20 us of each connection's life are before anybody else has a copy
+        # Of each connection's 700 us some 50 are before anybody else has a copy: one or two of twenty kills meet one.
+        assert hammer.failed <= 6, hammer.faults
 
 
 def test_short_connections_are_never_given_to_the_manager(house):
