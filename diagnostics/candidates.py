@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diagnostics.diagnosis import Candidate
-from diagnostics.evidence import Probe, Stage
+from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.findings import CATALOGUE
 from diagnostics.log_rules import DONE
 from diagnostics.routes import HOST_NAMES, is_loopback
-from diagnostics.seen import Seen, stage_of
+from diagnostics.seen import Seen, failure, stage_of
 
 Doubt = Callable[[Seen, tuple[Probe, ...]], bool]
 
@@ -25,7 +25,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "IBD301": ("IBD301", "IBD302", "IBD601", "IBD602", "IBD605", "IBD607", "IBD310", "IBD505"),
     "IBD303": ("IBD305", "IBD304", "IBD306", "IBD307", "IBD210", "IBD309"),
     "IBD305": ("IBD305", "IBD306"),
-    "IBD404": ("IBD302", "IBD404", "IBD301", "IBD601", "IBD505"),
+    "IBD404": ("IBD302", "IBD301", "IBD307", "IBD404", "IBD601", "IBD505"),
     "IBD501": ("IBD501", "IBD506"),
     "IBD502": ("IBD501", "IBD602", "IBD505", "IBD502"),
     "IBD503": ("IBD602", "IBD605", "IBD607", "IBD309", "IBD601"),
@@ -42,15 +42,28 @@ CHECKS: dict[tuple[str, str], str] = {
     ("IBD205", "IBD205"): "On the gateway's host Recv-Q of the listening socket is low (ss -ltn), and the firewall logs drops.",
     ("IBD205", "IBD206"): "Wait longer than 3.2 s: then it says that nobody has the address.",
     ("IBD301", "IBD301"): "docker exec GATEWAY ss -ltn: nothing listens on the inner port, or only on 127.0.0.1.",
+    ("IBD301", "IBD302"): "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its log says "
+    "acl_denied.",
     ("IBD303", "IBD210"): "ss -tin during the attempt: unacked and retrans above zero.",
     ("IBD303", "IBD306"): "docker inspect GATEWAY says paused, or ps shows the state T.",
     ("IBD303", "IBD305"): "ss on the gateway's side: sockets in CLOSE_WAIT on the API port, or Recv-Q of its listener above zero.",
-    ("IBD404", "IBD301"): "A slow forwarder that found nobody: nothing listens on its inner port (docker exec GATEWAY ss -ltn).",
-    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it is closed as well: look at versions, and who owns the port.",
+    ("IBD404", "IBD301"): "The relay's log (its terminal, or ib-relay service status) says connection_refused; or nothing "
+    "listens where it dials (ss -ltn there).",
+    ("IBD404", "IBD302"): "From 127.0.0.1 beside the gateway, without a forwarder, the handshake works.",
+    ("IBD404", "IBD307"): "The relay's log says connect_timeout or unreachable; ss -tn beside it during an attempt: SYN-SENT.",
+    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), then at versions.",
+    ("IBD404", "IBD601"): "The gateway's log goes on, and 'Login has completed' has not come yet.",
     ("IBD501", "IBD501"): "Another client id works: the old one belongs to a program that is running.",
     ("IBD502", "IBD501"): "Another client id works.",
     ("IBD502", "IBD502"): "No other id works, and the log says that the login is complete: restart the gateway.",
     ("IBD503", "IBD601"): "The log goes on, and the login is not complete yet: wait.",
+}
+
+# What an explanation is, where its title does not say it: a title tells what was seen elsewhere, in its own finding.
+MEANINGS: dict[tuple[str, str], str] = {
+    ("IBD301", "IBD302"): "the gateway, or the relay before it, turns this address away",
+    ("IBD404", "IBD301"): "a relay or another forwarder took the connection and found no gateway behind it",
+    ("IBD404", "IBD404"): "what listens there is no IB gateway, or one that speaks none of the versions offered",
 }
 
 
@@ -136,8 +149,32 @@ def _clean(seen: Seen, probes: tuple[Probe, ...]) -> bool:
 
 
 def _nobody_dials(seen: Seen, probes: tuple[Probe, ...]) -> bool:
+    """The sockets were looked at while we waited; of an end that came at once they were not, but it was no wait, either."""
+    if _ended_by_hello(probes):
+        return not _ended_late(seen, probes)
     host = seen.host(probes)
     return bool(host) and host.syn_sent == 0
+
+
+# Seconds from our hello to the end. A refusal that a relay passes on takes milliseconds, or 1.02 s where it was heard
+# at the second attempt only; an address nobody has takes it 3.06 s, and a dial without an answer five (connect_timeout).
+AT_ONCE = 2.0
+
+
+def _ended_by_hello(probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
+    """They were quiet until our hello and ended then, in one of these ways if any are named."""
+    wanted = outcomes or (Outcome.CLOSED, Outcome.RESET)
+    ends = [failure(one) for one in probes]
+    return bool(ends) and all(one and one.stage is Stage.HELLO and one.outcome in wanted for one in ends)
+
+
+def _ended_late(seen: Seen, probes: tuple[Probe, ...]) -> bool:
+    return _ended_by_hello(probes) and all((failure(one).seconds or 0.0) >= AT_ONCE for one in probes)
+
+
+def _reset_at_once(seen: Seen, probes: tuple[Probe, ...]) -> bool:
+    """As ib-relay passes on that its own dial was refused."""
+    return _ended_by_hello(probes, Outcome.RESET) and not _ended_late(seen, probes)
 
 
 def _from_loopback(seen: Seen, probes: tuple[Probe, ...]) -> bool:
@@ -165,7 +202,6 @@ def _forwarder_waits(seen: Seen, probes: tuple[Probe, ...]) -> bool:
 
 def _accepted_before_or_waits(seen: Seen, probes: tuple[Probe, ...]) -> bool:
     return _accepted_before(seen, probes) or _forwarder_waits(seen, probes)
-
 
 
 def _leftovers(seen: Seen, probes: tuple[Probe, ...]) -> bool:
@@ -203,8 +239,8 @@ SUPPORTED: dict[str, Doubt] = {
     "IBD106": lambda seen, probes: any(is_loopback(one.route.host) for one in probes),
     "IBD207": _accepted_before_or_waits,
     "IBD208": _listens_here,
-    "IBD301": _forwarder_found_nobody,
-    "IBD307": _forwarder_waits,
+    "IBD301": lambda seen, probes: _forwarder_found_nobody(seen, probes) or _reset_at_once(seen, probes),
+    "IBD307": lambda seen, probes: _forwarder_waits(seen, probes) or _ended_late(seen, probes),
     "IBD310": _logged_in,
     "IBD607": _session_elsewhere,
 }

@@ -332,6 +332,7 @@ _ENTRIES = (
             "the port is published to an inner port on which nobody listens",
             "inside its container the gateway listens on 127.0.0.1 only",
             "the gateway does not trust the address the connection comes from",
+            "the relay does not let this address in, or no more connections (acl_denied, connection_limit in its log)",
         ),
         "Wait for the gateway's login to finish, then check that the published port leads to the inner port of the "
         "image's forwarder (4003 live and 4004 paper in gnzsnz/ib-gateway-docker).",
@@ -340,8 +341,8 @@ _ENTRIES = (
         (*NAME, "IBD104", "IBD302", "IBD310", "IBD505", *LOGIN),
         "real",
         "Somebody took the connection and ended it before we had said a word. A forwarder that accepts first and then "
-        "finds nobody behind it does this within milliseconds, and so may a gateway that does not like where the "
-        "connection comes from. That TCP connected therefore proves nothing, and a health check that only connects "
+        "finds nobody behind it does this within milliseconds (ib-relay only after the hello: IBD404), and so may a "
+        "gateway that does not like where the connection comes from. That TCP connected therefore proves nothing, and a health check that only connects "
         "reports such a gateway as healthy.",
     ),
     Entry(
@@ -466,7 +467,8 @@ _ENTRIES = (
         NAME,
         "real",
         "The connection ends at a forwarder that accepts first and dials afterwards. Its own dial gets no answer, so "
-        "it keeps us waiting. The fault is on the stretch behind it.",
+        "it keeps us waiting; ib-relay gives up after five seconds and resets (IBD404). The fault is on the stretch "
+        "behind it.",
     ),
     Entry(
         "IBD308",
@@ -562,17 +564,22 @@ _ENTRIES = (
         "the connection was closed in answer to the hello",
         "error",
         (
+            "a relay took the connection and found no gateway behind it (ib-relay dials after the hello)",
             "the gateway turned the source address away, a little late",
             "it supports none of the protocol versions offered",
             "what listens there is no IB gateway",
         ),
-        "Check the gateway's trusted addresses, or put the relay beside it; then its version.",
-        ("docker logs --tail 50 GATEWAY", "ib-relay run --upstream 127.0.0.1:4002"),
-        "The same handshake from 127.0.0.1 beside the gateway: if it works, the source address was the reason.",
+        "Look who has the port. A relay or another forwarder: its log says whether it reached the gateway; if not, start "
+        "the gateway, or correct where it dials. The gateway itself: check its trusted addresses, then its version.",
+        ("ss -ltnp 'sport = :PORT'", "ib-relay service status", "docker logs --tail 50 GATEWAY"),
+        "The log of the relay on this port, if there is one; then the same handshake from 127.0.0.1 beside the gateway.",
         (*NAME, "IBD302", "IBD505", *LOGIN),
         "real",
-        "The connection was quiet until we said hello, and was ended then without a byte of an answer. With nothing "
-        "behind a forwarder the end comes earlier, before the hello (IBD301).",
+        "The connection was quiet until we said hello, and was ended then without a byte of an answer. A gateway that is "
+        "down behind ib-relay looks like this: the relay dials after the hello, and passes a refused dial on as a reset "
+        "at once, one without an answer as a reset after five seconds. Forwarders that dial at once (socat, docker-proxy) "
+        "end the connection before the hello (IBD301). An end with FIN is more likely that of something which did take "
+        "the connection.",
     ),
     Entry(
         "IBD405",

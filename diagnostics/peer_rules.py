@@ -120,8 +120,16 @@ def _closed_after_hello(seen: Seen) -> Found:
     found = at(Stage.HELLO, Outcome.CLOSED, Outcome.RESET)(seen)
     if not found:
         return None
-    how = "reset" if failure(found[0]).outcome is Outcome.RESET else "closed"
-    return told(found, f"quiet until our hello, then {how} without an answer")
+    failed = failure(found[0])
+    how = "reset" if failed.outcome is Outcome.RESET else "closed (FIN)"
+    return told(found, f"quiet until our hello, then {how}{_after(failed.seconds)} without an answer")
+
+
+def _after(seconds: float | None) -> str:
+    """Whether it came at once tells more than anything else about such an end."""
+    if seconds is None:
+        return ""
+    return f" after {seconds * 1000:.0f} ms" if seconds < 1.0 else f" after {seconds:.1f} s"
 
 
 def _bad_frame(seen: Seen) -> Found:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import re
 
+from diagnostics.candidates import MEANINGS
 from diagnostics.diagnosis import Candidate, Diagnosis, Finding, exit_code
 from diagnostics.evidence import Evidence, HostView, Outcome, Probe, Route, plain
 from diagnostics.findings import CATALOGUE, Entry
@@ -216,6 +217,8 @@ def _field(page: _Page, name: str, words: str):
 def meaning(candidate: Candidate, finding: Finding) -> str:
     """What a candidate is: its title, or for the finding itself, which is no explanation, its likeliest cause."""
     entry = CATALOGUE[candidate.code]
+    if (finding.code, candidate.code) in MEANINGS:
+        return MEANINGS[finding.code, candidate.code]
     return entry.causes[0] if candidate.code == finding.code and entry.causes else entry.title
 
 

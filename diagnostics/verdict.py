@@ -247,7 +247,17 @@ TOLD = ("IBD207", "IBD304", "IBD305", "IBD309", "IBD310", "IBD505", "IBD704", "I
 SOFT = {
     "IBD201": "look on the gateway's side (what listens there, and for whom), not in {network}",
     "IBD301": "the fault is at the gateway or at what forwards to it, not on the way from here",
+    "IBD404": "the fault is at the gateway or at what forwards to it, not on the way from here",
 }
+# What a reset in answer to the hello most likely is, by the first explanation.
+RESETS = {
+    "IBD301": "most likely a relay has the port, and no gateway listens behind it",
+    "IBD307": "most likely a relay has the port, and its dial of the gateway got no answer",
+}
+
+
+def _is_reset(probe: Probe) -> bool:
+    return failure(probe).outcome is Outcome.RESET
 
 
 def _at_the_gateway(seen: Seen, main: Finding) -> str:
@@ -255,6 +265,9 @@ def _at_the_gateway(seen: Seen, main: Finding) -> str:
     words = SOFT.get(main.code, "the fault is on the gateway's side, not in {network}").format(network=network)
     if any(one.code == "IBD210" for one in main.candidates):
         words = "the fault is most likely on the gateway's side"  # the kernel does not say here whether the bytes arrived
+    first = main.candidates[0].code if main.candidates else ""
+    if main.code == "IBD404" and first in RESETS and any(_is_reset(one) for one in seen.failing if name(one) in main.routes):
+        words += f"; {RESETS[first]}"
     if main.code in TOLD:
         words += f": {CATALOGUE[main.code].title}"
     if _level(seen) is Level.NO_SESSION:

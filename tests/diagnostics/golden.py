@@ -21,6 +21,8 @@ NAMES = (
     "healthy-docker-desktop",
     "seed-accept-then-silence",
     "closed-at-once",
+    "nothing-behind-the-relay",
+    "no-answer-behind-the-relay",
     "refused-everywhere",
     "another-port-answers",
     "hostname-is-vm",

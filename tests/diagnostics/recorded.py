@@ -48,6 +48,8 @@ RESET = fails(S.QUIET, O.RESET, 0.0007, "ECONNRESET", "reset before anything was
 BANNER = fails(S.QUIET, O.BAD_PEER, 0.003, None, "it spoke first, SSH, 3 ms after the connection was made")
 SILENT = fails(S.HELLO, O.TIMED_OUT, 5.0, None, "no answer in 5.0 s")
 CLOSED = fails(S.HELLO, O.CLOSED, 0.004)
+REFUSED_BEHIND = fails(S.HELLO, O.RESET, 0.0012, "ECONNRESET", "reset 1 ms after our hello, 0 bytes received")
+DROPPED_BEHIND = fails(S.HELLO, O.RESET, 5.003, "ECONNRESET", "reset 5003 ms after our hello, 0 bytes received")
 STRANGER = fails(S.HELLO, O.BAD_PEER, 0.004)
 NOT_READY = fails(S.START_API, O.TIMED_OUT, 5.0, None, "no order id and no accounts in 5.0 s")
 SENT_AWAY = fails(S.START_API, O.CLOSED, 0.502)
@@ -456,7 +458,21 @@ PEERS = (
     fault("tls", "403", HELLO, LOCAL, run(BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="tls", bytes_received=7))),
     fault(
         "closed-after-hello", "404", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", CLOSED)),
-        "302", "404", "301", "601", "505",
+        "302", "301", "404", "601", "505",
+    ),
+    fault(
+        "nothing-behind-the-relay", "404", HELLO, GATEWAY,
+        run(BRIDGE_NAMED, probe(HDI, "configured", REFUSED_BEHIND, DOCKER0)), "301", "302", "404", "601", "505",
+    ),
+    fault(
+        "nothing-behind-the-relay-on-this-machine", "404", HELLO, GATEWAY,
+        run(PLAIN, probe("127.0.0.1", "configured", REFUSED_BEHIND, source="127.0.0.1"), host=view(OPEN)),
+        "301", "404", "601", "302",
+    ),
+    fault(
+        "no-answer-behind-the-relay", "404", HELLO, GATEWAY,
+        run(PLAIN, probe("127.0.0.1", "configured", DROPPED_BEHIND, source="127.0.0.1"), host=view(OPEN, syn_sent=0)),
+        "307", "301", "404", "601", "302",
     ),
     fault(
         "garbage", "405", HELLO, UNCLEAR,

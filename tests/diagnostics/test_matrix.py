@@ -25,7 +25,10 @@ from diagnostics.routes import Target
 from diagnostics.rules import diagnose
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
+from tests.diagnostics import commands
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole, practice, silent
+from tests.relay.blackbox import CLOSE, RelayProcess
+from tests.relay.scripted import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = 8  # failures played at a time
@@ -230,6 +233,63 @@ def test_a_failure_that_is_played_gets_the_code_of_its_cause(at, diagnoses):
     named = {first.code, *(one.code for one in first.candidates)}
     assert set(codes.split()) <= named, diagnosis
     assert first.code[3:] in diagnosis.verdict.line, diagnosis.verdict
+
+
+# Behind our own relay, which dials after the hello only and passes on what it meets there.
+# (what is behind it, its name, the finding, the explanation that comes first, what else it could be, what the relay's log
+# says: the check that decides)
+RELAYED = (
+    (nobody, "nothing listens", "IBD404", "IBD301", "IBD302 IBD404", "connection_refused"),
+    (black_hole, "no answer", "IBD404", "IBD307", "IBD301", "connect_timeout"),
+    (silent, "never accepts", "IBD303", "IBD305", "IBD304", "client_left_in_handshake"),
+    (behaviour("silent"), "silent", "IBD303", "IBD305", "IBD304", "client_left_in_handshake"),
+    (behaviour("close"), "closes at once", "IBD404", "", "IBD301 IBD302 IBD404", "upstream_closed upstream_reset"),
+    (behaviour("http"), "http", "IBD402", "", "", "upstream_closed"),
+    (behaviour("normal"), "healthy", "", "", "", "client_closed"),
+)
+GIVES_UP = 2.2  # seconds the relay gives its dial here; less could be a refusal that was heard late
+
+
+@pytest.fixture(scope="module")
+def behind_the_relay():
+    """(diagnosis, why the relay ended the connection with the handshake) of every row."""
+
+    def diagnosed(play):
+        timeout = GIVES_UP + 0.4 if play is black_hole else 0.6
+        with play() as upstream, RelayProcess(upstream, protocol="ib", connect_timeout=GIVES_UP) as relay:
+            evidence = collect((Target(LOOPBACK, relay.port, "--target"),), None, Asked(timeout=timeout))
+            ends = wait_until(lambda: relay.records(CLOSE)[1:], "the relay tells how the handshake ended")
+        outside_a_window = dataclasses.replace(evidence, created=1_790_000_000.0)
+        return diagnose(outside_a_window), ends[0]["end.reason"]
+
+    with pytest.MonkeyPatch.context() as patch, concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
+        patch.delenv("TRADING_MODE", raising=False)
+        return list(pool.map(diagnosed, [row[0] for row in RELAYED]))
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(len(RELAYED)), ids=[row[1] for row in RELAYED])
+def test_what_is_behind_our_own_relay_is_told_apart_or_its_log_decides(at, behind_the_relay):
+    (_, _, code, first, others, reasons), (diagnosis, reason) = RELAYED[at], behind_the_relay[at]
+    found = diagnosis.findings[0] if diagnosis.findings else None
+    explanations = [one.code for one in found.candidates] if found else []
+    assert (found.code if found else "") == code, diagnosis
+    assert (explanations[0] if first else "") == first and set(others.split()) <= set(explanations), diagnosis
+    assert reason in reasons.split()
+    for decides in {"connection_refused", "connect_timeout"} & {reason}:
+        assert decides in found.candidates[0].check
+    assert diagnosis.verdict.level.value == ("usable" if not code else "no_handshake")
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+@pytest.mark.long
+def test_with_the_usual_times_of_both_the_relay_has_given_up_before_the_diagnosis_has():
+    with black_hole() as port, RelayProcess(port, protocol="ib") as relay:
+        ended = commands.run("--target", f"{LOOPBACK}:{relay.port}")
+        assert relay.records(CLOSE)[1]["end.reason"] == "connect_timeout"
+    assert ended.code == 3 and "RESET 5.0 s" in ended.out and "1. IBD307 " in ended.out
 
 
 HEALTHY = [
