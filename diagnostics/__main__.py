@@ -4,6 +4,7 @@ Every Python from 2.7 on must be able to parse this file, or it would answer wit
 it: whole into the zipapp, and on both sides of the archive into the single file.
 """
 
+import os
 import sys
 
 OLDEST = (3, 11)  # as python_requires in setup.cfg
@@ -23,6 +24,9 @@ if __name__ == "__main__":
         from diagnostics.cli import main
 
         code = main()
-    except KeyboardInterrupt:  # while importing; afterwards `main` has a word to say
+    except (KeyboardInterrupt, SystemExit):  # interrupted while importing; afterwards `main` has a word to say
         code = 130
+    if code == 130:
+        # Where the interrupt went through an exec(), which every dataclass is made by, sys.exit() ends with the signal.
+        os._exit(code)
     sys.exit(code)

@@ -56,6 +56,13 @@ def seconds(low: float, high: float):
     return read
 
 
+def filled(text: str) -> str:
+    """Reads an option's value: a file's name. An unset variable in a script gives an empty one, and must not go unseen."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: a name was expected")
+    return text
+
+
 def places(options, environ=os.environ) -> tuple[tuple[routes.Target, ...], int]:
     """The targets and the port for hosts without one.
 

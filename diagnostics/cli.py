@@ -5,19 +5,26 @@ Imports are inside the functions: `check` runs every few seconds in a container,
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
+try:  # importing takes most of the first tenth of a second, and Ctrl-C may come as soon as that
+    import os
+    import signal
+    import sys
+    import threading
 
-from diagnostics import streams
-from diagnostics.streams import NAME, Refused, Unwritable
+    from diagnostics import streams
+    from diagnostics.streams import NAME, Refused, Unwritable
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 # Exit codes; 0 and 2 to 5 are the verdict's, see diagnosis.EXIT.
 EX_USAGE = 1  # wrong words, unreadable input, unwritable output
 EX_SOFTWARE = 70  # sysexits.h: a fault of ours
 EX_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 EX_TERMINATED = 143  # 128 + SIGTERM
+
+# Seconds for an answer. ib-relay gives its dial five and then resets: an end that names its cause (IBD307), for a client
+# that has the patience to hear it.
+ANSWER = 6.0
 
 TRACEBACK = "IB_DIAGNOSE_TRACEBACK"  # "1" shows where a fault of ours happened
 
@@ -28,9 +35,9 @@ class Terminated(BaseException):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command in `argv` (by default the process's own) and return its exit code; never raises."""
-    streams.prepare()
-    _catch_faults_of_threads()
     try:
+        streams.prepare()
+        _catch_faults_of_threads()
         return _run(sys.argv[1:] if argv is None else argv)
     except Refused as error:
         streams.complain(str(error))
@@ -112,19 +119,22 @@ Environment: IB_HOST, IB_PORT and IB_CLIENT_ID stand for --target, --port and --
 def _diagnose_options(parser) -> None:
     from argparse import BooleanOptionalAction
 
-    from diagnostics.arguments import seconds, where
+    from diagnostics.arguments import filled, seconds, where
 
     where(parser, several=True)
     add = parser.add_argument
     add("--session", action=BooleanOptionalAction, default=True,
         help="go on to a session of our own (START_API), or stop after the hello")  # fmt: skip
     add("--every-route", action="store_true", help="handshakes on every route, one after the other; else on the best")
-    add("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=5.0, help="for hello and session, each [5]")
+    add("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=ANSWER,
+        help=f"for hello and session, each [{ANSWER:g}]")  # fmt: skip
     add("--format", choices=FORMATS, default="text", help="[text]")
-    add("--output", metavar="FILE", help="instead of standard output")
-    add("--save", metavar="FILE", help="the evidence as JSON; - for standard output, and no report there then")
-    add("--from", metavar="FILE", dest="saved", help="report on saved evidence, without a network; - for standard input")
-    add("--gateway-log", metavar="FILE", help="a log of the gateway's container, for causes only it knows; - as above")
+    add("--output", metavar="FILE", type=filled, help="instead of standard output")
+    add("--save", metavar="FILE", type=filled, help="the evidence as JSON; - for standard output, and no report there then")
+    add("--from", metavar="FILE", dest="saved", type=filled,
+        help="report on saved evidence, without a network; - for standard input")  # fmt: skip
+    add("--gateway-log", metavar="FILE", type=filled,
+        help="a log of the gateway's container, for causes only it knows; - as above")  # fmt: skip
     add("--fail-on", choices=["warning"], help="exit 5 when it works and there are warnings")
     add("-v", "--verbose", action="store_true", help="facts about this place, and progress")
 
@@ -155,7 +165,7 @@ def _diagnose(options, parser) -> int:
 
 
 def _check_combination(options) -> None:
-    live = [name for name in ("target", "port", "client_id", "every_route", "gateway_log") if getattr(options, name)]
+    live = [name for name in ("target", "port", "client_id", "every_route", "gateway_log") if getattr(options, name) not in (None, False, [])]
     if options.saved and live:
         raise Refused(f"--from reports on a run of the past: --{live[0].replace('_', '-')} has no meaning there")
     if options.save and options.save != "-" and options.save == options.output:
@@ -285,9 +295,6 @@ def _wait(options, parser) -> int:
     return code
 
 
-ANSWER = 5.0  # seconds for an answer, as `diagnose` gives; a gateway that needs longer is asked again
-
-
 def _watch_options(parser) -> None:
     from diagnostics.arguments import seconds
     from diagnostics.watch import INTERVAL, MIN_INTERVAL
@@ -320,7 +327,8 @@ def _end_on_sigterm() -> None:
 
 
 def _explain_options(parser) -> None:
-    parser.add_argument("code", metavar="CODE", help="like IBD303, 303 or its slug; `list` for all of them")
+    parser.add_argument("code", metavar="CODE", nargs="?", default="list",
+                        help="like IBD303, 303 or its slug; without one, or with `list`, all of them")  # fmt: skip
 
 
 def _explain(options, parser) -> int:
@@ -339,7 +347,9 @@ def _explain(options, parser) -> int:
 
 
 def _bundle_options(parser) -> None:
-    parser.add_argument("--into", metavar="FOLDER", default=".", help="where the two files go [.]")
+    from diagnostics.arguments import filled
+
+    parser.add_argument("--into", metavar="FOLDER", type=filled, default=".", help="where the two files go [.]")
 
 
 def _bundle(options, parser) -> int:

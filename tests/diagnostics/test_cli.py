@@ -163,8 +163,20 @@ SLIPS = [
     (["wait", "--for", "godot"], {}, "--for: invalid choice"),
     (["wait", "--timeout", "-1"], {}, "--timeout"),
     (["watch", "--interval", "0"], {}, "--interval: '0': 2 to 86400 seconds were expected"),
-    (["explain"], {}, "the following arguments are required: CODE"),
     (["explain", "IBD999"], {}, "no finding 'IBD999'"),
+    # What an unset variable of a script makes of "$VARIABLE".
+    (["--port", ""], {}, "--port '': a number from 1 to 65535 was expected"),
+    (["--client-id", ""], {}, "--client-id '': a number from 0 to"),
+    (["--output", ""], {}, "--output: '': a name was expected"),
+    (["--save", " "], {}, "--save: ' ': a name was expected"),
+    (["--from", ""], {}, "--from: '': a name was expected"),
+    (["--gateway-log", ""], {}, "--gateway-log: '': a name was expected"),
+    (["--from", "x", "--port", ""], {}, "--port has no meaning there"),
+    (["wait", "--target", ""], {}, "--target is empty"),
+    (["check", "--target", ""], {}, "--target is empty"),
+    (["watch", "--target", ""], {}, "--target is empty"),
+    (["bundle", "--into", ""], {}, "--into: '': a name was expected"),
+    (["explain", ""], {}, "no finding ''"),
     (["bundle", "--into", "/no/such/folder"], {}, "bundle: /no/such/folder/ib-diagnose.pyz: No such file"),
 ]
 
@@ -294,6 +306,43 @@ async def test_a_signal_ends_every_command_at_once_with_one_line(command, number
     assert time.monotonic() - before < 2.0
 
 
+# Where Ctrl-C comes: while this is imported, by this command. The first three are asked for before `main` begins.
+IMPORTS = [  # (module, command)
+    ("threading", "check"),
+    ("diagnostics.streams", "check"),
+    ("diagnostics.cli", "check"),
+    ("diagnostics.arguments", "check"),
+    ("diagnostics.check", "check"),
+    ("diagnostics.collect", "diagnose"),
+    ("relay.wire.hello", "diagnose"),
+    ("diagnostics.report", "explain"),
+]
+SCRIPT = (sys.executable, "-c", "import sys\nfrom diagnostics.cli import main\nsys.exit(main())")  # as pip writes it
+DOORS = [(door, *row) for door in (COMMAND, SCRIPT) for row in IMPORTS]
+DOORS.remove((SCRIPT, "diagnostics.cli", "check"))  # before that one not a line of ours has run
+CTRL_C = """
+import os, sys
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == os.environ["INTERRUPT_AT"]:
+            exec("raise KeyboardInterrupt")  # as inside the decorator of a dataclass: Python remembers these
+
+sys.modules.pop(os.environ["INTERRUPT_AT"], None)
+sys.meta_path.insert(0, Interrupt)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door, module, command", DOORS, ids=[f"{row[0][1]} {row[1]}" for row in DOORS])
+def test_ctrl_c_while_the_program_is_being_imported_is_one_line_at_most(tmp_path, door, module, command):
+    """Python runs a sitecustomize before the program: here one that interrupts an import."""
+    (tmp_path / "sitecustomize.py").write_text(CTRL_C)
+    ended = run(command, command=door, PYTHONPATH=f"{tmp_path}:{ROOT}", INTERRUPT_AT=module)
+    assert (ended.code, ended.out) == (130, "") and ended.err in ("", "ib-diagnose: interrupted\n")
+
+
 def test_a_fault_of_ours_is_one_line_and_a_traceback_for_those_who_want_it(monkeypatch, capsys):
     def fault(options, parser):
         raise KeyError("a\nb")
@@ -406,7 +455,9 @@ async def test_watch_tells_changes_with_their_time():
 
 def test_every_finding_is_explained_by_code_number_and_slug(capsys):
     assert cli.main(["explain", "list"]) == 0
-    listed = capsys.readouterr().out.splitlines()
+    text = capsys.readouterr().out
+    assert cli.main(["explain"]) == 0 and capsys.readouterr().out == text
+    listed = text.splitlines()
     assert [line.split()[:2] for line in listed if line.startswith("IBD")] == [[one.code, one.slug] for one in CATALOGUE.values()]
     assert max(map(len, listed)) <= 80
     for one in CATALOGUE.values():
