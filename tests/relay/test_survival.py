@@ -328,8 +328,8 @@ def test_a_hammer_of_new_connections_hardly_notices_kills(tmp_path):
             time.sleep(0.1)
         hammer.finish()
         assert hammer.served > 100
-        # Of each connection's 700 us some 50 are before anybody else has a copy: one or two of twenty kills meet one.
-        assert hammer.failed <= 6, hammer.faults
+        # Of each connection's 700 us some 60 are before anybody else has a copy: two of twenty kills meet one.
+        assert hammer.failed <= 8, hammer.faults
 
 
 def test_short_connections_are_never_given_to_the_manager(house):
