@@ -57,7 +57,7 @@ def seconds(low: float, high: float):
 
 
 def filled(text: str) -> str:
-    """Reads an option's value: a file's name. An unset variable in a script gives an empty one, and must not go unseen."""
+    """Reads an option's value: a file's name. A script's unset variable gives an empty one, and must not go unseen."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r:.80}: a name was expected")
     return text

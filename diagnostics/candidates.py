@@ -42,16 +42,17 @@ CHECKS: dict[tuple[str, str], str] = {
     ("IBD205", "IBD205"): "On the gateway's host Recv-Q of the listening socket is low (ss -ltn), and the firewall logs drops.",
     ("IBD205", "IBD206"): "Wait longer than 3.2 s: then it says that nobody has the address.",
     ("IBD301", "IBD301"): "docker exec GATEWAY ss -ltn: nothing listens on the inner port, or only on 127.0.0.1.",
-    ("IBD301", "IBD302"): "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its log says "
-    "acl_denied.",
+    ("IBD301", "IBD302"): "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its "
+    "log says acl_denied.",
     ("IBD303", "IBD210"): "ss -tin during the attempt: unacked and retrans above zero.",
     ("IBD303", "IBD306"): "docker inspect GATEWAY says paused, or ps shows the state T.",
     ("IBD303", "IBD305"): "ss on the gateway's side: sockets in CLOSE_WAIT on the API port, or Recv-Q of its listener above zero.",
-    ("IBD404", "IBD301"): "The relay's log (its terminal, or ib-relay service status) says connection_refused; or nothing "
-    "listens where it dials (ss -ltn there).",
+    ("IBD404", "IBD301"): "The relay's log (its terminal, or ib-relay service status) says connection_refused; or "
+    "nothing listens where it dials (ss -ltn there).",
     ("IBD404", "IBD302"): "From 127.0.0.1 beside the gateway, without a forwarder, the handshake works.",
-    ("IBD404", "IBD307"): "The relay's log says connect_timeout or unreachable; ss -tn beside it during an attempt: SYN-SENT.",
-    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), then at versions.",
+    ("IBD404", "IBD307"): "The relay's log says connect_timeout or unreachable; ss -tn beside it shows SYN-SENT meanwhile.",
+    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), then "
+    "at versions.",
     ("IBD404", "IBD601"): "The gateway's log goes on, and 'Login has completed' has not come yet.",
     ("IBD501", "IBD501"): "Another client id works: the old one belongs to a program that is running.",
     ("IBD502", "IBD501"): "Another client id works.",
@@ -149,7 +150,7 @@ def _clean(seen: Seen, probes: tuple[Probe, ...]) -> bool:
 
 
 def _nobody_dials(seen: Seen, probes: tuple[Probe, ...]) -> bool:
-    """The sockets were looked at while we waited; of an end that came at once they were not, but it was no wait, either."""
+    """The sockets were looked at while we waited; not so for an end that came at once, but that was no wait, either."""
     if _ended_by_hello(probes):
         return not _ended_late(seen, probes)
     host = seen.host(probes)

@@ -165,7 +165,8 @@ def _diagnose(options, parser) -> int:
 
 
 def _check_combination(options) -> None:
-    live = [name for name in ("target", "port", "client_id", "every_route", "gateway_log") if getattr(options, name) not in (None, False, [])]
+    about_live = ("target", "port", "client_id", "every_route", "gateway_log")
+    live = [name for name in about_live if getattr(options, name) not in (None, False, [])]
     if options.saved and live:
         raise Refused(f"--from reports on a run of the past: --{live[0].replace('_', '-')} has no meaning there")
     if options.save and options.save != "-" and options.save == options.output:

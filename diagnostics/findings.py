@@ -342,8 +342,8 @@ _ENTRIES = (
         "real",
         "Somebody took the connection and ended it before we had said a word. A forwarder that accepts first and then "
         "finds nobody behind it does this within milliseconds (ib-relay only after the hello: IBD404), and so may a "
-        "gateway that does not like where the connection comes from. That TCP connected therefore proves nothing, and a health check that only connects "
-        "reports such a gateway as healthy.",
+        "gateway that does not like where the connection comes from. That TCP connected therefore proves nothing, and a "
+        "health check that only connects reports such a gateway as healthy.",
     ),
     Entry(
         "IBD302",

@@ -256,17 +256,14 @@ RESETS = {
 }
 
 
-def _is_reset(probe: Probe) -> bool:
-    return failure(probe).outcome is Outcome.RESET
-
-
 def _at_the_gateway(seen: Seen, main: Finding) -> str:
     network = "Docker's networking" if seen.fact("runtime") == "docker" else "the routing"
     words = SOFT.get(main.code, "the fault is on the gateway's side, not in {network}").format(network=network)
     if any(one.code == "IBD210" for one in main.candidates):
         words = "the fault is most likely on the gateway's side"  # the kernel does not say here whether the bytes arrived
     first = main.candidates[0].code if main.candidates else ""
-    if main.code == "IBD404" and first in RESETS and any(_is_reset(one) for one in seen.failing if name(one) in main.routes):
+    reset = any(failure(one).outcome is Outcome.RESET for one in seen.failing if name(one) in main.routes)
+    if main.code == "IBD404" and reset and first in RESETS:
         words += f"; {RESETS[first]}"
     if main.code in TOLD:
         words += f": {CATALOGUE[main.code].title}"
