@@ -11,6 +11,7 @@ A find is printed with its seed, number and bytes; put it into tests/relay/wire/
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import time
@@ -264,10 +265,22 @@ def fuzz(count: int, seed: int, make: Callable[[], Observer] = Observer) -> tupl
     return None
 
 
+def number(text: str) -> int:
+    """Reads an argument: a whole number that is not negative."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise argparse.ArgumentTypeError(f"{text!r:.40}: a whole number was expected")
+    return int(text)
+
+
 def main(arguments: list[str]) -> int:
     """Prints seed, count, rate and result; 1 if something was found."""
-    count = int(arguments[0]) if arguments else STREAMS
-    seed = int(arguments[1]) if len(arguments) > 1 else random.SystemRandom().randrange(1 << 31)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feeds damaged IB sessions to the codec.")
+    parser.add_argument("streams", metavar="STREAMS", nargs="?", type=number, default=STREAMS, help=f"how many [{STREAMS}]")
+    parser.add_argument("seed", metavar="SEED", nargs="?", type=number, help="of an earlier run, to have the same again")
+    given = parser.parse_args(arguments)
+    count, seed = given.streams, given.seed
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 31)
     print(f"fuzz: {count} streams, seed {seed}", flush=True)
     started = time.perf_counter()
     find = fuzz(count, seed)
@@ -275,8 +288,8 @@ def main(arguments: list[str]) -> int:
     if find is None:
         print(f"fuzz: nothing found in {count} streams, {took:.1f} s, {count / took:.0f} streams/s")
         return 0
-    number, stream, error = find
-    print(f"fuzz: stream {number} of seed {seed} is a find after {took:.1f} s")
+    at, stream, error = find
+    print(f"fuzz: stream {at} of seed {seed} is a find after {took:.1f} s")
     traceback.print_exception(error)
     for direction, data in stream:
         print(f"    ({direction.name}, bytes.fromhex({data.hex()!r})),")
