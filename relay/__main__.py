@@ -1,6 +1,15 @@
-"""`python -m relay`: the same commands as the installed `ib-relay`."""
+"""`python -m relay`: the same commands as the installed `ib-relay`; a Python that is too old hears so in one line."""
 
-from relay.cli import main
+import sys
+
+if sys.version_info < (3, 11):  # in words every Python knows, before anything is read that only a newer one does
+    sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\n" % sys.version_info[:2])
+    sys.exit(69)
 
 if __name__ == "__main__":
-    main(prog_name="ib-relay")
+    try:
+        from relay.cli import main
+
+        main()
+    except KeyboardInterrupt:  # before `main` had a word to say
+        sys.exit(130)

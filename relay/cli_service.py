@@ -7,14 +7,17 @@ import sys
 
 import click
 
+from relay import streams
+from relay.cli_usage import Group, Number, OneOf
 
-@click.group()
+
+@click.group(cls=Group, short_help="Install the relay as a background service; its status.")
 def service() -> None:
     """The background service: install, uninstall, status, print, restart, upgrade.
 
     \b
-    --system  starts with the machine, locked down, needs root      [default for root]
-    --user    belongs to you                                        [default otherwise]
+    --system  starts with the machine, locked down, needs root [default for root]
+    --user    belongs to you                                   [default otherwise]
     """
 
 
@@ -41,7 +44,7 @@ def install(scope: str | None, listen: tuple[str, ...], upstream: str | None, dr
     """Install, start, and prove that the port answers. Running it again brings everything up to date."""
     from relay.service import install as work
 
-    _do(lambda: work.install(_scope(scope), listen, upstream, click.echo, dry_run))
+    _act(lambda say: work.install(_scope(scope), listen, upstream, say, dry_run))
 
 
 @service.command()
@@ -52,7 +55,7 @@ def uninstall(scope: str | None, dry_run: bool, purge: bool) -> None:
     """Stop and remove everything but the configuration."""
     from relay.service import install as work
 
-    _do(lambda: work.uninstall(_scope(scope), purge, click.echo, dry_run))
+    _act(lambda say: work.uninstall(_scope(scope), purge, say, dry_run))
 
 
 @service.command()
@@ -62,17 +65,17 @@ def restart(scope: str | None, dry_run: bool) -> None:
     """Restart, and prove that the port answers."""
     from relay.service import install as work
 
-    _do(lambda: work.restart(_scope(scope), click.echo, dry_run))
+    _act(lambda say: work.restart(_scope(scope), say, dry_run))
 
 
-@service.command()
+@service.command(short_help="Replace the installed program by this one, if it serves.")
 @scoped
 @dry
 def upgrade(scope: str | None, dry_run: bool) -> None:
     """Put this program in place of the installed one; the old one comes back if it does not serve."""
     from relay.service import install as work
 
-    _do(lambda: work.upgrade(_scope(scope), click.echo, dry_run))
+    _act(lambda say: work.upgrade(_scope(scope), say, dry_run))
 
 
 @service.command()
@@ -83,18 +86,19 @@ def status(scope: str | None) -> None:
 
     seen = _do(lambda: look.status(_scope(scope)))
     width = max(len(what) for what, _ in seen.rows)
-    before = ""
+    before, lines = "", []
     for what, words in seen.rows:
-        click.echo(f"{'' if what == before else what:<{width}}  {words}")
+        lines.append(f"{'' if what == before else what:<{width}}  {words}\n")
         before = what
+    streams.write("".join(lines))
     sys.exit(seen.code)
 
 
-@service.command("print")
+@service.command("print", short_help="The exact bytes that install would write.")
 @scoped
 @placed
-@click.option("--manager", type=click.Choice(["systemd", "launchd"]), help="[the one of this machine]")
-@click.option("--systemd", "version", type=click.IntRange(252), metavar="VERSION", help="[the one of this machine]")
+@click.option("--manager", type=OneOf("systemd", "launchd"), metavar="systemd|launchd", help="[the one of this machine]")
+@click.option("--systemd", "version", type=Number(int, 252), metavar="VERSION", help="[the one of this machine]")
 @click.argument("file", required=False)
 def print_(scope: str | None, listen, upstream, manager: str | None, version: int | None, file: str | None) -> None:
     """The exact bytes that install would write: all files, or only FILE."""
@@ -106,12 +110,10 @@ def print_(scope: str | None, listen, upstream, manager: str | None, version: in
     if file is not None:
         if file not in plan.files:
             raise click.UsageError(f"FILE: seen {file!r}; allowed: {', '.join(plan.files)}")
-        click.echo(plan.files[file], nl=False)
+        streams.write(plan.files[file])
         return
-    for name, text in plan.files.items():
-        if len(plan.files) > 1:
-            click.echo(f"# {plan.where.units / name}")
-        click.echo(text, nl=False)
+    head = "# {}\n" if len(plan.files) > 1 else ""
+    streams.write("".join(head.format(plan.where.units / name) + text for name, text in plan.files.items()))
 
 
 def _scope(given: str | None):
@@ -120,11 +122,18 @@ def _scope(given: str | None):
     return Scope(given) if given else (Scope.SYSTEM if os.geteuid() == 0 else Scope.USER)
 
 
+def _act(work) -> None:
+    """Work that changes the machine: it is not left half done because its lines cannot be written."""
+    say = streams.Teller()
+    _do(lambda: work(say))
+    say.check()
+
+
 def _do(work):
     from relay.service.definition import Refusal
 
     try:
         return work()
     except Refusal as refusal:
-        click.echo(f"ib-relay: {refusal}", err=True)
+        streams.tell(f"{streams.NAME}: {refusal}")  # some have several lines: what the manager said
         sys.exit(refusal.code)

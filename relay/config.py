@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from relay.addresses import Allow, Listen, Refused, Upstream, overlap, reaches
 from relay.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
+from relay.streams import regular
 
 PREFIX = "IB_RELAY_"
 FILE_VARIABLE = "IB_RELAY_CONFIG"
@@ -198,7 +199,8 @@ def _from_flags(flags: Mapping[str, object]) -> list[tuple[str, str, object]]:
     for key, value in flags.items():
         if value is None or value == ():
             continue
-        text = " ".join(value) if isinstance(value, (tuple, list)) else str(value)
+        items = value if isinstance(value, (tuple, list)) else (value,)
+        text = " ".join(map(str, items)) if all(map(str, items)) else ""  # one that is empty is not to be lost among others
         given.append((f"--{key.replace('_', '-')}", key, _key(key).from_text(text)))
     return given
 
@@ -295,6 +297,8 @@ def places(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def read_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     """`load` with the file that `path` (the --config flag), IB_RELAY_CONFIG or a standard place names."""
+    if path == "":  # a shell variable that is not set; an empty IB_RELAY_CONFIG is how compose files spell "none"
+        raise ConfigError('--config: seen ""; allowed: a readable TOML file')
     for named, origin in ((path, "--config"), (environ.get(FILE_VARIABLE), FILE_VARIABLE)):
         if named:
             try:
@@ -323,7 +327,7 @@ def _from_standard_place(environ: Mapping[str, str], flags: Mapping[str, object]
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return file.read(MAX_FILE + 1)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
+import shlex
+import shutil
+import textwrap
+from collections.abc import Sequence
 from time import monotonic
 from typing import TextIO
 
@@ -14,6 +18,7 @@ from relay.lines import duration, size, text_record
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
 from relay.record import Cause, Record, end_code, explain
 from relay.server import Relay
+from relay.streams import NAME, WIDTH, columns
 from relay.wire import events
 from relay.wire.codes import classify
 from relay.wire.observer import Stage
@@ -25,6 +30,7 @@ PATIENCE = 4.0  # seconds for each step, as ib_insync and ib_async have it
 GOODBYE = 2.5  # seconds the relay has to see the client leave; it gives a half-close in the handshake 2 s
 LIVE_LINE = 0.2  # seconds between two looks at the flows on a terminal
 LIVE_LINE_PLAIN = 1.0  # ... and where every look is a line of its own
+HALF_CLOSE = 1.0  # seconds a gateway has that does not answer our leave; `run` gives it 30
 
 _STAGES = (
     (Stage.CLIENT_HELLO, "TCP connected, hello sent"),
@@ -65,19 +71,20 @@ class Records:
         return next((record for record in reversed(self.records) if record.event == event), None)
 
 
-async def run_demo(settings: Practice, seconds: float, out: TextIO = sys.stdout) -> None:
-    """The whole show; everything it started is gone when it returns."""
+async def run_demo(settings: Practice, seconds: float, out: TextIO, command: str = NAME) -> None:
+    """The whole show; everything it started is gone when it returns. `command` is what to type for another one."""
     gateway = PracticeGateway(settings)
     await gateway.start()
     log = Records()
-    port_map = PortMap("demo", (Listen("127.0.0.1", 0),), Upstream("127.0.0.1", gateway.port))
+    upstream = Upstream("127.0.0.1", gateway.port)
+    port_map = PortMap("demo", (Listen("127.0.0.1", 0),), upstream, half_close_timeout=HALF_CLOSE)
     relay = Relay(Loaded(Config(drain_timeout=2.0, maps=(port_map,)), {}), log)
     try:
         relay.start()
         host, port = relay.bound()[0]
-        _say(out, "ib-relay demo: a practice gateway, the relay before it, and a client through both.\n")
+        _say(out, "ib-relay demo: a practice gateway, the relay, and a client through both.\n")
         _say(out, f"  client   ->  relay {host}:{port}   ->  practice gateway 127.0.0.1:{gateway.port}")
-        _say(out, f"  behaviour {_behaviour(settings)}\n")
+        _say(out, _wrapped("  behaviour ", _behaviour(settings)) + "\n")
         await _session(host, port, relay, seconds, out)
         await log.closed(GOODBYE)
     finally:
@@ -85,7 +92,20 @@ async def run_demo(settings: Practice, seconds: float, out: TextIO = sys.stdout)
         await relay.serve()
         await gateway.close()
     _explain(log, out)
-    _next_command(settings, out)
+    _next_command(command, out)
+
+
+def typed(program: str, words: Sequence[str]) -> str:
+    """What to type to start this program again, from sys.argv[0] and sys.orig_argv: its name alone where that leads here."""
+    if words[1:2] and os.path.basename(program) == "__main__.py" and "-m" in words:
+        return f"{shlex.quote(words[0])} -m relay"
+    name = os.path.basename(program)
+    if name.endswith(".pyz"):
+        return f"{shlex.quote(words[0])} {shlex.quote(program)}"
+    found = shutil.which(NAME)
+    if name != NAME or not os.path.dirname(program) or (found and os.path.realpath(found) == os.path.realpath(program)):
+        return NAME
+    return shlex.quote(program)
 
 
 async def _session(host: str, port: int, relay: Relay, seconds: float, out: TextIO) -> None:
@@ -102,7 +122,7 @@ async def _session(host: str, port: int, relay: Relay, seconds: float, out: Text
         if session.outcome is Outcome.USABLE:
             await _watch_ticks(client, relay, seconds, out)
             if not session.alive:
-                _say(out, f"\n  the session ended: {session.detail}")
+                _say(out, "\n" + _wrapped("  the session ended: ", session.detail))
     finally:
         await client.close()
 
@@ -122,9 +142,9 @@ async def _open(client: Client, begin: float, out: TextIO) -> None:
                 codes.append(event.code)
     if codes:
         words = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
-        _say(out, f"  codes from the gateway                      {words}")
+        _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", words))
     if session.outcome is not Outcome.USABLE:
-        _say(out, f"  it went no further              {_seconds(monotonic() - begin):>9}   {session.detail}")
+        _say(out, _wrapped(f"  {'it went no further':<30}  {_seconds(monotonic() - begin):>9}   ", session.detail))
 
 
 def _show_stages(session: Session, shown: set[Stage], begin: float, out: TextIO) -> None:
@@ -146,34 +166,38 @@ async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: TextIO
     terminal = out.isatty()
     client.session.request_market_data(1, SYMBOL)
     client.flush()
-    _say(out, "\n  the relay's own counters while prices stream:")
+    _say(out, f"\n  the relay's own counters while prices stream:\n{LIVE_HEAD}")
     prices: dict[int, float] = {}
     end = monotonic() + seconds
     look = monotonic() + LIVE_LINE
     begin = monotonic()
-    while client.session.alive and monotonic() < end:
-        for event in await client.next_events(min(end, look)):
-            if isinstance(event, events.Tick):
-                prices[event.tick_type] = event.price
-        if monotonic() >= look:
-            look = monotonic() + (LIVE_LINE if terminal else LIVE_LINE_PLAIN)
-            line = _live_line(relay, monotonic() - begin, prices)
-            out.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
-            out.flush()
-    if terminal:
-        out.write("\n")
+    try:
+        while client.session.alive and monotonic() < end:
+            for event in await client.next_events(min(end, look)):
+                if isinstance(event, events.Tick):
+                    prices[event.tick_type] = event.price
+            if monotonic() >= look:
+                look = monotonic() + (LIVE_LINE if terminal else LIVE_LINE_PLAIN)
+                live = next((record for record in relay.snapshot() if record.messages_down is not None), None)
+                line = live_line(live, monotonic() - begin, prices)
+                # One column less than there are: a terminal that is full to the last begins a new line, which stays.
+                out.write(f"\r\x1b[2K{line[: columns(out) - 1]}" if terminal else f"{line}\n")
+                out.flush()
+    finally:
+        if terminal:
+            out.write("\n")
 
 
-def _live_line(relay: Relay, passed: float, prices: dict[int, float]) -> str:
-    live = [record for record in relay.snapshot() if record.messages_down is not None]
-    if not live:
-        return f"  {passed:4.1f} s  no live connection"
-    one = live[0]
-    quote = f"   {SYMBOL} {prices[1]:.2f} / {prices[2]:.2f}" if 1 in prices and 2 in prices else ""
-    return (
-        f"  {passed:4.1f} s  up {size(one.bytes_up):>9} in {one.messages_up} messages"
-        f"   down {size(one.bytes_down):>9} in {one.messages_down}{quote}"
-    )
+LIVE_HEAD = f"{'after':>10}  {'up':>10}  {'messages':>8}  {'down':>10}  {'messages':>8}  {SYMBOL} bid / ask"
+
+
+def live_line(live: Record | None, passed: float, prices: dict[int, float]) -> str:
+    """The counters below LIVE_HEAD, within 79 columns whatever they are."""
+    if live is None:
+        return f"{passed:>8.1f} s  no live connection"
+    quote = f"{prices[1]:.2f} / {prices[2]:.2f}" if 1 in prices and 2 in prices else ""
+    counters = f"{size(live.bytes_up):>10}  {live.messages_up:>8}  {size(live.bytes_down):>10}  {live.messages_down:>8}"
+    return f"{passed:>8.1f} s  {counters}  {quote}".rstrip()[: WIDTH - 1]
 
 
 def _explain(log: Records, out: TextIO) -> None:
@@ -196,7 +220,7 @@ def _explain(log: Records, out: TextIO) -> None:
         ("last code", "none" if record.last_error_code is None else str(record.last_error_code)),
     ]
     for name, words in rows:
-        _say(out, f"    {name:<10} {words}")
+        _say(out, _wrapped(f"    {name:<10} ", words))
 
 
 _HOW = {"fin": "a normal close (FIN)", "rst": "an abort (RST)", "timeout": "a time-out", "error": "an error", "policy": "a rule of the relay"}
@@ -205,17 +229,23 @@ _HOW = {"fin": "a normal close (FIN)", "rst": "an abort (RST)", "timeout": "a ti
 def _times(record: Record) -> str:
     parts = []
     if record.connect is not None:
-        parts.append(f"gateway dialled in {_seconds(record.connect)}")
+        parts.append(f"dialled in {_seconds(record.connect)}")
     if record.handshake is not None:
         parts.append(f"ready {_seconds(record.handshake)} after accept")
     return ", ".join([*parts, f"lasted {duration(record.duration)}"])
 
 
-def _next_command(settings: Practice, out: TextIO) -> None:
+def _next_command(command: str, out: TextIO) -> None:
     _say(out, "\n  For a real gateway on this machine (paper port 4002), type")
-    _say(out, "\n    ib-relay run\n")
-    _say(out, "  and let the clients in containers connect to port 4003. To see what a failure looks like:")
-    _say(out, "\n    ib-relay demo --behaviour start-api-ignored      (all names: ib-relay practice --list)\n")
+    _say(out, f"\n    {command} run\n")
+    _say(out, "  and let the clients in containers connect to port 4003. To see what a failure")
+    _say(out, "  looks like, and the names of all there are:")
+    _say(out, f"\n    {command} demo --behaviour start-api-ignored\n    {command} practice --list\n")
+
+
+def _wrapped(head: str, words: str) -> str:
+    """Words beside a head, within the usual width."""
+    return textwrap.fill(words, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
 
 
 def _behaviour(settings: Practice) -> str:

@@ -21,12 +21,14 @@ NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
 # stand for any module of these packages; inside them everything may see everything (cycles are refused below).
 MAY_IMPORT = {
     "__main__": "cli",
-    "cli_service": "service",
-    "pyz": "service",
+    "cli_service": "cli_usage service streams",
+    "cli_usage": "streams",
+    "pyz": "service streams",
     "service": "addresses bridges client config listeners tcp wire",
-    "cli": "activation addresses cli_service config demo handover launchd listeners log logfile poller practice server state "
-    "survival systemd upgrade",
-    "demo": "addresses client config lines listeners log poller practice record server wire",
+    "cli": "cli_commands cli_usage streams",
+    "cli_commands": "activation addresses cli_service cli_usage config demo handover launchd listeners log logfile poller "
+    "practice server state streams survival systemd upgrade",
+    "demo": "addresses client config lines listeners log poller practice record server streams wire",
     "server": "activation admission bridges config connection deadlines flow handover keys listeners log logfile manager "
     "poller record resolver survival tcp",
     "survival": "activation addresses config flow handover keep keys listeners nursery offsets peek resume slate state systemd tcp",
@@ -54,7 +56,7 @@ MAY_IMPORT = {
     "lines": "record",
     "client": "poller tcp wire",
     "practice": "poller wire",
-    "config": "addresses keys",
+    "config": "addresses keys streams",
     "keys": "addresses",
     "admission": "addresses",
     "addresses": "",
@@ -64,6 +66,7 @@ MAY_IMPORT = {
     "systemd": "",
     "launchd": "",
     "record": "",
+    "streams": "",
     "tcp": "",
     "wire": "",
 }
@@ -104,7 +107,9 @@ TESTED_BY = {
     "relay/flow.py": "tests/relay/test_conformance_slow_reader.py",
     "relay/log.py": "tests/relay/test_conformance_log.py",
     "relay/server.py": "tests/relay/test_conformance_process.py",
+    "relay/cli_commands.py": "tests/relay/test_cli.py",
     "relay/cli_service.py": "tests/relay/service/test_install.py",
+    "relay/cli_usage.py": "tests/relay/test_cli.py",
     "relay/service/bytecode.py": "tests/relay/test_pyz.py",
     "relay/service/hands.py": "tests/systemd/test_service.py",
     "relay/service/managers.py": "tests/systemd/test_service.py",

@@ -1,6 +1,7 @@
-"""relay/cli.py: what is typed, what is printed where, and the exit code."""
+"""relay/cli.py and its kin: what is typed, what is printed where, and the exit code."""
 
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -10,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from relay import __version__
 from relay.cli import main
@@ -32,10 +32,10 @@ def bare(monkeypatch, tmp_path):
 
 def invoke(*words):
     """Exit code and all that was printed; a traceback is no way to say anything."""
-    result = CliRunner().invoke(main, words, prog_name="ib-relay")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), pytest.raises(SystemExit) as end:
+        main(list(words))
+    return end.value.code, out.getvalue()
 
 
 @contextlib.contextmanager
@@ -76,27 +76,47 @@ def connected(port):
 # Usage: exit code 2
 
 
+OPTIONS = "--config, --listen, --upstream, --protocol, --allow, --log-format, --survive, --no-survive, --log-file, -h, --help"
 USAGE = [
-    (["no-such-command"], "No such command 'no-such-command'"),
-    (["run", "--no-such-option"], "--no-such-option"),
-    (["run", "word"], "unexpected extra argument"),
-    (["run", "--config"], "Option '--config' requires an argument"),
-    (["practice", "--behaviour", "no-such-fault"], "no-such-fault"),
-    (["practice", "--behaviour", "ticks=many"], "many"),
-    (["practice", "--server-version", "new"], "'new' is not a valid integer"),
-    (["practice", "--listen", "4002"], "--listen: seen '4002'; allowed: HOST:PORT with a PORT from 1 to 65535"),
-    (["practice", "--listen", "auto:4002"], "--listen: seen 'auto:4002'"),
-    (["demo", "--behaviour", "no-such-fault"], "no-such-fault"),
-    (["demo", "--seconds", "0"], "0.0 is not in the range"),
-]
+    ("no-such-command", "no command 'no-such-command'; there are check-config, demo, practice, run, service, upgrade (see `ib-relay --help`)"),
+    ("service stop", "no command 'stop'; there are install, print, restart, status, uninstall, upgrade (see `ib-relay service --help`)"),
+    ("--no-such-option", "no option '--no-such-option'; there are --version, -h, --help (see `ib-relay --help`)"),
+    ("run --no-such-option", f"no option '--no-such-option'; there are {OPTIONS} (see `ib-relay run --help`)"),
+    ("run --upstraem x", "no option '--upstraem'; did you mean --upstream? (see `ib-relay run --help`)"),
+    ("run word", "seen 'word'; allowed: options only (see `ib-relay run --help`)"),
+    ("run --config", "--config: seen without a value; allowed: --config FILE (see `ib-relay run --help`)"),
+    ("practice --list=all", "--list: seen with a value; allowed: --list alone (see `ib-relay practice --help`)"),
+    ("practice --behaviour no-such-fault", "unknown behaviour 'no-such-fault'; known: normal, "),
+    ("practice --behaviour ticks=many", "behaviour ticks: 'many' is not a number (ticks[=PER_SECOND]) (see `ib-relay practice --help`)"),
+    ("practice --server-version new", "--server-version: seen 'new'; allowed: a whole number from 0 on (see `ib-relay practice --help`)"),
+    ("practice --server-version 5", "server version 5 is not between 124 and 226 (see `ib-relay practice --help`)"),
+    ("practice --listen 4002", "--listen: seen '4002'; allowed: HOST:PORT, PORT from 1 to 65535 (see `ib-relay practice --help`)"),
+    ("practice --listen auto:4002", "--listen: seen 'auto:4002'; allowed: HOST:PORT, "),
+    ("demo --behaviour no-such-fault", "unknown behaviour 'no-such-fault'; known: normal, "),
+    ("demo --seconds 0", "--seconds: seen '0'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
+    ("demo --seconds abc", "--seconds: seen 'abc'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
+    ("demo --seconds nan", "--seconds: seen 'nan'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
+    (f"demo --seconds {'9' * 99}", f"--seconds: seen '{'9' * 55}...'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
+    ("upgrade --pid abc", "--pid: seen 'abc'; allowed: a whole number from 2 on (see `ib-relay upgrade --help`)"),
+    ("upgrade --pid 1", "--pid: seen '1'; allowed: a whole number from 2 on (see `ib-relay upgrade --help`)"),
+    ("service print --manager init", "--manager: seen 'init'; allowed: systemd or launchd (see `ib-relay service print --help`)"),
+    ("service print --systemd 251", "--systemd: seen '251'; allowed: a whole number from 252 on (see `ib-relay service print --help`)"),
+    ("service print one two", "seen 'two'; allowed: options and one FILE (see `ib-relay service print --help`)"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("words, said", USAGE, ids=[" ".join(words) for words, _ in USAGE])
-def test_a_slip_of_the_fingers_is_a_usage_error(bare, words, said):
+@pytest.mark.parametrize("typed, said", USAGE, ids=[typed[:50] for typed, _ in USAGE])
+def test_a_slip_of_the_fingers_is_one_line_with_what_was_seen_and_what_is_allowed(bare, typed, said):
+    code, output = invoke(*typed.split())
+    assert code == 2
+    assert output.startswith(f"ib-relay: {said}") and output.endswith("--help`)\n")
+    assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [(), ("service",)])
+def test_without_a_command_the_commands_are_told(bare, words):
     code, output = invoke(*words)
-    assert (code, "Traceback" in output) == (2, False)
-    assert said in output
-    assert "Error: " in output
+    assert (code, "\nCommands:\n" in output) == (2, True)
 
 
 def test_the_version_and_the_commands_are_told():
@@ -106,6 +126,106 @@ def test_the_version_and_the_commands_are_told():
     for command in ("run", "check-config", "practice", "demo"):
         assert f"\n  {command} " in output
         assert invoke(command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("words", [(), ("service",)])
+def test_on_80_columns_no_summary_of_a_command_is_cut(words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output = invoke(*words, "--help")
+    listed = output.partition("\nCommands:\n")[2].splitlines()
+    assert code == 0 and len(listed) > 5
+    assert [line for line in listed if line.endswith("...") or len(line) > 79 or not line[2].isalpha()] == []
+    assert max(map(len, output.splitlines())) <= 80
+
+
+# Standard output that cannot be written: exit code 1
+
+
+PRINTING = [("--help",), ("--version",), ("run", "--help"), ("check-config",), ("practice", "--list"), ("demo",)]
+PRINTING += [("service", "--help"), ("service", "print", "--user", "--manager", "systemd"), ("practice", "--listen", "{free}")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", PRINTING, ids=[" ".join(words) for words in PRINTING])
+@pytest.mark.parametrize(
+    "shell, said", [(">/dev/full", "standard output: No space left on device"), (">&-", "standard output is closed")]
+)
+def test_what_cannot_be_printed_is_one_line(bare, words, shell, said):
+    words = [word.format(free=f"{HOST}:{unused_port()}") for word in words]
+    assert finished(*words, shell=shell) == (1, "", f"ib-relay: {said}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", PRINTING, ids=[" ".join(words) for words in PRINTING])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(bare, words):
+    words = [word.format(free=f"{HOST}:{unused_port()}") for word in words]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with started(*words, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (1, "")
+
+
+@pytest.mark.slow
+def test_with_a_full_standard_error_the_exit_code_is_left(bare):
+    assert finished("run", "--protocol", "vnc", shell="2>/dev/full") == (78, "", "")
+
+
+# Ctrl-C
+
+
+INTERRUPTS = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from relay.cli import main
+main({words!r})
+"""
+EARLY = [("click", ["--help"]), ("relay.cli_commands", ["run"]), ("asyncio", ["run"]), ("relay.server", ["run"])]
+EARLY += [("relay.demo", ["demo"]), ("relay.upgrade", ["upgrade"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module, words", EARLY, ids=[one[0] for one in EARLY])
+def test_a_ctrl_c_while_it_still_starts_is_one_line(bare, module, words):
+    command = [sys.executable, "-c", INTERRUPTS.format(module=module, words=words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ib-relay: interrupted\n")
+
+
+@pytest.mark.slow
+def test_a_ctrl_c_during_the_demo_is_one_line(bare):
+    with started("demo", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while "session ready" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (130, "ib-relay: interrupted\n")
+
+
+# A Python that cannot run it: exit code 69
+
+
+@pytest.mark.slow
+def test_without_click_it_says_what_to_do(bare):
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}  # and -S: nothing that is installed
+    command = [sys.executable, "-S", "-m", "relay", "demo"]
+    done = subprocess.run(command, cwd=bare, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    said = "ib-relay: needs click: run it with .venv/bin/python, or `pip install .`\n"
+    assert (done.returncode, done.stdout, done.stderr) == (69, "", said)
+
+
+def test_an_old_python_is_told_so():
+    source = (ROOT / "relay" / "__main__.py").read_text()
+    program = f"import sys; sys.version_info = (3, 9); exec({source!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (69, "ib-relay needs Python 3.11 or newer; this is 3.9\n")
 
 
 # Configuration: exit code 78
@@ -142,6 +262,19 @@ def test_a_file_that_is_named_and_not_there_is_an_error(bare, command):
     assert (code, output) == (
         78, f"ib-relay: --config: {bare}/none.toml: seen no such file or directory; allowed: a readable TOML file\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_an_empty_name_of_a_file_is_an_error(bare, command):
+    said = 'ib-relay: --config: seen ""; allowed: a readable TOML file\n'
+    assert invoke(command, "--config", "") == (78, said)
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_a_pipe_is_no_configuration_and_nobody_waits_for_it(bare, command):
+    os.mkfifo(bare / "fifo")
+    said = f"ib-relay: --config: {bare}/fifo: seen is a pipe; allowed: a readable TOML file\n"
+    assert invoke(command, "--config", f"{bare}/fifo") == (78, said)
 
 
 @pytest.mark.slow
@@ -200,7 +333,10 @@ def test_a_taken_port_is_one_line_and_exit_code_69(bare, command):
         place = f"{HOST}:{taken.getsockname()[1]}"
         code, out, err = finished(command, "--listen", place)
     assert (code, out) == (69, "")
-    assert (err.count("\n"), place in err, err.startswith("ib-relay: ")) == (1, True, True)
+    whose = {"run": "map default", "practice": "--listen"}[command]
+    assert err == (
+        f"ib-relay: {whose}: cannot listen on {place}: the port is taken (another relay, socat or the gateway itself listens there)\n"
+    )
 
 
 @pytest.mark.slow

@@ -384,6 +384,34 @@ def test_a_named_file_that_cannot_be_read_is_an_error_and_says_who_named_it(tmp_
     assert refusal(read_config, "a\0b", {}, {}) == f"--config: a?b: seen embedded null byte; {allowed}"
 
 
+def test_an_empty_flag_is_an_error_and_an_empty_variable_is_not(tmp_path):
+    assert refusal(read_config, "", {}, {}) == '--config: seen ""; allowed: a readable TOML file'
+    environ = {"IB_RELAY_CONFIG": "", "IB_RELAY_LISTEN": "", "HOME": str(tmp_path)}
+    assert read_config(None, environ, {}).config == Config()
+    for flags in ({"listen": ""}, {"listen": ("",)}, {"listen": ("127.0.0.1:4003", "")}):
+        assert refusal(read_config, None, {"HOME": str(tmp_path)}, flags) == f'--listen: seen ""; allowed: {LISTEN}'
+
+
+@pytest.mark.parametrize("how", ["by name", "as <(...)"])
+def test_a_pipe_is_refused_at_once(tmp_path, how):
+    reading, writing = os.pipe()
+    try:
+        place = f"/dev/fd/{reading}" if how == "as <(...)" else f"{tmp_path}/pipe"
+        if how == "by name":
+            os.mkfifo(place)
+        os.write(writing, b"log_interval = 5\n")
+        said = f"--config: {place}: seen is a pipe; allowed: a readable TOML file"
+        assert refusal(read_config, place, {}, {}) == said
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_dev_null_is_an_empty_file_and_other_devices_are_none():
+    assert read_config("/dev/null", {}, {}).config == Config()
+    assert refusal(read_config, "/dev/zero", {}, {}) == "--config: /dev/zero: seen is a device; allowed: a readable TOML file"
+
+
 def test_a_standard_file_that_is_there_but_a_folder_is_an_error(tmp_path):
     (tmp_path / "config.toml").mkdir()
     message = refusal(read_config, None, {"CONFIGURATION_DIRECTORY": str(tmp_path)}, {})
@@ -443,7 +471,9 @@ def test_a_file_beyond_a_mebibyte_is_the_wrong_file(tmp_path):
     )
 
 
-def test_an_endless_file_is_not_read_to_its_end():
-    assert refusal(read_config, "/dev/zero", {}, {}) == (
-        "/dev/zero: seen more than 1048576 bytes; allowed: a TOML file up to that size"
-    )
+def test_a_file_without_an_end_in_sight_is_not_read_to_it(tmp_path):
+    place = tmp_path / "huge.toml"
+    with open(place, "wb") as file:
+        file.truncate(1 << 40)
+    said = f"{place}: seen more than 1048576 bytes; allowed: a TOML file up to that size"
+    assert refusal(read_config, str(place), {}, {}) == said
