@@ -10,14 +10,22 @@ import stat
 import sys
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import relay
+from relay import streams
 from relay.service.templates import FOLDERS, templates
 
+USAGE = """\
+usage: python -m relay.pyz [FILE]
+
+Builds FILE [ib-relay.pyz]: the relay, the service definitions and click as one
+file that any python3 from 3.11 on runs, with nothing else to install.
+"""
 NAME = "ib-relay.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
+EX_USAGE = 2  # as click has it
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip can say at the least
 # Read by whatever Python meets it, so in words every Python knows. The end is short, because the sessions a relay leaves to
 # its successor stand still until it is gone: nothing here needs what an interpreter does at its end (20 ms).
@@ -26,9 +34,11 @@ import os, sys
 if sys.version_info < (3, 11):
     sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\\n" % sys.version_info[:2])
     sys.exit(69)
-from relay.cli import main
 try:
+    from relay.cli import main
     main(prog_name="ib-relay")
+except KeyboardInterrupt:
+    os._exit(130)
 except SystemExit as end:
     for out in (sys.stdout, sys.stderr):
         try:
@@ -40,18 +50,23 @@ except SystemExit as end:
 
 
 def build(target: Path) -> int:
-    """Write the zipapp, replacing what was there in one step; its size in bytes."""
+    """Write the zipapp, replacing what was there in one step; its size in bytes. PackageNotFoundError without click."""
+    files = sorted(contents())
     new = target.with_name(target.name + ".new")
-    with open(new, "wb") as file:
-        file.write(SHEBANG)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in sorted(contents()):
-                entry = zipfile.ZipInfo(name, EARLIEST)
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, data)
-    new.chmod(0o755)
-    new.replace(target)
+    try:
+        with open(new, "wb") as file:
+            file.write(SHEBANG)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, data in files:
+                    entry = zipfile.ZipInfo(name, EARLIEST)
+                    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, data)
+        new.chmod(0o755)
+        new.replace(target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
     return target.stat().st_size
 
 
@@ -76,6 +91,35 @@ def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
             yield one.as_posix(), one.locate().read_bytes()
 
 
+def main(words: list[str]) -> int:
+    """What `python -m relay.pyz` does with the words behind it; the exit code."""
+    try:
+        if words[:1] in (["-h"], ["--help"]):
+            streams.write(USAGE)
+            return 0
+        if len(words) > 1 or (words and (not words[0] or words[0].startswith("-"))):
+            seen = repr(words[0]) if len(words) == 1 else f"{len(words)} words"
+            streams.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
+            return EX_USAGE
+        place = Path(words[0] if words else NAME)
+        built = build(place)
+        streams.write(f"{place}: {built} bytes, relay {relay.__version__}, click {distribution('click').version}\n")
+        return 0
+    except PackageNotFoundError:
+        streams.complain(streams.NEEDS_CLICK)
+        return streams.EX_UNAVAILABLE
+    except streams.Unread:
+        return streams.EX_OUTPUT
+    except streams.Unwritable as error:
+        streams.complain(str(error))
+        return streams.EX_OUTPUT
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or no name in it
+        streams.complain(f"{words[0] if words else NAME}: cannot be written: {getattr(error, 'strerror', None) or error}")
+        return streams.EX_OUTPUT
+    except KeyboardInterrupt:
+        streams.complain("interrupted")
+        return streams.EX_INTERRUPTED
+
+
 if __name__ == "__main__":
-    place = Path(sys.argv[1] if len(sys.argv) > 1 else NAME)
-    print(f"{place}: {build(place)} bytes, relay {relay.__version__}, click {distribution('click').version}")
+    sys.exit(main(sys.argv[1:]))

@@ -85,3 +85,46 @@ def test_an_old_python_is_told_in_words_it_knows():
     assert "print(" not in pyz.MAIN and 'f"' not in pyz.MAIN  # what Python 2 and 3.5 would stumble over
     said = run("-c", f"import sys; sys.version_info = (3, 9); exec({pyz.MAIN!r})")
     assert (said.returncode, said.stderr) == (69, "ib-relay needs Python 3.11 or newer; this is 3.9\n")
+
+
+SLIPS = [
+    (["--help"], 0, pyz.USAGE, ""),
+    (["-h"], 0, pyz.USAGE, ""),
+    (["--hlep"], 2, "", "seen '--hlep'; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)"),
+    ([""], 2, "", "seen ''; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)"),
+    (["a.pyz", "b.pyz"], 2, "", "seen 2 words; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)"),
+    (["/nonexistent/x.pyz"], 1, "", "/nonexistent/x.pyz: cannot be written: No such file or directory"),
+    (["folder"], 1, "", "folder: cannot be written: Is a directory"),
+]
+
+
+@pytest.mark.parametrize("words, code, out, said", SLIPS, ids=[" ".join(one[0]) for one in SLIPS])
+def test_a_slip_writes_no_file_and_is_one_line(words, code, out, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert pyz.main(words) == code
+    assert capsys.readouterr() == (out, f"ib-relay: {said}\n" if said else "")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.slow
+def test_what_was_built_is_told_and_an_output_that_is_full_is_one_line(tmp_path):
+    command = ["/bin/sh", "-c", 'exec "$@" >/dev/full', "sh", sys.executable, "-m", "relay.pyz", str(tmp_path / "a.pyz")]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (full.returncode, full.stderr) == (1, "ib-relay: standard output: No space left on device\n")
+    done = subprocess.run(command[4:], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"{tmp_path}/a.pyz: ")
+
+
+@pytest.mark.slow
+def test_without_click_it_says_what_to_do_and_leaves_nothing(tmp_path):
+    command = [sys.executable, "-S", "-m", "relay.pyz"]  # -S: nothing that is installed
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    said = "ib-relay: needs click: run it with .venv/bin/python, or `pip install .`\n"
+    assert (done.returncode, done.stdout, done.stderr) == (69, "", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_built_at_the_top_of_a_checkout_is_not_for_git():
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/*.pyz", "/ib-diagnose.py"} <= set(ignored)
