@@ -47,7 +47,8 @@ def _slip(error: click.UsageError, context: click.Context | None) -> str:
     params = context.command.get_params(context) if context is not None else []
     options = [one for one in params if isinstance(one, click.Option)]
     if isinstance(error, click.NoSuchOption):
-        names = [name for one in options if not one.hidden for name in (*one.opts, *one.secondary_opts)]
+        others = [one for one in options if not one.hidden and "--help" not in one.opts]
+        names = [*(name for one in others for name in (*one.opts, *one.secondary_opts)), "--help"]
         nearest = difflib.get_close_matches(error.option_name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
         return f"no option {error.option_name!r}; {hint}"

@@ -76,11 +76,11 @@ def connected(port):
 # Usage: exit code 2
 
 
-OPTIONS = "--config, --listen, --upstream, --protocol, --allow, --log-format, --survive, --no-survive, --log-file, -h, --help"
+OPTIONS = "--config, --listen, --upstream, --protocol, --allow, --log-format, --survive, --no-survive, --log-file, --help"
 USAGE = [
     ("no-such-command", "no command 'no-such-command'; there are check-config, demo, practice, run, service, upgrade (see `ib-relay --help`)"),
     ("service stop", "no command 'stop'; there are install, print, restart, status, uninstall, upgrade (see `ib-relay service --help`)"),
-    ("--no-such-option", "no option '--no-such-option'; there are --version, -h, --help (see `ib-relay --help`)"),
+    ("--no-such-option", "no option '--no-such-option'; there are --version, --help (see `ib-relay --help`)"),
     ("run --no-such-option", f"no option '--no-such-option'; there are {OPTIONS} (see `ib-relay run --help`)"),
     ("run --upstraem x", "no option '--upstraem'; did you mean --upstream? (see `ib-relay run --help`)"),
     ("run word", "seen 'word'; allowed: options only (see `ib-relay run --help`)"),
