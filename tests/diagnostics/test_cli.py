@@ -49,6 +49,12 @@ async def until(condition):
             await asyncio.sleep(0.005)
 
 
+def test_what_these_tests_dial_does_not_depend_on_where_they_run(monkeypatch):
+    monkeypatch.setenv("container", "lxc")
+    found = json.loads(run("--target", f"{HOST}:{closed_port()}", "--save", "-").out)
+    assert {probe["route"]["host"] for probe in found["probes"]} == {HOST}
+
+
 # diagnose
 
 VERDICTS = [

@@ -64,7 +64,7 @@ def test_with_all_routes_healthy_it_takes_less_than_half_a_second():
     assert gateway.accepted == 4  # three dials and one handshake
 
 
-def test_a_whole_run_is_evidence_that_can_be_saved():
+def test_a_whole_run_is_evidence_that_can_be_saved(plain_machine):
     told = []
     with practice() as gateway:
         log = "2026-01-01 10:00:00:000 IBC: Login has completed\n"
@@ -85,7 +85,7 @@ def test_without_a_session_it_ends_with_the_hello():
     assert outcomes(probes[0]) == walked(OK, OK, OK, OK)
 
 
-def test_only_the_first_target_is_one_connection_and_nothing_else():
+def test_only_the_first_target_is_one_connection_and_nothing_else(plain_machine):
     with practice() as gateway:
         evidence = collect((Target(LOOPBACK), Target("localhost")), gateway.port, Asked(session=False), only=True)
         assert gateway.accepted == 1

@@ -1,0 +1,19 @@
+"""A machine to look around on that is the same for everybody: what a test dials must not depend on where it runs."""
+
+import os
+
+import pytest
+
+from diagnostics import place
+from diagnostics.facts import look_around
+from tests.diagnostics.commands import PLAIN_MACHINE
+
+
+@pytest.fixture(scope="module")
+def plain_machine():
+    """For tests of whole runs in this process: `look_around` sees a plain machine that has nothing but its loopback."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look_around, "__defaults__", (PLAIN_MACHINE / "root", os.environ))
+        for name in (*place.VARIABLES, "TRADING_MODE"):
+            patch.delenv(name, raising=False)
+        yield
