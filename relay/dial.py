@@ -183,7 +183,7 @@ class Dial:
         name = errno.errorcode.get(code, str(code))
         where = f"{self.host}:{self.port}"
         if code == errno.ECONNREFUSED:
-            return DialFailed("connection_refused", name, f"nothing listens at {where}, or it refuses")
+            return DialFailed("connection_refused", name, f"{where} refuses")
         if code == errno.ETIMEDOUT:
             return DialFailed("connect_timeout", name, f"no answer from {where}")
         if code in _OUT_OF_RESOURCES:

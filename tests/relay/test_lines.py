@@ -26,7 +26,7 @@ CLOSE = PROGRESS._replace(
 )  # fmt: skip
 RAW_REFUSED = Record(
     "close", AT, "20250101T143000-000007", "vnc", "2001:db8::5", 50412, 5900, "gw", 5901, duration=0.002,
-    cause=Cause("upstream", "rst", Reason.CONNECTION_REFUSED, "nothing listens at gw:5901, or it refuses", "ECONNREFUSED"),
+    cause=Cause("upstream", "rst", Reason.CONNECTION_REFUSED, "gw:5901 refuses", "ECONNREFUSED"),
     phase=Phase.CONNECT, active=0,
 )  # fmt: skip
 
@@ -55,7 +55,7 @@ TEXTS = [
         RAW_REFUSED,
         0,
         "2025-01-01T14:30:00.987Z WARN  vnc #7 closed after 0.002 s: nothing listens at the gateway's address: not started, "
-        "not logged in, or another port (nothing listens at gw:5901, or it refuses) "
+        "not logged in, or another port (gw:5901 refuses) "
         "[connection_refused: by upstream, rst, phase connect]; up 0 B, down 0 B",
     ),
 ]
@@ -158,7 +158,7 @@ JSONS = [
             "end.reason": "connection_refused",
             "end.code": "SC",
             "message": "nothing listens at the gateway's address: not started, not logged in, or another port",
-            "end.detail": "nothing listens at gw:5901, or it refuses",
+            "end.detail": "gw:5901 refuses",
             "error.type": "ECONNREFUSED",
             "connections.active": 0,
             "log.dropped": 0,

@@ -96,9 +96,9 @@ SENTENCES = {
         "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
     ),
     Reason.CONNECTION_REFUSED: (
-        "nothing listens at 127.0.0.1:4998, or it refuses",
+        "127.0.0.1:4998 refuses",
         "nothing listens at the gateway's address: not started, not logged in, or another port "
-        "(nothing listens at 127.0.0.1:4998, or it refuses)",
+        "(127.0.0.1:4998 refuses)",
     ),
     Reason.CONNECT_TIMEOUT: (
         "no answer from 10.0.0.1 in 5 s",
