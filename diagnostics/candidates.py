@@ -43,27 +43,32 @@ CHECKS: dict[tuple[str, str], str] = {
     ("IBD205", "IBD206"): "Wait longer than 3.2 s: then it says that nobody has the address.",
     ("IBD301", "IBD301"): "docker exec GATEWAY ss -ltn: nothing listens on the inner port, or only on 127.0.0.1.",
     ("IBD301", "IBD302"): "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its "
-    "log says acl_denied.",
+    "log says acl_denied or connection_limit.",
     ("IBD303", "IBD210"): "ss -tin during the attempt: unacked and retrans above zero.",
     ("IBD303", "IBD306"): "docker inspect GATEWAY says paused, or ps shows the state T.",
     ("IBD303", "IBD305"): "ss on the gateway's side: sockets in CLOSE_WAIT on the API port, or Recv-Q of its listener above zero.",
     ("IBD404", "IBD301"): "The relay's log (its terminal, or ib-relay service status) says connection_refused; or "
     "nothing listens where it dials (ss -ltn there).",
     ("IBD404", "IBD302"): "From 127.0.0.1 beside the gateway, without a forwarder, the handshake works.",
-    ("IBD404", "IBD307"): "The relay's log says connect_timeout or unreachable; ss -tn beside it shows SYN-SENT meanwhile.",
-    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), then "
-    "at versions.",
+    ("IBD404", "IBD307"): "The relay's log says connect_timeout or unreachable; ss -tn beside it shows SYN-SENT.",
+    ("IBD404", "IBD404"): "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), "
+    "then at versions.",
     ("IBD404", "IBD601"): "The gateway's log goes on, and 'Login has completed' has not come yet.",
     ("IBD501", "IBD501"): "Another client id works: the old one belongs to a program that is running.",
     ("IBD502", "IBD501"): "Another client id works.",
     ("IBD502", "IBD502"): "No other id works, and the log says that the login is complete: restart the gateway.",
     ("IBD503", "IBD601"): "The log goes on, and the login is not complete yet: wait.",
 }
+# The same for an end with FIN: ib-relay passes a refused dial on as a reset, so it did reach somebody.
+CHECKS_OF_FIN: dict[tuple[str, str], str] = {
+    ("IBD404", "IBD301"): "A relay's log says upstream_closed, and what it dials is a forwarder itself (docker-proxy, "
+    "socat): nothing listens on its inner port.",
+}
 
 # What an explanation is, where its title does not say it: a title tells what was seen elsewhere, in its own finding.
 MEANINGS: dict[tuple[str, str], str] = {
     ("IBD301", "IBD302"): "the gateway, or the relay before it, turns this address away",
-    ("IBD404", "IBD301"): "a relay or another forwarder took the connection and found no gateway behind it",
+    ("IBD404", "IBD301"): "a relay or another forwarder took the connection, and no gateway is behind it",
     ("IBD404", "IBD404"): "what listens there is no IB gateway, or one that speaks none of the versions offered",
 }
 
@@ -78,7 +83,8 @@ def candidates(seen: Seen, code: str, probes: tuple[Probe, ...]) -> tuple[Candid
 
 
 def _check(code: str, candidate: str, probes: tuple[Probe, ...]) -> str:
-    check = CHECKS.get((code, candidate)) or CATALOGUE[candidate].check
+    fin = CHECKS_OF_FIN.get((code, candidate)) if _ended_by_hello(probes, Outcome.CLOSED) else None
+    check = fin or CHECKS.get((code, candidate)) or CATALOGUE[candidate].check
     return check.replace("PORT", str(probes[0].route.port)) if probes else check
 
 
@@ -169,6 +175,12 @@ def _ended_by_hello(probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
     return bool(ends) and all(one and one.stage is Stage.HELLO and one.outcome in wanted for one in ends)
 
 
+def _reset_at_accept(seen: Seen, probes: tuple[Probe, ...]) -> bool:
+    """As ib-relay turns away whom it does not admit. Forwarders with nobody behind them, and gateways, close with FIN."""
+    ends = [failure(one) for one in probes]
+    return bool(ends) and all(one and one.stage is Stage.QUIET and one.outcome is Outcome.RESET for one in ends)
+
+
 def _ended_late(seen: Seen, probes: tuple[Probe, ...]) -> bool:
     return _ended_by_hello(probes) and all((failure(one).seconds or 0.0) >= AT_ONCE for one in probes)
 
@@ -225,7 +237,6 @@ EXCLUDED: dict[str, Doubt] = {
     "IBD208": _nobody_listens_here,
     "IBD210": _arrived,
     "IBD302": _forwarder_found_nobody,
-    "IBD306": _queue_short,
     "IBD307": _nobody_dials,
     "IBD310": lambda seen, probes: not _logged_in(seen, probes),
     "IBD505": _few_clients,
@@ -241,6 +252,7 @@ SUPPORTED: dict[str, Doubt] = {
     "IBD207": _accepted_before_or_waits,
     "IBD208": _listens_here,
     "IBD301": lambda seen, probes: _forwarder_found_nobody(seen, probes) or _reset_at_once(seen, probes),
+    "IBD302": _reset_at_accept,
     "IBD307": lambda seen, probes: _forwarder_waits(seen, probes) or _ended_late(seen, probes),
     "IBD310": _logged_in,
     "IBD607": _session_elsewhere,
@@ -251,4 +263,5 @@ DOUBTED: dict[str, Doubt] = {
     "IBD302": _from_loopback,
     "IBD304": _from_loopback,
     "IBD305": _clean,
+    "IBD306": _queue_short,  # of the listener that is seen, which may be a relay's
 }

@@ -334,8 +334,9 @@ _ENTRIES = (
             "the gateway does not trust the address the connection comes from",
             "the relay does not let this address in, or no more connections (acl_denied, connection_limit in its log)",
         ),
-        "Wait for the gateway's login to finish, then check that the published port leads to the inner port of the "
-        "image's forwarder (4003 live and 4004 paper in gnzsnz/ib-gateway-docker).",
+        "If a relay has the port, its log says why. Else wait for the gateway's login to finish, then check that the "
+        "published port leads to the inner port of the image's forwarder (4003 live and 4004 paper in "
+        "gnzsnz/ib-gateway-docker).",
         ("docker logs --tail 50 GATEWAY", "docker port GATEWAY", "docker exec GATEWAY ss -ltn"),
         "Connect from where the gateway runs, to its own port on 127.0.0.1: if that works it is IBD302.",
         (*NAME, "IBD104", "IBD302", "IBD310", "IBD505", *LOGIN),

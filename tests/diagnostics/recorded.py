@@ -387,7 +387,7 @@ PEERS = (
     ),
     fault(
         "reset-at-once", "301", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", RESET)),
-        "301", "302", "601", "602", "605", "607", "505",
+        "302", "301", "601", "602", "605", "607", "505",
     ),
     fault(
         "closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY,
@@ -405,7 +405,7 @@ PEERS = (
     ),
     fault(
         "silence-and-nothing-left-over", "303", HELLO, GATEWAY,
-        run(PLAIN, *LOCAL_SILENCE, host=view(OPEN)), "305", "304", "309",
+        run(PLAIN, *LOCAL_SILENCE, host=view(OPEN)), "305", "304", "306", "309",
     ),
     fault(
         "silence-here-refused-where-configured", "201 303", HELLO, UNCLEAR,
@@ -426,7 +426,7 @@ PEERS = (
     ),
     fault(
         "wedged-and-accepting", "305", HELLO, GATEWAY,
-        run(HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)),
+        run(HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)), "305", "306",
     ),
     fault(
         "wedged-while-others-dial-it", "305", HELLO, GATEWAY,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.candidates import CHECKS, DOUBTED, EXCLUDED, ORDERS, SUPPORTED
+from diagnostics.candidates import CHECKS, CHECKS_OF_FIN, DOUBTED, EXCLUDED, ORDERS, SUPPORTED
 from diagnostics.evidence import HostView, KernelView, Listener
 from diagnostics.findings import CATALOGUE
 from diagnostics.rules import diagnose
@@ -31,7 +31,10 @@ KNOWN = [
     ("a kernel that says nothing", silence(kernel=KernelView()), ["IBD305", "IBD304", "IBD306", "IBD307", "IBD210", "IBD309"]),
     ("sockets that could not be looked at", here(), ["IBD305", "IBD306", "IBD307", "IBD304", "IBD309"]),
     ("nobody dials", here(syn_sent=0), ["IBD305", "IBD306", "IBD304", "IBD309"]),
-    ("the queue is empty: no stopped process", here(listeners=(OPEN,)), ["IBD305", "IBD307", "IBD304", "IBD309"]),
+    (
+        "the queue is empty: a stopped process is unlikely, unless a relay has the port",
+        here(listeners=(OPEN,)), ["IBD305", "IBD307", "IBD304", "IBD306", "IBD309"],
+    ),
 ]
 
 
@@ -59,9 +62,18 @@ def test_every_explanation_comes_with_a_check_that_no_other_has(case):
         assert len(set(checks)) == len(checks)
 
 
+def test_how_it_ended_tells_what_a_relay_in_between_has_met():
+    """A refused dial comes back as a reset, one that was closed as a FIN: each has its word in the relay's log."""
+    words = {"closed-after-hello": "upstream_closed", "nothing-behind-the-relay": "connection_refused"}
+    for case in (one for one in CASES if one.name in words):
+        checks = {one.code: one.check for one in diagnose(case.evidence).findings[0].candidates}
+        assert [word for word in words.values() if word in checks["IBD301"]] == [words[case.name]]
+
+
 def test_the_tables_name_codes_there_are():
     named = {*ORDERS, *EXCLUDED, *SUPPORTED, *DOUBTED, *(one for order in ORDERS.values() for one in order)}
     assert named <= set(CATALOGUE)
+    assert set(CHECKS_OF_FIN) <= set(CHECKS)
     assert {one for _, one in CHECKS} <= named and {code for code, _ in CHECKS} <= set(ORDERS)
     assert all(candidate in ORDERS[code] for code, candidate in CHECKS)
     assert all(len(set(order)) == len(order) >= 2 for order in ORDERS.values())

@@ -242,6 +242,7 @@ RELAYED = (
     (nobody, "nothing listens", "IBD404", "IBD301", "IBD302 IBD404", "connection_refused"),
     (black_hole, "no answer", "IBD404", "IBD307", "IBD301", "connect_timeout"),
     (silent, "never accepts", "IBD303", "IBD305", "IBD304", ""),
+    (frozen, "stopped", "IBD303", "IBD305", "IBD306", ""),
     (behaviour("silent"), "silent", "IBD303", "IBD305", "IBD304", ""),
     (behaviour("close"), "closes at once", "IBD404", "", "IBD301 IBD302 IBD404", ""),
     (behaviour("http"), "http", "IBD402", "", "", ""),
@@ -277,6 +278,16 @@ def test_what_is_behind_our_own_relay_is_told_apart_or_its_log_decides(at, behin
     assert (explanations[0] if first else "") == first and set(others.split()) <= set(explanations), diagnosis
     assert not decides or (reason == decides and decides in found.candidates[0].check)
     assert diagnosis.verdict.level.value == ("usable" if not code else "no_handshake")
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+def test_whom_our_own_relay_does_not_let_in_is_sent_to_its_log(plain_machine):
+    with practice() as gateway, RelayProcess(gateway.port, protocol="ib", allow=["10.0.0.0/8"]) as relay:
+        diagnosis = run(relay.port)[1]
+        assert relay.record(CLOSE)["end.reason"] == "acl_denied"
+    found = diagnosis.findings[0]
+    assert (found.code, found.candidates[0].code) == ("IBD301", "IBD302") and "acl_denied" in found.candidates[0].check
 
 
 @LINUX_ONLY
