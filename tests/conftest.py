@@ -1,11 +1,18 @@
-"""Plain `async def` tests on the relay's own event loop, each under one deadline."""
+"""Plain `async def` tests on the relay's own event loop, each under one deadline; signals as in a terminal."""
 
 import asyncio
 import inspect
+import signal
 
 import pytest
 
 DEADLINE = 60.0  # seconds; a hung test names itself instead of hanging the run
+
+
+def pytest_configure():
+    """A shell has what it runs in the background ignore Ctrl-C, and every process under test would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
