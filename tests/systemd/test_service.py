@@ -6,6 +6,7 @@ The order within the file is the order of a machine's life: later tests use what
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -220,7 +221,7 @@ HANGS = """\
 import runpy, signal, sys, time
 def blocks_for_ever(*_):
     time.sleep(1000)
-signal.signal(signal.SIGUSR1, blocks_for_ever)
+signal.signal(signal.SIGRTMIN, blocks_for_ever)
 sys.argv = ["ib-relay", "run"]
 sys.path.insert(0, "/usr/local/lib/ib-relay/ib-relay.pyz")
 runpy.run_path("/usr/local/lib/ib-relay/ib-relay.pyz", run_name="__main__")
@@ -235,7 +236,7 @@ def test_the_watchdog_replaces_a_hung_relay_and_its_stack_is_in_the_journal(inst
         installed.run("systemctl", "restart", SERVICE)
         pid = installed.main_pid()
         started = time.monotonic()
-        installed.run("kill", "-USR1", str(pid))
+        installed.run("kill", f"-{signal.SIGRTMIN:d}", str(pid))
         wait_until(lambda: installed.main_pid() not in (0, pid), "another process is there", 15)
         assert answers(installed)
         figure(f"{installed.suite}: a hang (watchdog 1 s) was over after {time.monotonic() - started:.1f} s")
@@ -358,6 +359,19 @@ def test_a_user_gets_a_service_of_their_own(machine, gateway):
     status = machine.run("python3", place, "service", "status", user=True).stdout
     assert "active (running)" in status and "drift           none" in status
     assert answers(machine)
+    machine.run("systemctl", "--user", "reload", SERVICE, user=True)
+    with machine.network():
+        client = socket.create_connection(("127.0.0.1", 4003), 5)
+    with client:
+        client.sendall(HELLO)
+        assert b"176" in client.recv(100)
+        stopping = threading.Thread(target=machine.run, args=("systemctl", "--user", "stop", SERVICE), kwargs={"user": True})
+        stopping.start()
+        client.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.recv(1)  # it drains
+    stopping.join(5)
+    assert not stopping.is_alive()
     machine.run("python3", place, "service", "uninstall", "--purge", user=True)
     left = machine.run("find", "/home/tester", "-name", "*ib-relay*").stdout.split()
     assert left == [place]
