@@ -9,34 +9,22 @@ from __future__ import annotations
 import sys
 
 from relay import streams
-from relay.streams import EX_INTERRUPTED, EX_OUTPUT, EX_UNAVAILABLE
 
 
 def main(args: list[str] | None = None, prog_name: str = streams.NAME) -> None:
     """Run the command in `args` (by default the process's own) and leave with its exit code."""
-    sys.exit(_code(args, prog_name))
+    sys.exit(streams.exit_code(lambda: _run(args, prog_name)))
 
 
-def _code(args: list[str] | None, prog_name: str) -> int:
+def _run(args: list[str] | None, prog_name: str) -> int:
     try:
         streams.prepare()
         from relay.cli_commands import commands
         from relay.cli_usage import run
 
         return run(commands, args, prog_name)
-    except KeyboardInterrupt:
-        import signal
-
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would find us in the middle of leaving
-        streams.complain("interrupted")
-        return EX_INTERRUPTED
-    except streams.Unread:
-        return EX_OUTPUT
-    except streams.Unwritable as error:
-        streams.complain(str(error))
-        return EX_OUTPUT
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
         streams.complain(streams.NEEDS_CLICK)
-        return EX_UNAVAILABLE
+        return streams.EX_UNAVAILABLE

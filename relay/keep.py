@@ -7,9 +7,9 @@ are the two sockets and a slate; the bytes themselves need no keeping, because a
     numbers                               the next connection's number, so that no id is given twice
     young in, young out                   the two ends of nursery.py
 
-A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a
-process of its own, and a thousand short connections would keep it busy for seconds. Until then it is in the nursery, which
-costs PID 1 nothing: before its upstream is reached as a client and what that has said, afterwards with all three parts.
+A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process of
+its own, and a thousand short connections would keep it busy for seconds. Until then it is in the nursery, which costs PID 1
+nothing: before its upstream is reached as a client whose words are still in the kernel, afterwards with all three parts.
 
 As long as somebody has copies, close() says nothing to the peer and takes nothing out of an epoll; so the end of a session
 is said with shutdown(), and only then the copies are asked back.
@@ -122,7 +122,7 @@ class Keeper:
         self.room = (limit - OTHERS) // len(PARTS)  # sessions
 
     def opening(self, connection) -> None:
-        """Its upstream is not reached: whoever has the client and what that has said can begin again."""
+        """Its upstream is not reached: whoever has the client, whose words are still in the kernel, begins again."""
         if connection.kept is None:
             self.nursery.put(connection.connection_id, to_json(state_of(connection)), [connection.client.fileno()])
 

@@ -93,33 +93,25 @@ def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
 
 def main(words: list[str]) -> int:
     """What `python -m relay.pyz` does with the words behind it; the exit code."""
-    try:
-        if words[:1] in (["-h"], ["--help"]):
-            streams.write(USAGE)
-            return 0
-        if len(words) > 1 or (words and (not words[0] or words[0].startswith("-"))):
-            seen = repr(words[0]) if len(words) == 1 else f"{len(words)} words"
-            streams.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
-            return EX_USAGE
-        place = Path(words[0] if words else NAME)
-        built = build(place)
-        streams.write(f"{place}: {built} bytes, relay {relay.__version__}, click {distribution('click').version}\n")
+    if words[:1] in (["-h"], ["--help"]):
+        streams.write(USAGE)
         return 0
+    if len(words) > 1 or (words and (not words[0] or words[0].startswith("-"))):
+        seen = repr(words[0]) if len(words) == 1 else f"{len(words)} words"
+        streams.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
+        return EX_USAGE
+    place = Path(words[0] if words else NAME)
+    try:
+        built = build(place)
     except PackageNotFoundError:
         streams.complain(streams.NEEDS_CLICK)
         return streams.EX_UNAVAILABLE
-    except streams.Unread:
-        return streams.EX_OUTPUT
-    except streams.Unwritable as error:
-        streams.complain(str(error))
-        return streams.EX_OUTPUT
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or no name in it
-        streams.complain(f"{words[0] if words else NAME}: cannot be written: {getattr(error, 'strerror', None) or error}")
+        streams.complain(f"{place}: cannot be written: {getattr(error, 'strerror', None) or error}")
         return streams.EX_OUTPUT
-    except KeyboardInterrupt:
-        streams.complain("interrupted")
-        return streams.EX_INTERRUPTED
+    streams.write(f"{place}: {built} bytes, relay {relay.__version__}, click {distribution('click').version}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(streams.exit_code(lambda: main(sys.argv[1:])))

@@ -114,19 +114,19 @@ def from_json(text: str | bytes) -> State:
         raise error if isinstance(error, StrangeState) else StrangeState(f"no state of a connection: {error!r}") from error
 
 
-def _values(one) -> dict:
-    """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
-    return {
-        name: _values(value) if isinstance(value := getattr(one, name), FlowState) else value for name in one.__slots__
-    }
-
-
 def cause_of(state: State) -> Cause | None:
     """Why it will end, if that is known already."""
     if state.cause is None:
         return None
     by, how, reason, detail, error_type = state.cause
     return Cause(by, how, Reason(reason), detail, error_type)
+
+
+def _values(one) -> dict:
+    """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
+    return {
+        name: _values(value) if isinstance(value := getattr(one, name), FlowState) else value for name in one.__slots__
+    }
 
 
 def _cause(cause: Cause | None) -> tuple | None:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Callable
 
 # Exit codes; 2 is click's for wrong words, see cli_usage.py.
 EX_OUTPUT = 1  # standard output, or a file that was asked for, cannot be written
@@ -41,6 +42,23 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # an old locale prints \u2026, it does not raise
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """What `work` returns, or the code for how it ended otherwise, of which at most one line is said."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would find us in the middle of leaving
+        complain("interrupted")
+        return EX_INTERRUPTED
+    except Unread:
+        return EX_OUTPUT
+    except Unwritable as error:
+        complain(str(error))
+        return EX_OUTPUT
 
 
 def write(text: str) -> None:
