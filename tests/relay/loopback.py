@@ -24,6 +24,7 @@ from relay.keep import Keeper
 from relay.poller import poller_of
 from relay.record import Cause, Reason, Record
 from relay.resolver import Resolver
+from tests.relay.scripted import free_port as unused_port  # noqa: F401 (for those who have the rest from here)
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0  # seconds any wait may take on a loaded machine before its test fails
@@ -70,15 +71,6 @@ def waiting(sock: socket.socket) -> bytes | str:
         return "nothing"
     except ConnectionError:
         return "rst"
-
-
-def unused_port() -> int:
-    """A port nobody listens on, below the range given to outgoing connections."""
-    for port in range(20_000 + time.monotonic_ns() % 9_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            return port
-    raise AssertionError("every port is taken")
 
 
 async def until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> object:

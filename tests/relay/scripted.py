@@ -43,13 +43,24 @@ def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+_given: set[int] = set()  # two parts of one test must not be given the same port before the first is bound
+
+
 def free_port(host: str = LOOPBACK) -> int:
-    """A port nobody listens on, below the range kernels take client ports from (32768 on Linux, 49152 on macOS)."""
+    """A port nobody listens on, below the range kernels take client ports from (32768 on Linux, 49152 on macOS).
+
+    No process gets one twice, until it has had most of them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if len(_given) > 12_000:
+        _given.clear()
     while True:
         port = random.randrange(15000, 32000)
+        if port in _given:
+            continue
         with socket.socket(family) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
+            _given.add(port)
             return port
 
 
