@@ -23,10 +23,7 @@ if __name__ == "__main__":
     try:
         from diagnostics.cli import main
 
-        code = main()
+        main()
     except (KeyboardInterrupt, SystemExit):  # interrupted while importing; afterwards `main` has a word to say
-        code = 130
-    if code == 130:
         # Where the interrupt went through an exec(), which every dataclass is made by, sys.exit() ends with the signal.
-        os._exit(code)
-    sys.exit(code)
+        os._exit(130)

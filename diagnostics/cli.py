@@ -10,6 +10,7 @@ try:  # importing takes most of the first tenth of a second, and Ctrl-C may come
     import signal
     import sys
     import threading
+    from typing import NoReturn
 
     from diagnostics import streams
     from diagnostics.streams import NAME, Refused, Unwritable
@@ -33,12 +34,17 @@ class Terminated(BaseException):
     """SIGTERM came while waiting."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command in `argv` (by default the process's own) and return its exit code; never raises."""
+def main() -> NoReturn:
+    """The `ib-diagnose` command: what the process was told to do, and its end."""
+    streams.leave(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run the command in `words` and return its exit code; never raises."""
     try:
         streams.prepare()
         _catch_faults_of_threads()
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run(words)
     except Refused as error:
         streams.complain(str(error))
         return EX_USAGE

@@ -1,8 +1,12 @@
-"""`python -m relay`: the same commands as the installed `ib-relay`; a Python that is too old hears so in one line."""
+"""`python -m relay`: the same commands as the installed `ib-relay`, and what ib-relay.pyz begins with.
 
+A Python that is too old hears so in one line, in words that every Python knows.
+"""
+
+import os
 import sys
 
-if sys.version_info < (3, 11):  # in words every Python knows, before anything is read that only a newer one does
+if sys.version_info < (3, 11):  # before anything is read that only a newer one knows
     sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\n" % sys.version_info[:2])
     sys.exit(69)
 
@@ -12,4 +16,4 @@ if __name__ == "__main__":
 
         main()
     except KeyboardInterrupt:  # before `main` had a word to say
-        sys.exit(130)
+        os._exit(130)

@@ -7,22 +7,28 @@ modules are still being read to a click that is not there, has its words here.
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from relay import streams
 
 
-def main(args: list[str] | None = None, prog_name: str = streams.NAME) -> None:
-    """Run the command in `args` (by default the process's own) and leave with its exit code."""
-    sys.exit(streams.exit_code(lambda: _run(args, prog_name)))
+def main() -> NoReturn:
+    """The `ib-relay` command: what the process was told to do, and its end."""
+    streams.leave(run(sys.argv[1:]))
 
 
-def _run(args: list[str] | None, prog_name: str) -> int:
+def run(words: list[str]) -> int:
+    """Run the command in `words`; its exit code. Raises nothing but faults of ours."""
+    return streams.exit_code(lambda: _run(words))
+
+
+def _run(words: list[str]) -> int:
     try:
         streams.prepare()
+        from relay import cli_usage
         from relay.cli_commands import commands
-        from relay.cli_usage import run
 
-        return run(commands, args, prog_name)
+        return cli_usage.run(commands, words, streams.NAME)
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

@@ -27,26 +27,6 @@ NAME = "ib-relay.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EX_USAGE = 2  # as click has it
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # what a zip can say at the least
-# Read by whatever Python meets it, so in words every Python knows. The end is short, because the sessions a relay leaves to
-# its successor stand still until it is gone: nothing here needs what an interpreter does at its end (20 ms).
-MAIN = """\
-import os, sys
-if sys.version_info < (3, 11):
-    sys.stderr.write("ib-relay needs Python 3.11 or newer; this is %d.%d\\n" % sys.version_info[:2])
-    sys.exit(69)
-try:
-    from relay.cli import main
-    main(prog_name="ib-relay")
-except KeyboardInterrupt:
-    os._exit(130)
-except SystemExit as end:
-    for out in (sys.stdout, sys.stderr):
-        try:
-            out.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
-    os._exit(end.code if isinstance(end.code, int) else end.code is not None)
-"""
 
 
 def build(target: Path) -> int:
@@ -72,8 +52,8 @@ def build(target: Path) -> int:
 
 def contents() -> Iterator[tuple[str, bytes]]:
     """(name in the archive, content) of every file."""
-    yield "__main__.py", MAIN.encode()
     home = Path(relay.__file__).parent
+    yield "__main__.py", (home / "__main__.py").read_bytes()
     for path in home.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
             yield f"relay/{path.relative_to(home).as_posix()}", path.read_bytes()

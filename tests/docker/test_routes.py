@@ -248,3 +248,28 @@ def test_in_text_on_a_terminal_of_80_columns(engine, program, host):
     assert (status, complaint) == (0, "")
     assert max(map(len, said.splitlines())) <= 80
     assert said.startswith("Works via ")
+
+
+# As look-ups that come back while the program ends, all the time: Python ends such threads by pthread_exit(), which wants
+# a libgcc_s.so.1 that this image has not.
+COMING_BACK = """
+import sys, threading, time
+
+def come_back():
+    while True:
+        time.sleep(0.0005)
+
+for _ in range(4):
+    threading.Thread(target=come_back, daemon=True).start()
+from diagnostics.cli import main
+sys.argv[1:] = ["explain", "IBD101"]
+main()
+"""
+
+
+def test_threads_still_under_way_do_not_spoil_the_end(engine):
+    name = engine.start("-c", COMING_BACK)
+    try:
+        assert (engine("wait", name), engine("logs", name).split()[0]) == ("0", "IBD101")
+    finally:
+        engine.remove(name)

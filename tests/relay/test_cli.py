@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.cli import main
+from relay.cli import run
 from tests.relay.loopback import HOST, PATIENCE, reset, unused_port
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,9 @@ def bare(monkeypatch, tmp_path):
 def invoke(*words):
     """Exit code and all that was printed; a traceback is no way to say anything."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), pytest.raises(SystemExit) as end:
-        main(list(words))
-    return end.value.code, out.getvalue()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = run(list(words))
+    return code, out.getvalue()
 
 
 @contextlib.contextmanager
@@ -185,7 +185,8 @@ class Interrupted:
 
 sys.meta_path.insert(0, Interrupted())
 from relay.cli import main
-main({words!r})
+sys.argv[1:] = {words!r}
+main()
 """
 EARLY = [("click", ["--help"]), ("relay.cli_commands", ["run"]), ("asyncio", ["run"]), ("relay.server", ["run"])]
 EARLY += [("relay.demo", ["demo"]), ("relay.upgrade", ["upgrade"])]
@@ -380,7 +381,7 @@ def test_started_with_closed_descriptors_no_log_line_gets_into_a_session(bare, s
 
 
 HANGS = """
-import socket, threading
+import atexit, os, socket, sys, threading
 
 look_up = socket.getaddrinfo
 
@@ -388,8 +389,10 @@ def hang(host, *more, **options):
     return look_up(host, *more, **options) if host == "127.0.0.1" else threading.Event().wait()
 
 socket.getaddrinfo = hang  # a name server that does not answer
+atexit.register(os._exit, 9)  # an interpreter at its end, which would meet the thread that asks
 from relay.cli import main
-main(["run", "--listen", "127.0.0.1:{port}", "--upstream", "gw.example:4002", "--protocol", "raw"])
+sys.argv[1:] = ["run", "--listen", "127.0.0.1:{port}", "--upstream", "gw.example:4002", "--protocol", "raw"]
+main()
 """
 
 
