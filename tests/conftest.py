@@ -10,9 +10,10 @@ DEADLINE = 60.0  # seconds; a hung test names itself instead of hanging the run
 
 
 def pytest_configure():
-    """A shell has what it runs in the background ignore Ctrl-C, and every process under test would inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell has what it runs in the background ignore Ctrl-C and Ctrl-\\, and every process under test would inherit that."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(tryfirst=True)
