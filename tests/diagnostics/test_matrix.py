@@ -296,7 +296,8 @@ def test_whom_our_own_relay_does_not_let_in_is_sent_to_its_log(plain_machine):
 def test_with_the_usual_times_of_both_the_relay_has_given_up_before_the_diagnosis_has():
     with black_hole() as port, RelayProcess(port, protocol="ib") as relay:
         ended = commands.run("--target", f"{LOOPBACK}:{relay.port}")
-        assert relay.records(CLOSE)[1]["end.reason"] == "connect_timeout"
+        ends = wait_until(lambda: relay.records(CLOSE)[1:], "the relay tells how the handshake ended")
+        assert ends[0]["end.reason"] == "connect_timeout"
     assert ended.code == 3 and "RESET 5.0 s" in ended.out and "1. IBD307 " in ended.out
 
 

@@ -146,7 +146,7 @@ def test_200_port_probes_leave_nothing_behind_and_none_reaches_the_gateway(ib_re
     descriptors, before = ib_relay.descriptors(), len(ib_relay.records(CLOSE))
     for _ in range(200):
         ib_relay.connect().close()
-    wait_until(lambda: len(ib_relay.records(CLOSE)) == before + 200, "a record of each")
+    wait_until(lambda: len(ib_relay.records(CLOSE)) >= before + 200, "a record of each")
     assert ib_relay.descriptors() <= descriptors
     assert gateway.hears_nothing(0.05)
 
