@@ -1,4 +1,4 @@
-"""Boots real systemds and tries the service in them: `python -m tests.systemd [--quick] [pytest's own options]`.
+"""Boots real systemds and tries the service in them: `python -m tests.systemd [--quick | --full] [pytest's own options]`.
 
 Needs root, debootstrap and systemd-container. The first run makes the templates of Debian 12 and 13 (a minute and a half).
 """
@@ -19,9 +19,10 @@ def main(words: list[str]) -> int:
     if why := missing_tools():
         print(f"tests.systemd {why}")
         return 77
-    if "--quick" in words:
-        words.remove("--quick")
-        os.environ["IB_RELAY_ROUNDS"] = "quick"
+    for rounds in ("quick", "full"):
+        if f"--{rounds}" in words:
+            words.remove(f"--{rounds}")
+            os.environ["IB_RELAY_ROUNDS"] = rounds
     for suite in SUITES:
         started = time.monotonic()
         try:

@@ -24,7 +24,7 @@ from tests.systemd.conftest import ZIPAPP
 from tests.systemd.machine import ROOT, Machine
 from tests.systemd.sandboxed import INSTALLED, NOT_HERE, VARIABLE, as_a_test_wants_it, socket_as_a_test_wants_it
 
-QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
+ROUNDS = os.environ.get("IB_RELAY_ROUNDS", "")
 NOT_SANDBOX = {"Requires", "After", "OnFailure", "Restart", "ExecStart", "ListenStream", "FileDescriptorName", "Service"}
 # What every Debian has that was installed and not debootstrapped; names are looked up in it by the relay and by its tests.
 HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -79,7 +79,7 @@ def test_the_conformance_tests_pass(inside, figure, tmp_path):
     machine, report, started = inside.machine, tmp_path / "report.xml", time.monotonic()
     command = ["-X", "dev", "-W", "error", "-m", "pytest", "-p", "tests.systemd.sandboxed", "-o", "addopts="]
     command += ["--import-mode=importlib", "-q", "-k", "conformance", f"--junitxml={report}", "tests/relay"]
-    command += ["-m", "not long"] if QUICK else []
+    command += ["-m", "not long"] if ROUNDS == "quick" else []
     ran = inside.run(*command, environ={VARIABLE: f"{machine.leader}:{machine.suite}"})
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
     tests = [(case.get("name"), case.find("skipped")) for case in xml.parse(report).iter("testcase")]
@@ -106,7 +106,7 @@ def test_real_clients_get_through_it_what_they_get_without_it(inside, libraries,
     maps = "".join(MAP.format(listen=listen, upstream=upstream) for listen, upstream in PORTS.items())
     machine.path("/etc/ib-relay/config.toml").write_text(f'log_format = "json"\n{maps}')
     machine.run("python3", ZIPAPP, "service", "install")
-    sample = ("--sample", "--versions") if QUICK else SAMPLES[machine.suite]
+    sample = {"": SAMPLES[machine.suite], "quick": SAMPLES["bookworm"], "full": ()}[ROUNDS]
     command = ["-m", "tests.peers", *sample, "--jobs", str(len(PORTS)), "--journal"]
     command.append(shlex.join(machine.command(*JOURNAL.split())))
     for listen, upstream in PORTS.items():
