@@ -52,7 +52,7 @@ class Stage(IntEnum):
 
 BOUNDARY, PARTIAL, HELLO, OFF = 0, -1, -2, -3
 
-_CHUNK = 1 << 20  # bytes; longer chunks are taken in pieces, so a frame inside one is always below MAX_FRAME
+_MOST_OF_ONE = MAX_FRAME + LENGTH_SIZE  # bytes of a chunk that can be one frame
 
 # Codes that are no answer to "what went wrong?" and would hide one: a gateway greets with three to ten of them.
 _NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
@@ -138,42 +138,50 @@ class Observer:
 
     def client_to_gateway(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
         """Bytes the client sent, and what was learnt from them."""
-        if self._up == BOUNDARY:
-            size = len(data)
-            if 7 < size <= _CHUNK:
-                length, word = _unpack_head(data)
-                if length + 4 == size:
-                    slot = _UP_MEMO.get(word)
-                    if slot is not None:
-                        counts = self._counts
-                        try:
-                            counts[slot] += 1
-                        except KeyError:
-                            counts[slot] = 1
-                        self._count_requests(1, now)
-                        return ()
-        elif self._up == OFF:
+        at, size = self._up, len(data)
+        if at == BOUNDARY and 7 < size <= _MOST_OF_ONE:
+            length, word = _unpack_head(data)
+            if length + 4 == size:
+                slot = _UP_MEMO.get(word)
+                if slot is not None:
+                    counts = self._counts
+                    try:
+                        counts[slot] += 1
+                    except KeyError:
+                        counts[slot] = 1
+                    self._count_requests(1, now)
+                    return ()
+        if at >= BOUNDARY:
+            at = self._pass_by(UP, data, at, now)
+            if at >= size:
+                self._up = at - size
+                return ()
+        elif at == OFF:
             return ()
-        return self._watch(UP, data, now)
+        return self._watch(UP, data, max(at, 0), now)
 
     def gateway_to_client(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
         """Bytes the gateway sent, and what was learnt from them."""
-        if self._down == BOUNDARY:
-            size = len(data)
-            if 7 < size <= _CHUNK:
-                length, word = _unpack_head(data)
-                if length + 4 == size:
-                    slot = _DOWN_MEMO.get(word)
-                    if slot is not None:
-                        counts = self._counts
-                        try:
-                            counts[slot] += 1
-                        except KeyError:
-                            counts[slot] = 1
-                        return ()
-        elif self._down == OFF:
+        at, size = self._down, len(data)
+        if at == BOUNDARY and 7 < size <= _MOST_OF_ONE:
+            length, word = _unpack_head(data)
+            if length + 4 == size:
+                slot = _DOWN_MEMO.get(word)
+                if slot is not None:
+                    counts = self._counts
+                    try:
+                        counts[slot] += 1
+                    except KeyError:
+                        counts[slot] = 1
+                    return ()
+        if at >= BOUNDARY:
+            at = self._pass_by(DOWN, data, at, now)
+            if at >= size:
+                self._down = at - size
+                return ()
+        elif at == OFF:
             return ()
-        return self._watch(DOWN, data, now)
+        return self._watch(DOWN, data, max(at, 0), now)
 
     def _count_requests(self, count: int, now: float) -> None:
         """The meter comes into being with the second request inside a second: idle sessions do without it."""
@@ -188,13 +196,16 @@ class Observer:
 
     # Everything else.
 
-    def _watch(self, lane: Lane, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
-        """One chunk, in pieces if it is very long, with doubt turned into Opaque."""
+    def _watch(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> tuple[Event, ...] | list[Event]:
+        """A chunk from `at` on, with doubt turned into Opaque."""
+        if not data:
+            return ()
         found: list[Event] = []
-        take = self._client_chunk if lane is UP else self._gateway_chunk
         try:
-            for start in range(0, len(data), _CHUNK):
-                take(data[start : start + _CHUNK], now, found)
+            if lane is UP:
+                self._client_chunk(data, at, now, found)
+            else:
+                self._gateway_chunk(data, at, now, found)
         except WireError as doubt:
             self.opaque = f"{lane.name}: {doubt}"
             self._switch_off()
@@ -205,15 +216,17 @@ class Observer:
         self._up = self._down = OFF
         self._up_held = self._down_held = None
 
-    def _client_chunk(self, data: bytes | memoryview, now: float, found: list[Event]) -> None:
-        start = self._client_opening(data, now, found) if self._up == HELLO else 0
-        if self._up > HELLO and start < len(data):
-            self._up, self._up_held = self._frames(UP, self._up, self._up_held, data, start, now, found)
+    def _client_chunk(self, data: bytes | memoryview, at: int, now: float, found: list[Event]) -> None:
+        if self._up == HELLO:
+            at = self._client_opening(data, now, found)
+        if self._up > HELLO and at < len(data):
+            self._up, self._up_held = self._frames(UP, self._up_held, data, at, now, found)
 
-    def _gateway_chunk(self, data: bytes | memoryview, now: float, found: list[Event]) -> None:
-        start = self._gateway_opening(data, now, found) if self._down == HELLO else 0
-        if self._down > HELLO and start < len(data):
-            self._down, self._down_held = self._frames(DOWN, self._down, self._down_held, data, start, now, found)
+    def _gateway_chunk(self, data: bytes | memoryview, at: int, now: float, found: list[Event]) -> None:
+        if self._down == HELLO:
+            at = self._gateway_opening(data, now, found)
+        if self._down > HELLO and at < len(data):
+            self._down, self._down_held = self._frames(DOWN, self._down_held, data, at, now, found)
 
     # Hellos. Both return where in `data` the first frame starts.
 
@@ -265,42 +278,30 @@ class Observer:
     # Frames. `at` is the position in `data`.
 
     def _frames(
-        self,
-        lane: Lane,
-        state: int,
-        held: bytearray | None,
-        data: bytes | memoryview,
-        at: int,
-        now: float,
-        found: list[Event],
+        self, lane: Lane, held: bytearray | None, data: bytes | memoryview, at: int, now: float, found: list[Event]
     ) -> tuple[int, bytearray | None]:
-        """All frames in the rest of a chunk; the new state and what is held."""
+        """All frames in the rest of a chunk that begins with one, or goes on with what is held; the new state, and that."""
         size = len(data)
         while True:
-            if state > 0:
-                if state >= size - at:
-                    return state - (size - at), None
-                at += state
-                state = BOUNDARY
-            if state == BOUNDARY:
-                at = self._plain_frames(lane, data, at, now)
-                if at == size:
-                    return BOUNDARY, None
+            if held is None:
+                at = self._pass_by(lane, data, at, now)
+            if at >= size and held is None:
+                return at - size, None
+            if held is None:
                 held = bytearray()
             state, at = self._one_frame(lane, held, data, at, now, found)
             if state == PARTIAL:
                 return PARTIAL, held
+            held, at = None, at + state
 
-    def _plain_frames(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> int:
-        """Whole uninteresting frames, up to the first that is not; the second half of the hot path."""
+    def _pass_by(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> int:
+        """Uninteresting frames, up to the first that is not; the last may end behind `data`. The hot path's second half."""
         counts, memo_get = self._counts, lane.memo.get
-        size = len(data)
-        last = size - HEAD_SIZE
+        last = len(data) - HEAD_SIZE
         frames = 0
         while at <= last:
             length, word = _unpack_head(data, at)
-            end = at + length + 4
-            if length < 4 or end > size:
+            if not 4 <= length <= MAX_FRAME:
                 break
             slot = memo_get(word)
             if slot is None:
@@ -310,7 +311,7 @@ class Observer:
             except KeyError:
                 counts[slot] = 1
             frames += 1
-            at = end
+            at += length + 4
         if frames and lane is UP:
             self._count_requests(frames, now)
         return at

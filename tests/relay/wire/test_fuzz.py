@@ -18,9 +18,9 @@ class Leaky(Observer):
 
     __slots__ = ()
 
-    def _watch(self, lane, data, now):
+    def _watch(self, lane, data, at, now):
         found = []
-        (self._client_chunk if lane.name == "client" else self._gateway_chunk)(data, now, found)
+        (self._client_chunk if lane.name == "client" else self._gateway_chunk)(data, at, now, found)
         return found
 
 
