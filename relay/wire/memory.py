@@ -68,8 +68,7 @@ def restored(values: dict) -> Observer:
     observer._up, observer._up_held = _lane(*values["up"])
     observer._down, observer._down_held = _lane(*values["down"])
     if values["peak"] > 1:
-        observer._rate = PeakRate()
-        observer._rate.peak = values["peak"]  # its window is gone: what came within this second counts anew
+        observer._rate = PeakRate(values["peak"])  # its window is gone: what came within this second counts anew
     return observer
 
 
@@ -93,8 +92,7 @@ def advance(observer: Observer, lane: Lane, state: int, held: bytes | None, fram
 def raise_peak(observer: Observer, peak: int) -> None:
     """No fewer than `peak` requests were seen within a second."""
     if peak > observer.requests_peak:
-        observer._rate = PeakRate()
-        observer._rate.peak = peak
+        observer._rate = PeakRate(peak)
 
 
 def lose(observer: Observer, why: str) -> None:

@@ -149,7 +149,10 @@ class Observer:
                         counts[slot] += 1
                     except KeyError:
                         counts[slot] = 1
-                    self._count_requests(1, now)
+                    if self._rate is not None:
+                        self._rate.add(now, 1)
+                    else:
+                        self._count_requests(1, now)
                     return ()
         if at >= BOUNDARY:
             at = self._pass_by(UP, data, at, now)
