@@ -187,6 +187,10 @@ class Bench:
     relay_cpus: str
 
 
+# In place of `-m relay`; the command itself ends without a profiler's last words.
+PROFILED = "import cProfile, sys; from relay.cli import run; cProfile.run('run(sys.argv[2:])', sys.argv[1])"
+
+
 class Relay:
     """One relay running in front of its own gateway. `pid` is None when there is no relay between them."""
 
@@ -245,7 +249,7 @@ class Relay:
         folder.mkdir(exist_ok=True)
         command = self.peer.command(Place(self.port, self._server.port, folder))
         if profile:
-            command[1:1] = ["-m", "cProfile", "-o", str(profile)]
+            command[1:3] = ["-c", PROFILED, str(profile)]
         pinned = [str(self._bench.program), "exec", self._bench.relay_cpus, *command]
         with open(self._errors, "wb") as errors:
             begun = time.perf_counter()
