@@ -5,7 +5,7 @@ are the first eight bytes, read as two integers; the second one, looked up in a 
 increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a
 few ids are collected and decoded.
 
-    state of a direction   > 0      inside a frame, so many bytes of it are still to be skipped
+    state of a direction   > 0      inside a frame: where in the next chunk the frame behind it starts
                            BOUNDARY the next byte starts a frame
                            PARTIAL  `held` has the beginning of a frame
                            HELLO    `held` has the beginning of a hello, or nothing yet
@@ -134,7 +134,8 @@ class Observer:
         """Bytes kept of incomplete frames, 64 KiB at most."""
         return len(self._up_held or b"") + len(self._down_held or b"")
 
-    # The hot path: a chunk that is exactly one frame nobody needs to read. Written twice, as a call would cost more.
+    # The hot path: first a chunk that is exactly one frame nobody needs to read, then any chunk of such frames. Written
+    # twice, as a call would cost more.
 
     def client_to_gateway(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
         """Bytes the client sent, and what was learnt from them."""
