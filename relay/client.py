@@ -27,12 +27,12 @@ class Client:
         self.connected_at: float | None = None  # monotonic
         self._sock: socket.socket | None = None
         self._readable = asyncio.Event()
-        self._broken = False  # a send found the connection reset; the kernel tells that only once
+        self._broken = False  # the connection was found to be reset; the kernel tells that only once
 
     async def connect(self) -> None:
         """TCP, and the hello on its way. OSError as from connect(2) and getaddrinfo(3); TimeoutError past the bound."""
         async with asyncio.timeout(self.connect_timeout):
-            self._sock = await _connect(self.host, self.port)
+            self._sock, self._broken = await _connect(self.host, self.port)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable.set)
         self.connected_at = monotonic()
@@ -115,8 +115,8 @@ class Client:
                 self._broken = True
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """The first address of the name that answers; the last error when none does."""
+async def _connect(host: str, port: int) -> tuple[socket.socket, bool]:
+    """The first address of the name that answers, and whether it reset the connection at once; the last error when none does."""
     loop = asyncio.get_running_loop()
     error: OSError | None = None
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
@@ -124,7 +124,9 @@ async def _connect(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         try:
             await loop.sock_connect(sock, address)
-            return sock
+            return sock, False
+        except ConnectionResetError:  # after the handshake: a refused dial is ECONNREFUSED
+            return sock, True
         except OSError as refused:
             sock.close()
             error = refused

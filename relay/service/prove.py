@@ -44,7 +44,7 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     relay, upstream = f"the relay answers on {_at(host, port)}", f"the gateway {port_map.upstream}"
     if session.outcome is Outcome.ANSWERED:
         return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
-    trouble = _dial(port_map)
+    trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     if session.outcome is Outcome.TIMED_OUT:
         if not _turns_strangers_away(host, port):
             return Proof(False, None, f"{_at(host, port)} takes connections, but nothing answers: the relay is down or hangs")
@@ -74,19 +74,19 @@ def _turns_strangers_away(host: str, port: int) -> bool:
 
 
 def _plain(port_map: PortMap, host: str, port: int) -> Proof:
-    try:
-        socket.create_connection((host, port), DIAL_TIMEOUT).close()
-    except OSError as error:
-        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {_why(error)}")
-    trouble = _dial(port_map)
+    if trouble := _dial(host, port):
+        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {trouble}")
+    trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     answers = f"does not: {trouble}" if trouble else "answers"
     return Proof(True, not trouble, f"the relay answers on {_at(host, port)}, {port_map.upstream} {answers}")
 
 
-def _dial(port_map: PortMap) -> str:
-    """Why the upstream cannot be reached from here without the relay, or ""."""
+def _dial(host: str, port: int) -> str:
+    """Why nothing takes connections there, or ""."""
     try:
-        socket.create_connection((port_map.upstream.host, port_map.upstream.port), DIAL_TIMEOUT).close()
+        socket.create_connection((host, port), DIAL_TIMEOUT).close()
+    except ConnectionResetError:
+        return ""  # taken, and reset before we looked: a refused dial is ECONNREFUSED
     except OSError as error:
         return _why(error)
     return ""

@@ -1,6 +1,9 @@
 """The proof at the end of an installation: every way a relay and the gateway behind it can be, with real ones."""
 
 import contextlib
+import errno
+import os
+import select
 import socket
 import subprocess
 import sys
@@ -67,6 +70,26 @@ def test_a_raw_map_is_only_dialled(there, words):
         with RelayProcess(port) as relay:
             found = proof(relay)
     assert (found.relay, found.gateway) == (True, there) and words in found.words
+
+
+def test_a_raw_map_that_resets_before_it_is_looked_at_has_answered(monkeypatch):
+    """A client that is slow to look finds the reset where it expects the connection."""
+
+    def look_late(address, timeout):
+        sock = socket.socket()
+        sock.setblocking(False)
+        if sock.connect_ex(address) != errno.ECONNREFUSED:
+            waiting = select.poll()
+            waiting.register(sock, 0)  # only for what is reported unasked
+            waiting.poll(timeout * 1000)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        sock.close()
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(socket, "create_connection", look_late)
+    with RelayProcess(free_port()) as relay:
+        found = proof(relay)
+    assert (found.relay, found.gateway) == (True, False) and "does not: connection refused" in found.words
 
 
 def test_a_port_that_nobody_serves_is_no_relay(monkeypatch):
