@@ -7,6 +7,7 @@ the count is in every connection record (`log.dropped`) and gets a line of its o
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -85,6 +86,7 @@ class Log:
         self._thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # for the main thread: taken by two they lose their order
         while True:
             self._wake.wait()
             if not self._stopping:

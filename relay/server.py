@@ -417,7 +417,8 @@ async def run_relay(
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
     relay = Relay(loaded, log, reload, activation, estate)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, relay.stop, "SIGTERM")
+    # A turn later: where both wait for a busy process, the kernel runs the handler of the SIGUSR1 that came before it last.
+    loop.add_signal_handler(signal.SIGTERM, loop.call_soon, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
     loop.add_signal_handler(signal.SIGHUP, relay.reload)
     loop.add_signal_handler(signal.SIGUSR1, relay.drain, "SIGUSR1")
