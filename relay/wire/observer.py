@@ -289,9 +289,8 @@ class Observer:
         while True:
             if held is None:
                 at = self._pass_by(lane, data, at, now)
-            if at >= size and held is None:
-                return at - size, None
-            if held is None:
+                if at >= size:
+                    return at - size, None
                 held = bytearray()
             state, at = self._one_frame(lane, held, data, at, now, found)
             if state == PARTIAL:

@@ -1,7 +1,7 @@
 """The most messages within any one second: what IB's limit of 50 a second is measured against.
 
 Exact but for one thing: messages within 1 ms of each other share the time of the first, which bounds the memory to
-about two thousand entries and can count a message two milliseconds too long, never too short.
+about a thousand entries and can count a message two milliseconds too long, never too short.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 WINDOW = 1.0  # s
 RESOLUTION = 0.001  # s
 _KEPT = WINDOW + RESOLUTION  # an entry's last message may be that much younger than its time says
-_GONE = 1024  # entries behind the window before their memory is given back
+_GONE = 64  # entries behind the window before their memory is given back
 
 
 class PeakRate:
