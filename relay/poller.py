@@ -167,7 +167,9 @@ class PortablePoller(selectors.DefaultSelector):
         for key, mask in super().select(timeout):
             if not isinstance(key.data, _DataPath):
                 others.append((key, mask))
-            elif self.get_map().get(key.fd) is key or key.fd in self.get_map():
+            # An earlier handler of this very batch may have closed it, and its number may be somebody else's by now:
+            # `data` is made by `watch` and outlives `change`, so it tells who an event is for.
+            elif (watched := self.get_map().get(key.fd)) is not None and watched.data is key.data:
                 try:
                     key.data.handler(_from_selectors(mask))
                 except Exception as error:

@@ -24,6 +24,7 @@ from relay.wire import messages
 from relay.wire.direction import Direction
 from relay.wire.framing import FrameReader, WireError
 from relay.wire.hello import ClientHello, Opening, ServerHello, classify_opening, client_hello_end
+from relay.wire.messages import NO_REQUEST
 
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN and drops what is unsent
 _BATCH = 0.02  # seconds between two writes of ticks at most, so 1000 ticks a second are 50 writes
@@ -239,7 +240,7 @@ class Session(asyncio.Protocol):
             except WireError as error:
                 self.note(f"request not understood: {error}")
                 if self._desk is not None:
-                    self.send(self._desk.error(-1, 320, "Error reading request. Please check the data sent."))
+                    self.send(self._desk.error(NO_REQUEST, 320, "Error reading request. Please check the data sent."))
 
     def _handle(self, payload: bytes) -> None:
         if self._too_fast():
@@ -266,7 +267,7 @@ class Session(asyncio.Protocol):
         self._recent.append(now)
         if exceeded and self._desk is not None:
             text = f"Max rate of messages per second has been exceeded:max={limit} rec={limit + 1} (1)"
-            self.send(self._desk.error(-1, 100, text))
+            self.send(self._desk.error(NO_REQUEST, 100, text))
         if exceeded:
             self.finish(f"more than {limit} messages within {_BURST:g} s")
         return exceeded
@@ -290,7 +291,7 @@ class Session(asyncio.Protocol):
     def refuse_client_id(self) -> None:
         """326, then the end, as every gateway does it."""
         text = "Unable to connect as the client id is already in use. Retry with a unique client id."
-        self.send(self._desk.error(-1, 326, text))
+        self.send(self._desk.error(NO_REQUEST, 326, text))
         self.finish(f"client id {self.client_id} is in use")
 
     def greeting(self) -> bytes:
@@ -302,7 +303,7 @@ class Session(asyncio.Protocol):
             frames.append(desk.answers.accounts(() if name == "empty-accounts" else self.settings.accounts))
         if name != "no-next-id":
             frames.append(desk.answers.next_valid_id(self.settings.first_order_id))
-        frames += [desk.error(-1, code, text) for code, text in faults.notices(self.settings)]
+        frames += [desk.error(NO_REQUEST, code, text) for code, text in faults.notices(self.settings)]
         return b"".join(frames)
 
     def _reply(self, request: Request) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from relay.practice.behaviours import BEHAVIOURS, check_value, parse_behaviour
+from relay.wire import versions
 
 OLDEST_SERVER_VERSION = 124  # historical data has its present text layout from here on (ibapi SYNT_REALTIME_BARS)
-NEWEST_SERVER_VERSION = 226  # ibapi-latest 10.51.1, the newest client there is
 
 MAX_REQUEST = 1 << 20  # bytes of one client frame; the largest real request (a scanner or algo order) is a few KiB
 MAX_OUTPUT = 256 << 10  # bytes waiting for a client that does not read; beyond it no request is read, ticks are dropped
@@ -31,7 +31,7 @@ class Practice:
 
     behaviour: str = "normal"
     value: float | str | None = None  # None: the behaviour's default, filled in
-    server_version: int = NEWEST_SERVER_VERSION  # announced unless the client's own maximum is lower
+    server_version: int = versions.NEWEST  # announced unless the client's own maximum is lower
     accounts: tuple[str, ...] = ("DU1234567",)
     ticks_per_second: float = 4.0  # per subscription; a real gateway sends a market data snapshot every 250 ms
     time_zone: str = "UTC"  # free text after the time in the server hello; the clock itself is always UTC
@@ -46,9 +46,9 @@ class Practice:
         object.__setattr__(self, "value", check_value(BEHAVIOURS[self.behaviour], self.value))
         if self.behaviour == "ticks":
             object.__setattr__(self, "ticks_per_second", self.value)
-        if not OLDEST_SERVER_VERSION <= self.server_version <= NEWEST_SERVER_VERSION:
+        if not OLDEST_SERVER_VERSION <= self.server_version <= versions.NEWEST:
             raise ValueError(
-                f"server version {self.server_version} is not between {OLDEST_SERVER_VERSION} and {NEWEST_SERVER_VERSION}"
+                f"server version {self.server_version} is not between {OLDEST_SERVER_VERSION} and {versions.NEWEST}"
             )
         if not self.accounts or not all(name and name.isascii() and name.isalnum() for name in self.accounts):
             raise ValueError(f"accounts {self.accounts!r}: one or more names of letters and digits are needed")

@@ -96,10 +96,9 @@ class Remove:
     """A file, link or folder that is to be gone."""
 
     path: Path
-    if_empty: bool = False
 
     def needed(self) -> bool:
-        return os.path.lexists(self.path) and not (self.if_empty and any(self.path.iterdir()))
+        return os.path.lexists(self.path)
 
     def do(self) -> None:
         if self.path.is_dir() and not self.path.is_symlink():

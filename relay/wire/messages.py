@@ -89,13 +89,6 @@ class MarketDataRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class MarketDataCancel:
-    """The end of a MarketDataRequest."""
-
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class TickPrice:
     """One price of a MarketDataRequest; tick type 1 is bid, 2 ask, 4 last, 9 previous close."""
 
@@ -112,7 +105,6 @@ Message = (
     | CurrentTimeRequest
     | CurrentTime
     | MarketDataRequest
-    | MarketDataCancel
     | TickPrice
 )
 
@@ -336,9 +328,6 @@ _ENCODERS: dict[type, tuple[Direction, int, ToText, ToProtobuf]] = {
     StartApi: (UP, 71, _start_api_to_text, _start_api_to_protobuf),
     CurrentTimeRequest: (UP, 49, lambda m, _: join_fields(1), lambda m: b""),
     MarketDataRequest: (UP, 1, _market_data_to_text, _market_data_to_protobuf),
-    MarketDataCancel: (
-        UP, 2, lambda m, _: join_fields(2, m.request_id), lambda m: protobuf.int_field(1, m.request_id)
-    ),
     TickPrice: (
         DOWN,
         1,

@@ -145,10 +145,6 @@ class Session:
         """Asks for streaming prices of a stock; they come as Tick events."""
         self._request(messages.MarketDataRequest(request_id, symbol, exchange, currency))
 
-    def cancel_market_data(self, request_id: int) -> None:
-        """Ends what request_market_data began."""
-        self._request(messages.MarketDataCancel(request_id))
-
     def _request(self, message: messages.Message) -> None:
         if self.outcome is not Outcome.USABLE:
             raise RuntimeError(f"session is {self.outcome.value} at {self.stage.name}, not ready for requests")

@@ -10,7 +10,7 @@ import pytest
 
 from relay import tcp
 from relay.dial import Dial, DialFailed, Reached, literal_address
-from relay.poller import READ, EpollPoller, poller_of
+from relay.poller import READ, poller_of
 from relay.resolver import Resolver
 from tests.relay.loopback import HOST, RESET, hanging_port, unused_port, until
 
@@ -254,37 +254,3 @@ async def test_ipv6():
         reached = await result_of(results)
         reached.sock.close()
         assert reached.address[:2] == ("::1", server.port)
-
-
-def test_an_event_of_a_closed_descriptor_does_not_reach_the_dial_that_got_its_number():
-    """One connection ends and a new dial begins in one batch of events: numbers come back at once."""
-    poller, called = EpollPoller(), []
-    one, one_far = socket.socketpair()
-    other, other_far = socket.socketpair()
-    reused = []
-
-    def first_of_the_batch(mine, its_number):
-        def handler(events):
-            poller.unwatch(mine)
-            poller.unwatch(its_number)
-            (other if its_number == other.fileno() else one).close()
-            new, far = socket.socketpair()
-            reused.extend([new, far])
-            poller.watch(new.fileno(), 0, lambda events: called.append(events))
-            poller.watch(far.fileno(), 0, lambda events: called.append(events))
-
-        return handler
-
-    try:
-        poller.watch(one.fileno(), READ, first_of_the_batch(one.fileno(), other.fileno()))
-        poller.watch(other.fileno(), READ, first_of_the_batch(other.fileno(), one.fileno()))
-        gone = {one.fileno(), other.fileno()}
-        one_far.send(b"x")
-        other_far.send(b"x")
-        poller.select(0)
-        assert {sock.fileno() for sock in reused} & gone
-        assert called == []
-    finally:
-        for sock in (one, one_far, other, other_far, *reused):
-            sock.close()
-        poller.close()

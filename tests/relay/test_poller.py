@@ -128,6 +128,42 @@ def test_a_handler_may_unwatch_another_descriptor_of_the_same_batch(loop, pair):
         assert len(called) == 1
 
 
+def test_an_event_of_a_closed_descriptor_reaches_neither_its_old_handler_nor_who_got_its_number(loop):
+    """One connection ends and a new dial begins in one batch of events: numbers come back at once."""
+    poller, called, reused = loop.poller, [], []
+    one, one_far = socket.socketpair()
+    other, other_far = socket.socketpair()
+
+    def first_of_the_batch(mine, neighbour):
+        def handler(events):
+            called.append(mine.fileno())
+            poller.unwatch(mine.fileno())
+            poller.unwatch(neighbour.fileno())
+            neighbour.close()
+            reused.extend(socket.socketpair())
+            for sock in reused:
+                poller.watch(sock.fileno(), READ, lambda events: called.append("new"))
+
+        return handler
+
+    try:
+        gone = {one.fileno(), other.fileno()}
+        poller.watch(one.fileno(), READ, first_of_the_batch(one, other))
+        poller.watch(other.fileno(), READ, first_of_the_batch(other, one))
+        one_far.send(b"x")
+        other_far.send(b"x")
+        poller.select(0)
+        assert {sock.fileno() for sock in reused} & gone
+        assert len(called) == 1 and called[0] in gone
+        poller.select(0)
+        assert len(called) == 1
+    finally:
+        for sock in reused:
+            poller.unwatch(sock.fileno())
+        for sock in (one, one_far, other, other_far, *reused):
+            sock.close()
+
+
 def test_an_exception_in_a_handler_goes_to_on_error_and_the_loop_lives_on(loop, pair):
     near, far = pair
     errors = []

@@ -11,7 +11,6 @@ from relay.wire.messages import (
     CurrentTimeRequest,
     ErrorMessage,
     ManagedAccounts,
-    MarketDataCancel,
     MarketDataRequest,
     NextValidId,
     StartApi,
@@ -93,9 +92,6 @@ WRITTEN = [
         MarketDataRequest(4002, "SPY"),
         "00000021 000000c9 08a21f 1218 0800 1203535059 1a0353544b 4205534d415254 5203555344",
     ),
-    (157, MarketDataCancel(4002), "00000009 320032003430303200"),
-    (201, MarketDataCancel(4002), "0000000b 00000002 32003430303200"),
-    (207, MarketDataCancel(4002), "00000007 000000ca 08a21f"),
 ]
 READ = [
     (157, DOWN, TickPrice(4002, 1, 100.0), "00000017 31003600343030320031003130302e3000313030003100"),

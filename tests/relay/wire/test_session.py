@@ -191,13 +191,11 @@ def test_prices_stream_once_asked_for(version):
     session.to_send()
     session.request_current_time()
     session.request_market_data(4002, "SPY")
-    session.cancel_market_data(4002)
     assert session.to_send() == b"".join(
         encode(message, version)
         for message in (
             messages.CurrentTimeRequest(),
             messages.MarketDataRequest(4002, "SPY"),
-            messages.MarketDataCancel(4002),
         )
     )
     answers = (messages.CurrentTime(1795254615), TickPrice(4002, 1, 100.25))
