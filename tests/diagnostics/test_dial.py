@@ -13,7 +13,7 @@ from diagnostics.dial import Resolution
 from diagnostics.evidence import Outcome
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, silent
 from tests.relay.loopback import reset, tcp_pair, unused_port, waiting
-from tests.relay.scripted import HAS_IPV6
+from tests.relay.scripted import HAS_IPV6, wait_until
 
 # Names.
 
@@ -282,8 +282,7 @@ def test_the_goodbye_is_a_fin_even_with_bytes_unread(pair):
     read = []
     thread = threading.Thread(target=lambda: dial.leave(pair[0], read.append))
     thread.start()
-    while waiting(pair[1]) == "nothing":
-        sleep(0.001)
+    wait_until(lambda: waiting(pair[1]) != "nothing", "the goodbye")
     assert waiting(pair[1]) == "fin"
     pair[1].close()
     thread.join()

@@ -1,25 +1,21 @@
 """The kernel's view of a connection, against real ones: bytes that arrived, bytes nobody reads, bytes that get lost."""
 
 import socket
-from time import monotonic, sleep
 
 import pytest
 
 from diagnostics import kernel
 from diagnostics.evidence import KernelView
-from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, PATIENCE, lose_data
+from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, lose_data
 from tests.relay.loopback import fill, reset, tcp_pair
+from tests.relay.scripted import wait_until
 
 pytestmark = LINUX_ONLY
 
 
 def until(sock, wanted):
     """The first view that is as wanted."""
-    deadline = monotonic() + PATIENCE
-    while not wanted(view := kernel.view(sock)):
-        assert monotonic() < deadline, view
-        sleep(0.01)
-    return view
+    return wait_until(lambda: view if wanted(view := kernel.view(sock)) else None, "the kernel sees it so")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -102,8 +101,7 @@ def ghost():
     with scripted(HELLO, code(326), keep=kept) as port:
         with socket.create_connection((LOOPBACK, port)):
             pass
-        while not kept:
-            time.sleep(0.001)
+        wait_until(lambda: kept, "the gateway has met its client")
         yield port
 
 

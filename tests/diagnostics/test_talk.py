@@ -15,7 +15,7 @@ from relay.wire.framing import encode_frame
 from relay.wire.hello import ClientHello, Redirect, ServerHello
 from tests.diagnostics.peers import LOOPBACK, practice, silent
 from tests.relay.loopback import RESET
-from tests.relay.scripted import Upstream
+from tests.relay.scripted import Upstream, wait_until
 
 OK, CLOSED, TIMED_OUT, BAD_PEER = Outcome.OK, Outcome.CLOSED, Outcome.TIMED_OUT, Outcome.BAD_PEER
 RESET_, REFUSED = Outcome.RESET, Outcome.REFUSED
@@ -291,9 +291,7 @@ def test_a_reset_the_dial_has_seen_is_not_taken_for_an_end():
     with Upstream().serve(script) as upstream:
         sock = socket.create_connection((LOOPBACK, upstream.port))
         sock.setblocking(False)
-        while (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) == 0:
-            sleep(0.001)
-        assert error
+        wait_until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
         told = talk(sock, Asked(), 1.0, reset=True)
     assert outcomes(told) == [RESET_]
 
@@ -308,9 +306,7 @@ def test_we_leave_with_fin_after_every_failure():
 
     with Upstream().serve(script) as upstream:
         converse(upstream.port)
-        deadline = monotonic() + 5
-        while not ends and monotonic() < deadline:
-            sleep(0.005)
+        wait_until(lambda: ends, "our end is seen")
     assert ends == ["fin"]
 
 

@@ -25,7 +25,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -281,29 +280,3 @@ def _sockets(process: psutil.Process) -> int:
 def _toml(values: dict[str, object]) -> str:
     """Strings, numbers, booleans and lists of them are written alike in TOML and JSON."""
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
-
-
-# -- fixtures: import them by name into the test file that uses them --------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def shared_relay() -> Iterator[RelayProcess]:
-    """One raw relay with default settings for all tests of a file: starting one costs more than most of them."""
-    with RelayProcess(free_port()) as process:
-        yield process
-
-
-@pytest.fixture
-def relay(shared_relay: RelayProcess) -> Iterator[RelayProcess]:
-    """The shared relay, alive before the test and without any connection after it: so each test looks for leaks, too."""
-    assert shared_relay.process.poll() is None, "an earlier test ended the relay"
-    yield shared_relay
-    shared_relay.close_clients()
-    assert shared_relay.is_idle()
-
-
-@pytest.fixture
-def upstream(relay: RelayProcess) -> Iterator[Upstream]:
-    """The server behind the shared relay, listening."""
-    with Upstream(relay.upstream_port) as server:
-        yield server

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 
 PATIENCE = 10.0
@@ -75,6 +76,14 @@ class NotifySocket:
         self.seen.append(Notice(data.decode().split("\n"), list(fds)))
         return self.seen[-1]
 
+    def left(self) -> list[Notice]:
+        """What has been said and not heard yet; it is here by the time it has been said."""
+        before = len(self.seen)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.receive(0)
+        return self.seen[before:]
+
     def until(self, assignment: str, within: float = PATIENCE) -> Notice:
         """The next datagram with an assignment that begins like this; what comes before it is kept in `seen`."""
         deadline = time.monotonic() + within
@@ -83,12 +92,13 @@ class NotifySocket:
             if any(line.startswith(assignment) for line in notice.lines):
                 return notice
 
-    def fill(self, send) -> int:
-        """Let `send()` send until it says False: nobody reads here. How many went."""
-        count = 0
-        while send():
-            count += 1
-        return count
+
+def fill(send: Callable[[], bool], most: int = 100_000) -> int:
+    """Let `send()` send until it says False, since nobody reads; how many went."""
+    for count in range(most):
+        if not send():
+            return count
+    raise AssertionError(f"this kernel's queue takes more than {most} messages")
 
 
 def handing_over(command: list[str], fds: list[int], names: str) -> tuple[list[str], list[int]]:

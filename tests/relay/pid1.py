@@ -17,6 +17,8 @@ import time
 from array import array
 from pathlib import Path
 
+from relay import nursery
+from relay.keep import PARTS
 from tests.relay import managers
 from tests.relay.scripted import PATIENCE, wait_until
 
@@ -120,6 +122,32 @@ class Pid1:
     def names(self) -> set[str]:
         with self._lock:
             return set(self.stored)
+
+    def seen_of(self, side: str) -> int:
+        """How many bytes of the only connection's "client" or "upstream" the relay has looked at, and left in the kernel.
+
+        It is to be called when there is one more (SO_RCVLOWAT). -1 when nobody has been told of that connection yet.
+        """
+        with self._lock:
+            stored = {name.rpartition(".")[2]: kept[0] for name, kept in self.stored.items() if "." in name}
+            fds = {part: os.dup(fd) for part, fd in stored.items()} or self._young()
+        seen = -1
+        for part, fd in fds.items():
+            if part == side:
+                with socket.socket(fileno=os.dup(fd)) as sock:
+                    seen = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) - 1
+            os.close(fd)
+        return seen
+
+    def _young(self) -> dict[str, int]:
+        """Copies of what the first message in the relay's nursery carries; it stays there."""
+        fds = array("i")
+        for end in self.stored.get(nursery.NAMES[1], ()):
+            with socket.socket(fileno=os.dup(end)) as out, contextlib.suppress(BlockingIOError):
+                room, looking = socket.CMSG_LEN(len(PARTS) * fds.itemsize), socket.MSG_PEEK | socket.MSG_DONTWAIT
+                for _, _, payload in out.recvmsg(1, room, looking)[1]:
+                    fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+        return dict(zip(PARTS if len(fds) > 1 else ("client",), fds, strict=False))
 
     def log(self) -> str:
         return self.output.read_text(errors="replace")

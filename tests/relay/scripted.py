@@ -239,7 +239,7 @@ class Upstream:
 
     def serve(self, script: Callable[[Peer], object]) -> Upstream:
         """From now on accept everybody at once, each with a thread that plays `script` and closes."""
-        thread = threading.Thread(target=self._accept_all, args=(script,), name=f"upstream {self.port}")
+        thread = threading.Thread(target=self._accept_all, args=(script,), name=f"upstream {self.port}", daemon=True)
         self._threads.append(thread)
         thread.start()
         return self

@@ -416,16 +416,16 @@ def test_the_watchdog_hears_of_it_with_the_status_at_an_abstract_address_too(tmp
     with Service(tmp_path, maps, environ={"WATCHDOG_USEC": "90000"}, notify=name) as service:
         service.ready()
         with works(port):
-            while not (notice := service.notify.until("WATCHDOG=1"))["STATUS"]:
-                pass
-            assert notice["STATUS"].endswith(", 1 live session")
+            news = wait_until(lambda: service.notify.until("WATCHDOG=1")["STATUS"], "there is news")
+            assert news.endswith(", 1 live session")
 
 
-# As `python -m relay`, but the loop hangs half a second after the start.
+# As `python -m relay`, but the loop hangs half a second after the start, and says so.
 HANGS = """
-import sys, time
+import os, sys, time
 from relay import server
 def hang_here(relay):
+    open(os.environ["HANGS"], "w").close()
     time.sleep(60)
 server.Relay.snapshot = hang_here
 sys.argv[0] = "ib-relay"
@@ -437,13 +437,15 @@ main()
 @pytest.mark.slow
 def test_a_loop_that_hangs_goes_silent_and_the_managers_abort_leaves_its_stack(tmp_path, gateway):
     maps = text(("default", gateway.port, f"{HOST}:{free_port()}"), log_interval=0.5)
-    hanging = [sys.executable, "-c", HANGS]
-    with Service(tmp_path, maps, environ={"WATCHDOG_USEC": "150000"}, command=hanging) as service:
+    hanging, hangs = [sys.executable, "-c", HANGS], tmp_path / "hangs"
+    environ = {"WATCHDOG_USEC": "150000", "HANGS": str(hangs)}
+    with Service(tmp_path, maps, environ=environ, command=hanging) as service:
         service.ready()
         service.notify.until("WATCHDOG=1")
+        wait_until(hangs.exists, "the loop hangs")
+        service.notify.left()
         with pytest.raises(TimeoutError):
-            while True:
-                service.notify.until("WATCHDOG=1", within=0.15)
+            service.notify.receive(0.2)
         service.process.send_signal(signal.SIGABRT)
         assert service.process.wait(PATIENCE) == -signal.SIGABRT
         stack = service.stderr.read_text()

@@ -15,6 +15,7 @@ import pytest
 from relay import __version__
 from relay.cli import run
 from tests.relay.loopback import HOST, PATIENCE, reset, unused_port
+from tests.relay.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,13 +65,12 @@ def finished(*words, **options):
 
 def connected(port):
     """A client of a relay that is starting and has no way to say when it listens."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
+
+    def connect():
+        with contextlib.suppress(ConnectionRefusedError):
             return socket.create_connection((HOST, port), PATIENCE)
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+
+    return wait_until(connect, "it listens")
 
 
 # Usage: exit code 2

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.relay.blackbox import CLOSE, RelayProcess, relay, shared_relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import CLOSE, RelayProcess
 from tests.relay.scripted import KIB, MIB, Peer, Upstream, echo, free_port, noise, wait_until
 
 LONG_STREAM = noise(8 * MIB)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.relay.blackbox import CLOSE, READY, RelayProcess, relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import CLOSE, READY, RelayProcess
 from tests.relay.scripted import KIB, MIB, Peer, Upstream, free_port, noise, wait_until
 
 

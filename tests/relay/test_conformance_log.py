@@ -10,7 +10,6 @@ import subprocess
 import pytest
 
 from tests.relay.blackbox import CLOSE, LINUX, OPEN, PROGRESS, RelayProcess, linux_only
-from tests.relay.blackbox import relay, shared_relay, upstream  # noqa: F401 (fixtures)
 from tests.relay.scripted import KIB, LOOPBACK, MIB, Peer, Upstream, digest_of, echo, noise
 
 

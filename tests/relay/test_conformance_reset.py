@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.relay.blackbox import linux_only, relay, shared_relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import linux_only
 from tests.relay.scripted import KIB, MIB, Upstream, echo, noise, wait_until
 
 BLOCK = noise(MIB)

@@ -6,7 +6,7 @@ What idle connections cost stands in test_conformance_waiting.py.
 import psutil
 import pytest
 
-from tests.relay.blackbox import RelayProcess, linux_only, relay, shared_relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import RelayProcess, linux_only
 from tests.relay.scripted import Upstream, echo, wait_until
 
 KEEP_ALIVE_TIMER = "02"  # column "tr" of /proc/net/tcp; its length follows in 1/100 s

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.relay.blackbox import relay, shared_relay, upstream  # noqa: F401 (fixtures)
 from tests.relay.scripted import KIB, MIB, digest_of, noise
 
 BLOCK = noise(256 * KIB)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.relay.blackbox import RelayProcess, relay, shared_relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import RelayProcess
 from tests.relay.scripted import HAS_IPV6, LOOPBACK, BlackHole, Upstream, wait_until
 
 needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no ::1")

@@ -10,14 +10,14 @@ from time import monotonic
 import pytest
 
 from relay import connection as connection_module
-from relay import tcp
+from relay import flow, peek, tcp
 from relay.config import Protocol
 from relay.flow import SCRATCH_SIZE
 from relay.record import Cause, Phase, Reason
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, ServerHello
 from relay.wire.messages import StartApi, encode
-from tests.relay.loopback import HOST, SMALL, Rig, until, waiting
+from tests.relay.loopback import HOST, PATIENCE, SMALL, Rig, until, waiting
 
 CLIENT_HELLO = ClientHello(100, 176).encode()
 SERVER_HELLO = ServerHello(176, "20250101 09:30:00 EST").encode()
@@ -147,18 +147,27 @@ async def test_a_half_closed_connection_without_a_byte_is_ended_by_its_bound():
         assert (record.phase, 0.1 < monotonic() - begin < 1) == (Phase.HALF_CLOSED, True)
 
 
-@pytest.mark.slow
-async def test_the_half_close_bound_is_one_of_silence():
-    async with Rig(half_close_timeout=0.15) as rig:
+async def test_the_half_close_bound_is_one_of_silence(monkeypatch):
+    async with Rig(half_close_timeout=60) as rig:
         client, gateway, connection = await rig.session()
         client.finish()
-        for _ in range(5):
-            await gateway.send(b"still talking")
-            assert await client.read(13) == b"still talking"
-            pause = monotonic() + 0.08
-            await until(lambda: monotonic() > pause, "a pause below the bound")
-        assert not connection.closed
-        await rig.end_of(connection, within=2)
+        await until(lambda: connection.half_closed, "the FIN has been passed on")
+        await is_kept_for_a_minute_by_each_byte(rig, connection, gateway, client, monkeypatch)
+        assert (await rig.end_of(connection)).cause.reason is Reason.HALF_CLOSE_TIMEOUT
+
+
+async def is_kept_for_a_minute_by_each_byte(rig, connection, sender, reader, monkeypatch):
+    """Bytes come 50 s after each other, as the flows see it, and the last one is not followed by another."""
+    came = monotonic()
+    for _ in range(3):
+        came += 50
+        for module in (flow, peek):
+            monkeypatch.setattr(module, "monotonic", lambda: came)
+        await sender.send(b"still here")
+        assert await reader.read(10) == b"still here"
+        connection.expired(came + 59)
+        assert not connection.closed and rig.services.deadlines._due[connection] == came + 60
+    connection.expired(came + 60)
 
 
 @pytest.mark.slow
@@ -280,19 +289,21 @@ async def test_a_reset_behind_what_fits_into_the_kernel_waits_for_the_readers_ke
         assert "after upstream_reset, " in record.cause.detail
 
 
+@pytest.mark.slow
 async def test_a_reader_that_takes_a_little_at_a_time_keeps_the_flush_alive():
-    async with Rig(flush_timeout=0.15) as rig:
+    async with Rig(flush_timeout=0.5) as rig:
         client, gateway, connection = await rig.session(far_receive=SMALL)
         narrow(connection)
         data = random.Random(5).randbytes(40_000)
         await gateway.send(data)
         await until(lambda: not tcp.unsent(gateway.sock), "the relay's kernel has all of it")
         gateway.reset()
-        got = bytearray()
+        got, begin = bytearray(), monotonic()
         while len(got) < len(data):
-            got += await client.read(min(5_000, len(data) - len(got)))
-            pause = monotonic() + 0.02
-            await until(lambda: monotonic() > pause, "a pause below the bound")
+            got += await client.read(min(2_000, len(data) - len(got)))
+            pause = monotonic() + 0.04
+            await until(lambda: monotonic() > pause, "a pause far below the bound")
+        assert monotonic() - begin > 0.5, "longer than the bound in all"
         assert (bytes(got), await client.read_to_end()) == (data, (b"", "rst"))
         assert (await rig.end_of(connection)).cause.reason is Reason.UPSTREAM_RESET
 
@@ -329,15 +340,19 @@ async def test_a_client_that_closes_with_unread_ticks_is_a_client_that_closed():
     """close() with unread bytes is a reset on the wire; after its FIN it is one because ticks go on."""
     async with Rig() as rig:
         client, gateway, connection = await rig.session()
+
+        async def tick():
+            while True:
+                await gateway.send(b"tick")
+                await asyncio.sleep(0.001)
+
         client.finish()
         await gateway.read_to_end()
         client.close()
-        with pytest.raises(ConnectionError):
-            while not connection.closed:
-                await gateway.send(b"tick")
-                await asyncio.sleep(0.001)
-            await gateway.send(b"tick")
+        ticking = asyncio.create_task(tick())
         record = await rig.end_of(connection)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(ticking, PATIENCE)
         assert record.cause == Cause("client", "fin", Reason.CLIENT_CLOSED)
 
 
@@ -372,18 +387,22 @@ async def test_a_write_that_fails_first_does_not_swallow_what_the_dead_side_had_
 # Quiet ends, and faults
 
 
-async def test_an_idle_bound_ends_a_silent_connection_and_only_that():
+async def test_an_idle_bound_ends_a_silent_connection():
     async with Rig(idle_timeout=0.15) as rig:
-        client, gateway, connection = await rig.session()
-        for _ in range(4):
-            await client.send(b"x")
-            await gateway.read(1)
-            pause = monotonic() + 0.06
-            await until(lambda: monotonic() > pause, "a pause below the bound")
-        assert not connection.closed
-        record = await rig.end_of(connection, within=2)
+        _, connection = rig.client()
+        await rig.gateway()
+        record = await rig.end_of(connection)
         assert record.cause == Cause("relay", "timeout", Reason.IDLE_TIMEOUT, "0.15 s without a byte")
-        assert record.idle >= 0.15
+        assert 0.15 <= record.idle < 2
+
+
+@pytest.mark.parametrize("who", ["client", "gateway"])
+async def test_an_idle_bound_counts_from_the_last_byte_of_either_side(who, monkeypatch):
+    async with Rig(idle_timeout=60) as rig:
+        client, gateway, connection = await rig.session()
+        sender, reader = (client, gateway) if who == "client" else (gateway, client)
+        await is_kept_for_a_minute_by_each_byte(rig, connection, sender, reader, monkeypatch)
+        assert (await rig.end_of(connection)).cause.reason is Reason.IDLE_TIMEOUT
 
 
 async def test_without_an_idle_bound_there_is_no_timer_at_all():

@@ -2,18 +2,20 @@
 reading at FIN."""
 
 import hashlib
+import inspect
 import random
 import select
 import socket
-import time
 
 import pytest
 
 from relay import offsets, tcp
+from relay.connection import Connection
 from relay.flow import SCRATCH_SIZE, Flow
 from relay.peek import PeekFlow
 from relay.poller import READ, WRITE, EpollPoller, PortablePoller
-from tests.relay.loopback import PATIENCE, SMALL, fill, reset, tcp_pair, waiting
+from tests.relay.loopback import SMALL, fill, reset, tcp_pair, waiting
+from tests.relay.scripted import wait_until
 
 epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here")
 linux = pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux has what it needs")
@@ -46,10 +48,10 @@ epoll_only = pytest.mark.parametrize("pair", KINDS[:2], indirect=True)  # what o
 
 
 class Owner:
-    """Keeps what it is told as (what, side, more), and does what every owner must: no READ after FIN."""
+    """Keeps what it is told as (what, side, more), and does what every owner must: no READ after FIN.
 
-    closed = False
-    hold = None
+    What a flow may say to its owner, and nothing else: these are methods of a Connection, each with its arguments.
+    """
 
     def __init__(self):
         self.told = []
@@ -58,6 +60,9 @@ class Owner:
     def source_ended(self, flow):
         flow.watch(flow.watched & ~READ)
         self.told.append(("ended", flow.side))
+
+    def source_broke(self, flow):
+        self.told.append(("source broke", flow.side))
 
     def source_failed(self, flow, error):
         flow.unwatch()
@@ -74,8 +79,18 @@ class Owner:
     def delivered(self, flow):
         return not self.may_read_on
 
-    def __getattr__(self, name):  # anything newer a flow may say
-        return lambda *args: self.told.append((name, args[0].side))
+
+SAYINGS = [name for name in vars(Owner) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", SAYINGS)
+def test_what_a_flow_says_here_a_connection_hears(name):
+    assert inspect.signature(getattr(Owner, name)) == without_types(inspect.signature(getattr(Connection, name)))
+
+
+def without_types(signature):
+    bare = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+    return signature.replace(parameters=bare, return_annotation=signature.empty)
 
 
 class Pair:
@@ -161,9 +176,7 @@ def stalled(pair):
 
 def until_acknowledged(sock):
     """Until the other end's kernel has everything: a reset must not overtake it."""
-    deadline = time.monotonic() + PATIENCE
-    while tcp.unsent(sock) and time.monotonic() < deadline:
-        pass
+    wait_until(lambda: not tcp.unsent(sock), "everything is acknowledged")
 
 
 # Bytes and numbers

@@ -6,6 +6,7 @@ from time import monotonic
 
 import pytest
 
+from relay import connection as connection_module
 from relay.config import Protocol
 from relay.hold import GLUE_WAIT, PeekHold
 from relay.record import Phase, Reason
@@ -13,7 +14,7 @@ from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, Redirect, ServerHello
 from relay.wire.messages import StartApi, encode
 from relay.wire.observer import Stage
-from tests.relay.loopback import SMALL, Rig, fill, until, waiting
+from tests.relay.loopback import PATIENCE, SMALL, Rig, fill, until, waiting
 
 CLIENT_HELLO = ClientHello(100, 176).encode()
 SERVER_HELLO = ServerHello(176, "20250101 09:30:00 EST").encode()
@@ -69,15 +70,13 @@ async def test_whatever_cannot_become_a_hello_passes_at_once(first):
 
 
 @pytest.mark.parametrize("after", [b"x", READY, bytes(5000)], ids=["one byte", "two messages", "more than a hello may have"])
-async def test_what_is_glued_to_the_hello_waits_for_the_clients_next_bytes(after):
+async def test_what_is_glued_to_the_hello_waits_for_the_clients_next_bytes(after, endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
-        begin = monotonic()
         await gateway.send(SERVER_HELLO + after)
         assert await client.read_once() == SERVER_HELLO
         await client.send(START_API)
         assert await client.read(len(after)) == after
-        assert monotonic() - begin < GLUE_WAIT
         await gateway.send(b"and on")
         assert await client.read(6) == b"and on"
         assert connection.hold is None
@@ -90,20 +89,22 @@ async def test_what_is_glued_to_the_hello_does_not_wait_for_ever():
         await gateway.send(SERVER_HELLO + READY)
         assert await client.read_once() == SERVER_HELLO
         assert await client.read_once() == READY
-        assert GLUE_WAIT * 0.9 <= monotonic() - begin < GLUE_WAIT + 0.5
+        assert GLUE_WAIT * 0.9 <= monotonic() - begin < GLUE_WAIT + 2
         assert connection.hold is None
 
 
-async def test_more_from_the_gateway_stays_behind_what_is_held():
+async def test_more_from_the_gateway_stays_behind_what_is_held(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + b"first")
         await until(lambda: connection.hold.rest, "the rest is held")
         await gateway.send(b"second")
+        assert await rig.rests() == 0 and waiting(client.sock) == SERVER_HELLO
+        connection.expired(monotonic())
         assert await client.read(len(SERVER_HELLO) + 11) == SERVER_HELLO + b"firstsecond"
 
 
-async def test_while_the_rest_is_held_nothing_spins():
+async def test_while_the_rest_is_held_nothing_spins(endless):
     async with ib() as rig:
         _, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + b"rest")
@@ -112,14 +113,12 @@ async def test_while_the_rest_is_held_nothing_spins():
         assert await rig.rests() == 0
 
 
-async def test_a_client_that_spoke_early_gets_the_rest_without_a_wait():
+async def test_a_client_that_spoke_early_gets_the_rest_without_a_wait(endless):
     """@stoqey/ib sends START_API with its hello: it does not read its hello with one recv."""
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO + START_API)
-        begin = monotonic()
         await gateway.send(SERVER_HELLO + READY)
         assert await client.read(len(SERVER_HELLO + READY)) == SERVER_HELLO + READY
-        assert monotonic() - begin < GLUE_WAIT
         assert (connection.hold, connection.observer.stage) == (None, Stage.READY)
 
 
@@ -162,17 +161,19 @@ async def test_a_reset_inside_the_hello_passes_as_a_reset_behind_what_had_come(s
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
-async def test_an_end_behind_a_glued_rest_comes_after_it(end):
+async def test_an_end_behind_a_glued_rest_comes_after_it(end, endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
         await gateway.send(SERVER_HELLO + READY)
         await until(lambda: connection.hold.rest, "the rest is held")
         gateway.finish() if end == "fin" else gateway.reset()
+        assert await rig.rests() <= 1 and waiting(client.sock) == SERVER_HELLO
+        connection.expired(monotonic())
         assert await client.read_to_end() == (SERVER_HELLO + READY, end)
 
 
-async def test_a_reset_behind_a_glued_rest_does_not_spin():
+async def test_a_reset_behind_a_glued_rest_does_not_spin(endless):
     async with ib() as rig:
         _, gateway, connection = await rig.session(CLIENT_HELLO)
         assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
@@ -182,7 +183,7 @@ async def test_a_reset_behind_a_glued_rest_does_not_spin():
         assert await rig.rests() <= 1
 
 
-async def test_a_client_that_resets_while_the_rest_is_held_ends_it():
+async def test_a_client_that_resets_while_the_rest_is_held_ends_it(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + READY)
@@ -193,15 +194,14 @@ async def test_a_client_that_resets_while_the_rest_is_held_ends_it():
         assert (await gateway.read_to_end())[1] == "rst"
 
 
-async def test_a_client_that_says_fin_gets_the_rest_at_once():
-    async with ib() as rig:
+async def test_a_client_that_says_fin_gets_the_rest_at_once(endless, monkeypatch):
+    monkeypatch.setattr(connection_module, "LEFT_GRACE", 10 * PATIENCE)
+    async with ib(half_close_timeout=10 * PATIENCE) as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + READY)
         await until(lambda: connection.hold.rest, "the rest is held")
-        begin = monotonic()
         client.finish()
         assert await client.read(len(SERVER_HELLO + READY)) == SERVER_HELLO + READY
-        assert monotonic() - begin < GLUE_WAIT
 
 
 @pytest.mark.parametrize("early", [CLIENT_HELLO, CLIENT_HELLO + START_API], ids=["hello", "hello and START_API"])

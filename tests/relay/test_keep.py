@@ -12,7 +12,8 @@ from relay.nursery import Nursery
 from relay.peek import PeekFlow
 from relay.slate import Slate
 from relay.state import from_json
-from tests.relay.loopback import SMALL, Rig, until
+from tests.relay.loopback import PATIENCE, SMALL, Rig, until
+from tests.relay.managers import fill
 from tests.relay.pid1 import Pid1
 from tests.relay.scripted import wait_until
 from tests.relay.streams import GREETING
@@ -55,11 +56,12 @@ def names(connection):
     return {f"{connection.connection_id}.{part}" for part in keep.PARTS}
 
 
-async def test_a_session_that_is_ready_is_given_away_at_once(manager):
+async def test_a_session_that_is_ready_is_given_away_at_once(manager, monkeypatch):
     async with ib() as rig:
         await keeping(rig, manager)
+        monkeypatch.setattr(keep, "AGE", 10 * PATIENCE)
         client, gateway, connection = await ready(rig)
-        await until(lambda: manager.names() == names(connection), "all three parts are kept", AGE / 2)
+        await until(lambda: manager.names() == names(connection), "all three parts are kept")
         copy = Slate(os.dup(manager.stored[f"{connection.connection_id}.slate"][0]))
         text, row = copy.read()
         state = from_json(text)
@@ -69,13 +71,18 @@ async def test_a_session_that_is_ready_is_given_away_at_once(manager):
         copy.close()
 
 
-@pytest.mark.slow
-async def test_any_other_is_given_away_when_it_is_no_short_one_any_more(manager):
+async def test_any_other_is_given_away_when_it_is_no_short_one_any_more(manager, monkeypatch):
+    now, looks = 1000.0, []  # the keeper's clock; its looks at the young ones go by the real one
+    monkeypatch.setattr(keep, "monotonic", lambda: now)
+    monkeypatch.setattr(keep, "TICK", 0.01)
     async with Rig() as rig:
-        await keeping(rig, manager)
+        keeper = await keeping(rig, manager)
+        tick, keeper._tick = keeper._tick, lambda: (looks.append(now), tick())
         client, gateway, connection = await rig.session()
-        await asyncio.sleep(AGE * 0.7)
-        assert manager.names() == set()
+        now += AGE - 0.1
+        await until(lambda: now in looks, "it was looked at")
+        assert not connection.kept.stored and manager.names() == set()
+        now += 0.1
         await until(lambda: manager.names() == names(connection), "it is kept")
 
 
@@ -100,8 +107,7 @@ async def test_what_cannot_be_told_now_is_told_later(manager):
         client, gateway, connection = await ready(rig)
         await until(lambda: manager.names() == names(connection), "it is kept")
         manager.deaf.set()
-        while systemd.watchdog(environ=manager.environ):
-            pass  # its queue is full
+        fill(lambda: systemd.watchdog(environ=manager.environ))
         client.close()
         gateway.close()
         await rig.end_of(connection)

@@ -9,7 +9,7 @@ import pytest
 from relay.config import Config, ConfigError
 from relay.log import Log
 from relay.logfile import KEPT, LogFile, log_file_of, same_log_file
-from tests.relay.test_log import until
+from tests.relay.scripted import wait_until
 
 
 @pytest.fixture
@@ -182,10 +182,10 @@ def test_a_log_changes_its_file_while_it_runs_and_lets_go_of_the_old_one(path):
     log = Log(writing, "text", opened(path))
     before = len(os.listdir("/dev/fd"))
     log.event("word", "one")
-    until(lambda: lines(path) == ["one"], "the first line")
+    wait_until(lambda: lines(path) == ["one"], "the first line")
     log.set_file(opened(other))
     log.event("word", "two")
-    until(lambda: lines(other) == ["two"], "the line in the other file")
+    wait_until(lambda: lines(other) == ["two"], "the line in the other file")
     assert len(os.listdir("/dev/fd")) == before
     log.set_file(None)
     log.event("word", "three")
@@ -205,5 +205,5 @@ def test_a_disk_that_hangs_stops_the_log_and_nobody_else(path):
         log.event("word", str(number))
     assert log.dropped > 9000
     held.set()
-    until(lambda: path.exists() and "lines were dropped" in "".join(contents(path)), "the loss is told")
+    wait_until(lambda: path.exists() and "lines were dropped" in "".join(contents(path)), "the loss is told")
     log.close()

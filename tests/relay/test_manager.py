@@ -7,7 +7,8 @@ import pytest
 
 from relay import manager as manager_module
 from relay.manager import Manager
-from tests.relay.managers import NotifySocket
+from tests.relay.loopback import until
+from tests.relay.managers import NotifySocket, fill
 
 
 class House:
@@ -25,9 +26,8 @@ class House:
     async def hears(self):
         return (await asyncio.to_thread(self.notify.receive)).lines
 
-    async def hears_nothing(self, seconds):
-        with pytest.raises(TimeoutError):
-            await asyncio.to_thread(self.notify.receive, seconds)
+    def left(self):
+        return [notice.lines for notice in self.notify.left()]
 
 
 @pytest.fixture
@@ -66,9 +66,8 @@ async def test_the_loop_pings_three_times_an_interval_and_says_what_is_new(notif
     assert [await house.hears() for _ in range(3)] == [["WATCHDOG=1"]] * 3
     assert 0.09 <= time.monotonic() - begun < 2
     house.words = "4 live sessions"
-    while (news := await house.hears()) == ["WATCHDOG=1"]:
-        pass
-    assert news == ["WATCHDOG=1", "STATUS=4 live sessions"]
+    assert set(map(tuple, house.left())) <= {("WATCHDOG=1",)}
+    assert await house.hears() == ["WATCHDOG=1", "STATUS=4 live sessions"]
     assert await house.hears() == ["WATCHDOG=1"]
     house.manager.close()
 
@@ -77,22 +76,11 @@ async def test_a_loop_that_hangs_pings_no_more(notify):
     house = House(notify, watchdog=0.06)
     house.manager.ready()
     assert [(await house.hears())[0] for _ in range(2)] == ["READY=1", "WATCHDOG=1"]
-    listener = asyncio.create_task(asyncio.to_thread(_all_within, notify, 0.12))
-    await asyncio.sleep(0)
-    time.sleep(0.2)
-    assert len(await listener) <= 1  # one may have been on its way
+    house.left()
+    with pytest.raises(TimeoutError):
+        notify.receive(0.2)  # here and not in a thread: this is what the loop hangs in
     assert await house.hears() == ["WATCHDOG=1"]  # and with the loop the pings come back
     house.manager.close()
-
-
-def _all_within(notify, seconds):
-    heard, deadline = [], time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        try:
-            heard.append(notify.receive(left))
-        except TimeoutError:
-            break
-    return heard
 
 
 async def test_without_a_watchdog_only_news_is_told(notify, monkeypatch):
@@ -100,7 +88,9 @@ async def test_without_a_watchdog_only_news_is_told(notify, monkeypatch):
     house = House(notify)
     house.manager.ready()
     assert (await house.hears())[0] == "READY=1"
-    await house.hears_nothing(0.06)
+    asked = house.asked
+    await until(lambda: house.asked >= asked + 3, "three looks at the words")
+    assert house.left() == []
     house.words = "no live sessions"
     assert await house.hears() == ["STATUS=no live sessions"]
     house.manager.close()
@@ -119,27 +109,24 @@ async def test_stopping_is_the_last_word_but_not_the_last_sign_of_life(notify):
         ["WATCHDOG=1"],
     ]
     house.manager.close()
-    await asyncio.to_thread(_all_within, notify, 0.01)  # what was on its way
-    await house.hears_nothing(0.05)
+    house.left()
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(notify.receive, 0.1)
 
 
-async def test_what_finds_no_room_is_sent_later_in_its_order_and_the_loop_never_waits(notify, monkeypatch):
+async def test_what_finds_no_room_is_sent_later_in_its_order_and_the_loop_never_waits(notify, timeouts, monkeypatch):
     monkeypatch.setattr(manager_module, "RETRY", 0.01)
     house = House(notify)
     filler = Manager(asyncio.get_running_loop(), lambda: "filler", notify.environ)
-    sent = 0
-    while not filler._owed:
-        filler.stopping("filler")
-        sent += 1
+    sent = fill(lambda: filler.stopping("filler") or not filler._owed)
     filler.close()
-    begun = time.monotonic()
     house.manager.ready()
     house.manager.reloading()
     house.manager.ready()
-    assert time.monotonic() - begun < 0.1
-    heard = [(await house.hears())[0].partition("=")[0] for _ in range(sent - 1 + 3)]
-    assert heard == ["STOPPING"] * (sent - 1) + ["READY", "RELOADING", "READY"]
+    heard = [(await house.hears())[0].partition("=")[0] for _ in range(sent + 3)]
+    assert heard == ["STOPPING"] * sent + ["READY", "RELOADING", "READY"]
     house.manager.close()
+    assert len(timeouts) > sent + 3 and set(timeouts) == {0}
 
 
 async def test_a_manager_that_never_reads_makes_nothing_grow(notify):
@@ -157,6 +144,5 @@ async def test_without_a_service_manager_nothing_happens_at_all():
     manager.reloading()
     manager.ready("trouble")
     manager.stopping("the end")
-    await asyncio.sleep(0.05)
+    assert not manager._owed and manager._timer is manager._retry is None
     manager.close()
-    assert not manager._owed and manager._timer is None

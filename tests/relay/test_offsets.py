@@ -6,7 +6,8 @@ import time
 import pytest
 
 from relay import offsets
-from tests.relay.loopback import fill, reset, tcp_pair
+from tests.relay.loopback import fill, reset, tcp_pair, waiting
+from tests.relay.scripted import wait_until
 
 pytestmark = pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux counts like this")
 
@@ -19,17 +20,19 @@ def pair():
     far.close()
 
 
-def settle(condition):
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
+def until_unread(leg, count):
+    wait_until(lambda: offsets.unread(leg) == count, f"{count} bytes are there")
+
+
+def state(leg):
+    return leg.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def test_taken_is_what_was_read_and_not_what_came(pair):
     leg, far = pair
     begin = offsets.taken(leg)
     far.send(b"x" * 1000)
-    settle(lambda: offsets.unread(leg) == 1000)
+    until_unread(leg, 1000)
     assert offsets.taken(leg) == begin
     leg.recv(300)
     assert (offsets.taken(leg) - begin, offsets.unread(leg)) == (300, 700)
@@ -48,24 +51,27 @@ def test_written_is_what_the_kernel_took_whether_it_was_sent_or_not(pair):
     assert offsets.written(leg) - begin == 1000 + took
 
 
+FIN_WAIT2, CLOSED, CLOSE_WAIT = 5, 7, 8  # linux/tcp_states.h
 FINS = [
-    ("ours", lambda leg, far: leg.shutdown(socket.SHUT_WR)),
-    ("theirs", lambda leg, far: far.shutdown(socket.SHUT_WR)),
-    ("ours, then theirs", lambda leg, far: (leg.shutdown(socket.SHUT_WR), far.shutdown(socket.SHUT_WR))),
-    ("theirs, then ours", lambda leg, far: (far.shutdown(socket.SHUT_WR), time.sleep(0.01), leg.shutdown(socket.SHUT_WR))),
+    # who says FIN, and the state our end is in when that is there and acknowledged
+    ("ours", [("leg", FIN_WAIT2)]),
+    ("theirs", [("far", CLOSE_WAIT)]),
+    ("ours, then theirs", [("leg", FIN_WAIT2), ("far", CLOSED)]),
+    ("theirs, then ours", [("far", CLOSE_WAIT), ("leg", CLOSED)]),
 ]
 
 
-@pytest.mark.parametrize("say", [fin[1] for fin in FINS], ids=[fin[0] for fin in FINS])
+@pytest.mark.parametrize("said", [fin[1] for fin in FINS], ids=[fin[0] for fin in FINS])
 @pytest.mark.parametrize("read", [0, 3, 4])
-def test_a_fin_is_no_byte(pair, say, read):
+def test_a_fin_is_no_byte(pair, said, read):
     leg, far = pair
     begin = offsets.taken(leg), offsets.written(leg)
     far.send(b"12345")
     leg.send(b"123")
-    say(leg, far)
-    settle(lambda: offsets.unread(leg) == 5)
-    time.sleep(0.01)
+    for side, reached in said:
+        {"leg": leg, "far": far}[side].shutdown(socket.SHUT_WR)
+        wait_until(lambda: state(leg) == reached, f"{side}'s FIN is there and acknowledged")
+    until_unread(leg, 5)
     if read:
         leg.recv(read)
     assert (offsets.taken(leg) - begin[0], offsets.unread(leg)) == (read, 5 - read)
@@ -78,9 +84,9 @@ def test_the_end_of_the_stream_read_is_no_byte_either(pair):
     begin = offsets.taken(leg)
     far.send(b"12345")
     far.shutdown(socket.SHUT_WR)
-    settle(lambda: offsets.unread(leg) == 5)
+    until_unread(leg, 5)
     assert leg.recv(100) == b"12345"
-    settle(lambda: leg.recv(1, socket.MSG_PEEK) == b"")
+    wait_until(lambda: waiting(leg) == "fin", "the end")
     assert leg.recv(100) == b""
     assert offsets.taken(leg) - begin == 5
 
@@ -89,10 +95,10 @@ def test_a_reset_leaves_what_is_unread_and_the_counts(pair):
     leg, far = pair
     begin = offsets.taken(leg)
     far.send(b"12345")
-    settle(lambda: offsets.unread(leg) == 5)
+    until_unread(leg, 5)
     assert not offsets.is_dead(leg)
     reset(far)
-    settle(lambda: offsets.is_dead(leg))
+    wait_until(lambda: offsets.is_dead(leg), "the reset")
     assert (offsets.unread(leg), offsets.taken(leg) - begin) == (5, 0)
     assert leg.recv(2) == b"12"
     assert (offsets.unread(leg), offsets.taken(leg) - begin) == (3, 2)
@@ -101,8 +107,8 @@ def test_a_reset_leaves_what_is_unread_and_the_counts(pair):
 def test_when_the_last_byte_came_is_the_kernels_knowledge(pair):
     leg, far = pair
     far.send(b"x")
-    settle(lambda: offsets.unread(leg) == 1)
-    time.sleep(0.05)
+    until_unread(leg, 1)
+    time.sleep(0.05)  # what is asked for is how long ago it was
     now = time.monotonic()
     assert 0.03 < now - offsets.last_received(leg, now) < 5
 

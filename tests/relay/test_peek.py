@@ -47,7 +47,7 @@ async def test_an_incomplete_hello_stays_in_the_kernel_and_goes_out_in_one_piece
         assert await client.read(len(READY)) == READY
 
 
-async def test_what_is_glued_to_the_hello_waits_in_the_kernel():
+async def test_what_is_glued_to_the_hello_waits_in_the_kernel(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + READY)

@@ -72,7 +72,7 @@ async def test_an_open_session_is_written_down_whole():
         assert from_json(to_json(state)).observer == json.loads(json.dumps(state.observer))
 
 
-async def test_bytes_in_our_hands_are_part_of_it():
+async def test_bytes_in_our_hands_are_part_of_it(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO, leg_send=SMALL, far_receive=SMALL)
         await gateway.send(SERVER_HELLO[:5])

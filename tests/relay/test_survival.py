@@ -61,7 +61,11 @@ class House:
             self.service.environ["FDSTORE"] = "0"
 
     def __enter__(self):
-        self.service.__enter__()
+        try:
+            self.service.__enter__()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception):
@@ -111,6 +115,10 @@ class House:
             wait_until(lambda: len(self.service.names() - before) == 3, "it is kept")
         return client, gateway
 
+    def has_seen(self, side: str, count: int) -> None:
+        """Wait until the relay has looked at so many bytes of that side of the only connection, and waits for more."""
+        wait_until(lambda: self.service.seen_of(side) == count, f"{count} bytes of the {side} are seen")
+
     def works(self, client: Peer, gateway: Peer) -> None:
         client.sendall(b"\0\0\0\x021\0")
         assert gateway.read_exactly(6) == b"\0\0\0\x021\0"
@@ -129,7 +137,7 @@ def streams_through(house: House, act, rounds: int, hammering: float = 0.01, slo
     hammer = Hammer(house.ports["echo"], hammering)
     for _ in range(rounds):
         act()
-        time.sleep(0.1)
+        time.sleep(0.1)  # a stretch of traffic between two of them
     hammer.finish()
     ports = [one.client.port for one in running]
     for one in running:
@@ -250,39 +258,70 @@ def test_an_incomplete_hello_survives_and_is_delivered_whole(house):
     gateway.sendall(SERVER_HELLO[:9])
     wait_until(lambda: len(house.service.names() - OTHERS) == 3, "it is old enough to be kept")
     house.service.kill()
+    house.has_seen("upstream", 9)
     assert client.stays_quiet(0.2)
     gateway.sendall(SERVER_HELLO[9:])
     assert client.recv(4096) == SERVER_HELLO
 
 
-CLOSER = 0.02  # seconds; the relay has seen what was sent, and the connection is far from a second old
+# As `python -m relay`, but only a session that is ready is given to the manager, however long that takes.
+PATIENT = """
+import sys
+from relay import keep
+keep.AGE = 600.0
+sys.argv[0] = "ib-relay"
+from relay.cli import main
+main()
+"""
 
 
-def test_a_connection_nobody_has_stored_yet_survives_at_each_step_of_its_opening(house):
+def test_a_connection_nobody_has_stored_yet_survives_at_each_step_of_its_opening(tmp_path):
     """Killed after each of them, never given to the manager, and in the end one session like any other."""
-    before = house.service.names()
-    client = house.dial()
-    wait_until(lambda: house.records("connection.open"), "it was let in")
-    for piece in (CLIENT_HELLO[:7], CLIENT_HELLO[7:]):
+    house = House(tmp_path)
+    house.service.command[1:3] = ["-c", PATIENT]
+    with house:
+        before = house.service.names()
+
+        def kill():
+            assert house.service.names() == before
+            house.service.kill()
+
+        client = house.dial()
+        wait_until(lambda: house.records("connection.open"), "it was let in")
+        kill()
+        client.sendall(CLIENT_HELLO[:7])
+        house.has_seen("client", 7)
+        kill()
+        client.sendall(CLIENT_HELLO[7:])
+        gateway = house.ib.accept()
+        assert arrived(gateway) == CLIENT_HELLO
+        kill()
+        assert gateway.read_exactly(len(CLIENT_HELLO)) == CLIENT_HELLO
+        gateway.sendall(SERVER_HELLO[:9])
+        house.has_seen("upstream", 9)
+        kill()
+        gateway.sendall(SERVER_HELLO[9:])
+        assert arrived(client) == SERVER_HELLO
+        kill()
+        assert client.recv(4096) == SERVER_HELLO
+        client.sendall(START_API)
+        assert arrived(gateway) == START_API
+        kill()
+        assert gateway.read_exactly(len(START_API)) == START_API
+        gateway.sendall(GREETING)
+        assert client.read_exactly(len(GREETING)) == GREETING
+        wait_until(lambda: len(house.service.names() - before) == 3, "now it is kept")
         house.service.kill()
-        client.sendall(piece)
-        time.sleep(CLOSER)
-    gateway = house.ib.accept()
-    house.service.kill()
-    assert gateway.read_exactly(len(CLIENT_HELLO)) == CLIENT_HELLO
-    for piece in (SERVER_HELLO[:9], SERVER_HELLO[9:]):
-        gateway.sendall(piece)
-        time.sleep(CLOSER)
-        house.service.kill()
-    assert client.recv(4096) == SERVER_HELLO
-    client.sendall(START_API)
-    time.sleep(CLOSER)
-    house.service.kill()
-    assert gateway.read_exactly(len(START_API)) == START_API
-    gateway.sendall(GREETING)
-    assert client.read_exactly(len(GREETING)) == GREETING
-    wait_until(lambda: len(house.service.names() - before) == 3, "now it is kept")
-    house.service.kill()
+        is_one_session_to_its_end(house, client, gateway)
+        assert house.service.names() == before
+
+
+def arrived(peer: Peer) -> bytes:
+    """What the relay has passed on, once it has; it stays there to be read."""
+    return peer.recv(4096, socket.MSG_PEEK)
+
+
+def is_one_session_to_its_end(house, client, gateway):
     house.works(client, gateway)
     client.close()
     assert gateway.ending() == "fin"
@@ -291,17 +330,17 @@ def test_a_connection_nobody_has_stored_yet_survives_at_each_step_of_its_opening
     assert len(house.records("connection.open")) == 1, "it is one connection"
     assert (record["ib_relay.bytes.up"], record["ib_relay.bytes.down"]) == (HANDSHAKE_UP + 6, HANDSHAKE_DOWN + 6)
     assert (record["ib.opaque"], record["ib.messages.up"], record["ib.messages.down"]) == (None, 3, 4)
-    assert house.service.names() == before
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("act", ["kill", "restart", "upgrade"])
 def test_a_client_whose_gateway_is_still_being_dialled_is_dialled_for_again(tmp_path, act):
     with BlackHole() as hole, House(tmp_path, ib=hole) as house:
-        client = house.dial()
+        client, sent = house.dial(), 0
         for words in (CLIENT_HELLO, START_API):
             client.sendall(words)
-            time.sleep(CLOSER)
+            sent += len(words)
+            house.has_seen("client", sent)
             getattr(house.service, act)()
         hole.recover()
         assert client.read_exactly(HANDSHAKE_UP) == CLIENT_HELLO + START_API, "they came to the gateway, which echoes"
@@ -312,7 +351,7 @@ def test_half_a_hello_of_a_client_is_not_lost(tmp_path, act):
     with House(tmp_path) as house:
         client = house.dial()
         client.sendall(CLIENT_HELLO[:7])
-        time.sleep(CLOSER)
+        house.has_seen("client", 7)
         getattr(house.service, act)()
         client.sendall(CLIENT_HELLO[7:])
         gateway = house.ib.accept()
@@ -325,7 +364,7 @@ def test_a_hammer_of_new_connections_hardly_notices_kills(tmp_path):
         hammer = Hammer(house.ports["echo"], 0)
         for _ in range(20):
             house.service.kill()
-            time.sleep(0.1)
+            time.sleep(0.1)  # a stretch of connections between two of them
         hammer.finish()
         assert hammer.served > 100
         # Of each connection's 700 us some 60 are before anybody else has a copy: two of twenty kills meet one.
@@ -385,14 +424,17 @@ def test_a_session_of_which_a_part_is_missing_is_reset_and_named(house):
     wait_until(lambda: house.service.names() == OTHERS, "nothing is kept")
 
 
-@pytest.mark.long
 def test_without_survival_nothing_is_given_away(tmp_path):
+    """Neither at the start, before it is ready, nor at the end, when all that is live would be left to the manager."""
     with House(tmp_path, True, True, "--no-survive") as house:
-        with Peer.dial((LOOPBACK, house.ports["echo"])) as peer:
+        with house.dial("echo") as peer:
             peer.sendall(b"x")
             assert peer.read_exactly(1) == b"x"
-            time.sleep(1.5)
-            assert house.service.names() == set()
+            house.service.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: house.records("stopping"), "it says so")
+        assert house.service.process.wait(PATIENCE) == 0
+        wait_until(lambda: "STOPPING=1" in house.service.said, "all it said was heard")
+        assert "READY=1" in house.service.said and "FDSTORE=1" not in house.service.said
 
 
 # Upgrades that must not happen
@@ -450,25 +492,70 @@ def test_a_stop_does_not_wait_for_a_rehearsal(tmp_path, program):
     house.service.cwd = program
     house.service.environ["PYTHONPATH"] = str(program)
     with house:
-        (program / "relay" / "__main__.py").write_text("import time; time.sleep(5)")
+        rehearses = tmp_path / "rehearses"
+        (program / "relay" / "__main__.py").write_text(ENDLESS.format(str(rehearses)))
         house.service.process.send_signal(signal.SIGUSR2)
-        time.sleep(0.3)
-        begin = time.monotonic()
+        wait_until(rehearses.exists, "the rehearsal is under way")
         house.service.process.send_signal(signal.SIGTERM)
-        assert house.service.process.wait(PATIENCE) == 0
-        assert time.monotonic() - begin < 3
+        assert house.service.process.wait(PATIENCE) == 0, "a rehearsal has twice as long"
 
 
-def test_signals_during_an_upgrade_are_not_lost_and_end_nothing(tmp_path):
+# A program that comes to no end, unless the one that has started it does.
+ENDLESS = """
+import os, time
+parent = os.getppid()
+open({!r}, "w").close()
+while os.getppid() == parent:
+    time.sleep(0.05)
+"""
+
+
+def test_signals_during_an_upgrade_end_nothing(tmp_path):
     with House(tmp_path, False) as house:
         client, gateway = house.session()
-        ready = house.service.readies
         house.service.process.send_signal(signal.SIGUSR2)
-        deadline = time.monotonic() + PATIENCE
-        while house.service.readies == ready and time.monotonic() < deadline:
+
+        def hang_up():
             house.service.process.send_signal(signal.SIGHUP)
-            time.sleep(0.002)
+            return house.records("resumed")
+
+        wait_until(hang_up, "the session outlived it")
         assert house.service.process.poll() is None
+        house.works(client, gateway)
+
+
+# As `python -m relay`, but a SIGHUP comes at that moment of an upgrade.
+HANGS_UP = """
+import os, signal, sys
+from relay import handover, server
+def first(owner, name):
+    then = getattr(owner, name)
+    def both(*arguments):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return then(*arguments)
+    setattr(owner, name, both)
+first({}, {!r})
+sys.argv[0] = "ib-relay"
+from relay.cli import main
+main()
+"""
+MOMENTS = [
+    ("before signals are held back", "server.Relay", "before_exec"),
+    ("while they are", "handover", "become"),
+]
+
+
+@pytest.mark.long  # as long as it fails
+@pytest.mark.xfail(strict=True, reason="lost: what was caught and not heard yet, and what another thread catches")
+@pytest.mark.parametrize("owner, name", [one[1:] for one in MOMENTS], ids=[one[0] for one in MOMENTS])
+def test_a_signal_at_the_last_moment_before_an_upgrade_is_heard(tmp_path, owner, name):
+    house = House(tmp_path, False)
+    house.service.command[1:3] = ["-c", HANGS_UP.format(owner, name)]
+    with house:
+        client, gateway = house.session()
+        house.service.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: house.records("resumed"), "the session outlived it")
+        wait_until(lambda: house.records("reload"), "the one program or the other has heard it")
         house.works(client, gateway)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 
 import pytest
 
@@ -10,7 +9,8 @@ from relay import tcp
 from relay.config import PortMap
 from relay.listeners import Place, bind
 from relay.tcp import KeepAlive
-from tests.relay.loopback import HOST, PATIENCE, SMALL, fill, tcp_pair, unused_port, waiting
+from tests.relay.loopback import HOST, SMALL, fill, tcp_pair, unused_port, waiting
+from tests.relay.scripted import wait_until
 
 linux_only = pytest.mark.skipif(not tcp.LINUX, reason="asks the kernel what only Linux tells")
 
@@ -39,17 +39,10 @@ def pair():
         yield leg, far
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def end_of(sock):
     """fin or rst, once it is there; the kernel tells a reset only once."""
     seen = []
-    until(lambda: seen.append(waiting(sock)) or seen[-1] != "nothing")
+    wait_until(lambda: seen.append(waiting(sock)) or seen[-1] != "nothing", "an end")
     return seen[-1]
 
 
@@ -151,7 +144,7 @@ def test_unsent_counts_what_the_peer_has_not_acknowledged(pair):
     while got < sent:
         with contextlib.suppress(BlockingIOError):
             got += len(far.recv(1 << 20))
-    until(lambda: tcp.unsent(leg) == 0)
+    wait_until(lambda: tcp.unsent(leg) == 0, "everything is acknowledged")
 
 
 def test_a_dead_socket_has_nothing_unsent(pair):
@@ -176,7 +169,7 @@ def test_a_socket_that_listens_has_nothing_unsent():
 def test_a_peer_with_a_shut_window_is_not_reading(pair):
     leg, far = pair
     fill(leg)
-    until(lambda: tcp.is_not_reading(leg))
+    wait_until(lambda: tcp.is_not_reading(leg), "its window is closed")
     assert not tcp.is_not_reading(far)  # nobody has sent it anything to pass on
 
 
@@ -184,11 +177,11 @@ def test_a_peer_with_a_shut_window_is_not_reading(pair):
 def test_a_peer_that_reads_again_is_reading_again(pair):
     leg, far = pair
     sent, got = fill(leg), 0
-    until(lambda: tcp.is_not_reading(leg))
+    wait_until(lambda: tcp.is_not_reading(leg), "its window is closed")
     while got < sent:
         with contextlib.suppress(BlockingIOError):
             got += len(far.recv(1 << 20))
-    until(lambda: not tcp.is_not_reading(leg))
+    wait_until(lambda: not tcp.is_not_reading(leg), "its window is open again")
     assert tcp.unsent(leg) == 0
 
 
@@ -197,7 +190,7 @@ def test_an_idle_connection_is_not_one_that_does_not_read(pair):
     leg, far = pair
     assert not tcp.is_not_reading(leg)
     leg.send(b"all of it was taken")
-    until(lambda: tcp.unsent(leg) == 0)
+    wait_until(lambda: tcp.unsent(leg) == 0, "everything is acknowledged")
     assert not tcp.is_not_reading(leg)
 
 
@@ -226,7 +219,7 @@ def test_a_dead_socket_is_not_one_that_does_not_read(pair, how):
 def test_a_peer_that_answers_the_window_probes_has_left_none_unanswered(pair):
     leg, _ = pair
     fill(leg)
-    until(lambda: tcp.is_not_reading(leg))
+    wait_until(lambda: tcp.is_not_reading(leg), "its window is closed")
     assert not tcp.has_left_probes_unanswered(leg)
     leg.close()
     assert not tcp.has_left_probes_unanswered(leg)
@@ -254,8 +247,8 @@ def test_the_kernel_does_end_a_reader_that_does_not_read_unless_we_are_patient()
         for sock in (impatient, patient):
             tcp.set_options(sock, KeepAlive(user_timeout=0.3))
             fill(sock)
-            until(lambda sock=sock: tcp.is_not_reading(sock))
+            wait_until(lambda sock=sock: tcp.is_not_reading(sock), "its window is closed")
         tcp.be_patient(patient)
-        until(lambda: impatient.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0)
+        wait_until(lambda: impatient.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0, "the kernel gives it up")
         assert patient.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         assert tcp.is_not_reading(patient)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.relay.blackbox import RelayProcess, relay, shared_relay, upstream  # noqa: F401 (fixtures)
+from tests.relay.blackbox import RelayProcess
 from tests.relay.scripted import KIB, LOOPBACK, MIB, BlackHole, Peer, Upstream, digest_of, echo, free_port, noise, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]

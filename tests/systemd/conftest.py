@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd.machine import ROOT, SUITES, Machine, missing_tools, wait_until
+from tests.relay.scripted import wait_until
+from tests.systemd.machine import ROOT, SUITES, Machine, missing_tools
 
 ZIPAPP = "/root/ib-relay.pyz"
 FIGURES: list[str] = []  # what was measured, shown at the end

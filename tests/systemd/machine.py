@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.relay.scripted import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / ".systemd"
 SUITES = {"bookworm": 252, "trixie": 257}  # and the systemd they have
@@ -259,15 +261,3 @@ def _remove_cgroup(cgroup: Path) -> None:
 def _setns(libc: ctypes.CDLL, fd: int) -> None:
     if libc.setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
-
-
-def wait_until(happened, what: str, within: float = 10.0) -> object:
-    """The first true answer; AssertionError naming `what` when there is none in time."""
-    until = time.monotonic() + within
-    while True:
-        answer = happened()
-        if answer:
-            return answer
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {within:g} s: {what}")
-        time.sleep(0.02)

@@ -16,8 +16,9 @@ import pytest
 
 from relay.wire.hello import ClientHello
 from relay.wire.messages import StartApi, encode
+from tests.relay.scripted import wait_until
 from tests.systemd.conftest import ZIPAPP
-from tests.systemd.machine import Machine, wait_until
+from tests.systemd.machine import Machine
 
 SERVICE = "ib-relay.service"
 CONFIGURATION = "/etc/ib-relay/config.toml"

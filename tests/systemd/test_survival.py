@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.relay.scripted import wait_until
 from tests.systemd.conftest import ZIPAPP, practice
-from tests.systemd.machine import ROOT, Machine, Trouble, wait_until
+from tests.systemd.machine import ROOT, Machine, Trouble
 
 SERVICE = "ib-relay.service"
 QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
@@ -82,8 +83,12 @@ class Traffic:
         self._traffic = self._start(command, os.environ | {"PYTHONPATH": str(ROOT)})
         session = [sys.executable, str(Path(__file__).with_name("ib_session.py")), "4003"]
         self._session = self._start(session, os.environ | {"PYTHONPATH": str(self.ib_async)})
-        time.sleep(2.5)  # past the age at which a connection is kept, with every buffer filled
+        wait_until(lambda: self._kept() >= 3 * (len(STREAMS) + 1), "every stream and the session are kept", 30)
+        time.sleep(1.5)  # so that every buffer is filled
         return self
+
+    def _kept(self) -> int:
+        return int(self.machine.show(SERVICE, "NFileDescriptorStore")["NFileDescriptorStore"])
 
     def _start(self, command: list[str], environ: dict[str, str]) -> subprocess.Popen:
         enter = ["nsenter", f"--net=/proc/{self.machine.leader}/ns/net", "--"]

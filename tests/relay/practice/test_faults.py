@@ -11,6 +11,7 @@ from relay.wire import messages
 from relay.wire.framing import LENGTH, FrameReader, encode_frame
 from relay.wire.hello import ClientHello, Opening, Redirect, decode_server_hello, recognise, server_hello_end
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId
+from tests.relay.loopback import until
 from tests.relay.practice.peer import ACCOUNTS, FIN, PATIENCE, RST, client, codes, gateway, kinds
 
 REHEARSALS = {}
@@ -97,7 +98,8 @@ async def wedged(practice):
             clients.append(sock := socket.socket())
             sock.setblocking(False)
             sock.connect_ex((practice.host, practice.port))
-        await asyncio.sleep(0.05)
+        for _ in range(50):  # turns of the loop that accepts, if anything does
+            await asyncio.sleep(0)
         assert clients[-1].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         with pytest.raises(OSError) as error:
             clients[-1].getpeername()
@@ -145,8 +147,7 @@ async def client_limit(practice):
         async with client(practice, ready=True, client_id=2):
             async with client(practice) as third:
                 assert await third.end() == (FIN, b"")
-        while practice.sessions > 1:
-            await asyncio.sleep(0.001)
+        await until(lambda: practice.sessions == 1, "the second is gone")
         async with client(practice, ready=True, client_id=3) as next_one:
             assert await next_one.answers() and await first.answers()
 
@@ -394,8 +395,7 @@ async def session_stall(practice):
     async with client(practice, ready=True) as peer:
         subscribe(peer)
         await peer.until(46)
-        while practice.ready_sessions:
-            await asyncio.sleep(0.001)
+        await until(lambda: not practice.ready_sessions, "it stalls")
         await peer.drain()
         assert await peer.is_deaf()  # neither ticks nor answers
         assert practice.sessions == 1

@@ -9,6 +9,7 @@ import pytest
 
 from relay.practice import Practice, PracticeGateway
 from relay.wire.hello import ClientHello
+from tests.relay.loopback import until
 from tests.relay.practice.peer import FIN, PATIENCE, client, codes, gateway
 
 
@@ -58,16 +59,14 @@ async def test_a_client_id_belongs_to_one_live_session():
             assert await first.answers()
             async with client(practice, ready=True, client_id=8) as third:
                 assert await third.answers()
-        while practice.sessions:
-            await asyncio.sleep(0.001)
+        await until(lambda: not practice.sessions, "they are gone")
         async with client(practice, ready=True, client_id=7) as again:
             assert await again.answers()
 
 
 async def test_a_stalled_session_keeps_its_client_id():
     async with gateway("session-stall=0") as practice, client(practice, ready=True, client_id=7):
-        while practice.ready_sessions:
-            await asyncio.sleep(0.001)
+        await until(lambda: not practice.ready_sessions, "it stalls")
         async with client(practice) as second:
             await second.hello()
             await second.start(7)
@@ -83,9 +82,7 @@ async def test_a_client_that_resets_at_once_is_no_trouble(behaviour):
             with socket.create_connection((practice.host, practice.port)) as scanner:
                 scanner.sendall(ClientHello(100, 176).encode())
                 scanner.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        async with asyncio.timeout(PATIENCE):
-            while practice.accepted < 20 or practice.sessions:
-                await asyncio.sleep(0.001)
+        await until(lambda: practice.accepted == 20 and not practice.sessions, "all have come and gone")
     assert trouble == []
 
 
@@ -141,12 +138,8 @@ async def test_a_restart_waits_for_a_port_somebody_else_took():
     async with PracticeGateway(Practice(), lines.append) as practice:
         practice.restart(0.05)
         with socket.create_server((practice.host, practice.port)):
-            async with asyncio.timeout(PATIENCE):
-                while not any("cannot listen" in line for line in lines):
-                    await asyncio.sleep(0.01)
-        async with asyncio.timeout(PATIENCE):
-            while not lines[-1].startswith("restart: back"):
-                await asyncio.sleep(0.01)
+            await until(lambda: any("cannot listen" in line for line in lines), "the port is taken")
+        await until(lambda: lines[-1].startswith("restart: back"), "the port is its own again")
         async with client(practice, ready=True) as peer:
             assert await peer.answers()
 

@@ -11,7 +11,8 @@ from relay.wire import messages
 from relay.wire.framing import LENGTH, encode_frame, join_fields
 from relay.wire.hello import ClientHello
 from relay.wire.messages import NextValidId
-from tests.relay.practice.peer import ACCOUNTS, FIN, PATIENCE, SPY_TEXT, client, codes, gateway
+from tests.relay.loopback import until
+from tests.relay.practice.peer import ACCOUNTS, FIN, SPY_TEXT, client, codes, gateway
 
 VERSIONS = (124, 157, 176, 193, 200, 201, 203, 204, 206, 207, 208, 212, 213, 226)
 
@@ -126,9 +127,7 @@ async def test_a_client_that_does_not_read_costs_bounded_memory(asked, times):
         session._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         peer.writer.transport.pause_reading()
         peer.send(encode_frame(asked) * times)
-        async with asyncio.timeout(PATIENCE):
-            while not session._output_stuck:
-                await asyncio.sleep(0.01)
+        await until(lambda: session._output_stuck, "nobody takes the answers")
         held = session._transport.get_write_buffer_size()
         assert held < 3 * MAX_OUTPUT
         await asyncio.sleep(0.1)
@@ -144,9 +143,7 @@ async def test_a_slow_reader_gets_every_answer_in_order():
         session._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         await peer.rest()
         peer.send(encode_frame(BARS) * 40)
-        async with asyncio.timeout(PATIENCE):
-            while not session._output_stuck:
-                await asyncio.sleep(0.01)
+        await until(lambda: session._output_stuck, "nobody takes the answers")
         answers = [await peer.payload() for _ in range(40)]
         assert len(answers[0]) > 10_000 and all(one == other for one, other in pairwise(answers))
 
@@ -170,8 +167,7 @@ async def test_the_log_has_one_line_per_event():
             await peer.until(62)
             peer.writer.write_eof()
             await peer.end()
-        while practice.sessions:
-            await asyncio.sleep(0.001)
+        await until(lambda: not practice.sessions, "the session is over")
     assert lines[0] == f"practice gateway listens on 127.0.0.1 port {practice.port}, behaviour normal"
     assert lines[1].startswith("client 1: connected from 127.0.0.1 port ")
     assert lines[2:5] == ["client 1: hello v100..176", "client 1: START_API with client id 41", "client 1: REQ_POSITIONS"]
@@ -204,6 +200,5 @@ async def test_the_log_says_how_a_session_ended(behaviour, leave, said):
                 peer.ask(61, 1)
             if leave != "rst":
                 await peer.end()
-        while practice.sessions:
-            await asyncio.sleep(0.001)
+        await until(lambda: not practice.sessions, "the session is over")
     assert f"s: {said}" in lines[-1]
