@@ -1,7 +1,7 @@
 """`python -m diagnostics`, and the front door of both bundled forms: a Python that is too old hears so in one line.
 
-Every Python from 2.7 on must be able to parse this file, or it would answer with a syntax error instead. `bundle` copies
-it: whole into the zipapp, and on both sides of the archive into the single file.
+Every Python from 2.7 on must be able to parse this file, or it would answer with a syntax error instead. `bundle`
+copies it: whole into the zipapp, and on both sides of the archive into the single file.
 """
 
 import os
@@ -9,12 +9,11 @@ import sys
 
 OLDEST = (3, 11)  # as python_requires in setup.cfg
 EX_UNAVAILABLE = 69  # sysexits.h
+NEEDED = "ib-diagnose: this is Python %d.%d (%s); %d.%d or newer is needed\n"  # an old Python knows no f-string
 
 if sys.version_info < OLDEST:
-    sys.stderr.write(
-        "ib-diagnose: this is Python %d.%d (%s); %d.%d or newer is needed\n"
-        % (sys.version_info[0], sys.version_info[1], sys.executable or "unknown", OLDEST[0], OLDEST[1])
-    )
+    this = (sys.version_info[0], sys.version_info[1], sys.executable or "unknown")
+    sys.stderr.write(NEEDED % (this + OLDEST))
     sys.exit(EX_UNAVAILABLE)
 
 # The archive of the single file goes here.

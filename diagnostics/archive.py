@@ -1,8 +1,8 @@
 """Modules as one text, and imported from it without a file: what the single file carries.
 
-`pack` makes the text, `install` makes `import` find what is in it. `bundle` copies this whole file into the single file,
-below the version check and above the text; so every Python from 2.7 on must be able to parse it. Nothing is written to
-disk: the image may be read-only, and a container that is being diagnosed should stay as it was found.
+`pack` makes the text, `install` makes `import` find what is in it. `bundle` copies this whole file into the single
+file, below the version check and above the text; so every Python from 2.7 on must be able to parse it. Nothing is
+written to disk: the image may be read-only, and a container that is being diagnosed should stay as it was found.
 """
 
 import binascii
@@ -33,20 +33,22 @@ def install(text, place):
     return importer
 
 
-class Importer(object):
+class Importer:
     """Finder and loader (PEP 451) in one; tracebacks can quote the lines, see `get_source`."""
 
     def __init__(self, sources, place):
-        from importlib.machinery import ModuleSpec  # Python 2 has none; now, since `find_spec` is asked for every import
+        from importlib.machinery import (
+            ModuleSpec,
+        )  # Python 2 has none; now, since `find_spec` is asked for every import
 
         self.sources, self.place, self.new_spec = sources, place, ModuleSpec
-        self.packages = set(path.partition("/")[0] for path in sources)
+        self.packages = {path.partition("/")[0] for path in sources}
 
     def find_spec(self, name, path=None, target=None):
         found = self._path(name)
         if found is None:
             if name.partition(".")[0] in self.packages:  # an installation beside us must not fill our gaps
-                raise ModuleNotFoundError("No module named %r in %s" % (name, self.place), name=name)
+                raise ModuleNotFoundError("No module named %r in %s" % (name, self.place), name=name)  # noqa: UP031 (read by an old Python, too)
             return None
         package = found.endswith("/__init__.py")
         return self.new_spec(name, self, origin=self.place + "/" + found, is_package=package)

@@ -35,8 +35,13 @@ def where(parser: Parser, *, several: bool) -> None:
     """The options that say where the gateway is and as whom to speak to it."""
     many = "; can be given again" if several else ""
     add = parser.add_argument
-    add("--target", metavar="HOST[:PORT]", action="append", default=[],
-        help=f"where the gateway or the relay is expected{many} [IB_HOST]")  # fmt: skip
+    add(
+        "--target",
+        metavar="HOST[:PORT]",
+        action="append",
+        default=[],
+        help=f"where the gateway or the relay is expected{many} [IB_HOST]",
+    )
     add("--port", metavar="N", help=f"for hosts given without one [IB_PORT, else {routes.DEFAULT_PORT}]")
     add("--client-id", metavar="N", help="for a session [IB_CLIENT_ID, else a high one that nobody uses]")
 

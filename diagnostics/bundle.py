@@ -3,9 +3,9 @@
     ib-diagnose bundle --into dist
     docker exec -i CONTAINER python3 - < dist/ib-diagnose.py
 
-What goes in is found by following the imports from diagnostics.cli, those inside functions too, as far as they are ours;
-so a new module needs no list, and an import of anything that is not in the standard library is refused here and not in
-somebody's container. The same sources always give the same bytes.
+What goes in is found by following the imports from diagnostics.cli, those inside functions too, as far as they are
+ours; so a new module needs no list, and an import of anything that is not in the standard library is refused here and
+not in somebody's container. The same sources always give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ SHEBANG = "#!/usr/bin/env python3\n"
 HERE = "# The archive of the single file goes here.\n"
 MADE_BY = f"# ib-diagnose {__version__}, made by `ib-diagnose bundle`: readable in its repository, not here.\n"
 # In front of the archive, after the code that reads it. The directory of the script, or the working directory for a
-# script from a pipe, comes off the path: in a container that is somebody's project, which may have a types.py of its own.
+# script from a pipe, comes off the path: in a container that is somebody's project, which may have a types.py of its
+# own.
 START = '''
 ARCHIVE = """
 {packed}"""

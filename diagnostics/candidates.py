@@ -1,4 +1,4 @@
-"""What a finding could be where the container alone cannot tell: explanations in order, each with the check that decides.
+"""What a finding could be where the container alone cannot tell: explanations in order, with the check that decides.
 
 A table of orders, likely ones first. What is seen of the gateway's side, of this place, or in its log removes what it
 excludes and moves up what it supports; it never makes one certain, that is what rules are for.
@@ -32,21 +32,34 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "IBD701": ("IBD703", "IBD611", "IBD607"),
 }
 
-# What decides, where it differs from the catalogue's own check of that code: said from the point of view of the finding.
+# What decides, where it differs from the catalogue's own check of that code: said from the point of view of the
+# finding.
 CHECKS: dict[tuple[str, str], str] = {
     ("IBD201", "IBD201"): "ss -ltn 'sport = :PORT' on the gateway's host shows nothing.",
     ("IBD201", "IBD202"): "ss -ltn 'sport = :PORT' on the gateway's host shows 127.0.0.1 or [::1] only.",
-    ("IBD201", "IBD208"): "ss -ltn on the gateway's host shows a line for all addresses: a firewall rejects (nft list ruleset).",
+    (
+        "IBD201",
+        "IBD208",
+    ): "ss -ltn on the gateway's host shows a line for all addresses: a firewall rejects (nft list ruleset).",
     ("IBD201", "IBD106"): "Is the gateway really in this container? If not, 127.0.0.1 is the wrong target.",
-    ("IBD201", "IBD104"): "Remove the extra_hosts line for this name; the runtime's own answer should be another address.",
-    ("IBD205", "IBD205"): "On the gateway's host Recv-Q of the listening socket is low (ss -ltn), and the firewall logs drops.",
+    (
+        "IBD201",
+        "IBD104",
+    ): "Remove the extra_hosts line for this name; the runtime's own answer should be another address.",
+    (
+        "IBD205",
+        "IBD205",
+    ): "On the gateway's host Recv-Q of the listening socket is low (ss -ltn), and the firewall logs drops.",
     ("IBD205", "IBD206"): "Wait longer than 3.2 s: then it says that nobody has the address.",
     ("IBD301", "IBD301"): "docker exec GATEWAY ss -ltn: nothing listens on the inner port, or only on 127.0.0.1.",
     ("IBD301", "IBD302"): "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its "
     "log says acl_denied or connection_limit.",
     ("IBD303", "IBD210"): "ss -tin during the attempt: unacked and retrans above zero.",
     ("IBD303", "IBD306"): "docker inspect GATEWAY says paused, or ps shows the state T.",
-    ("IBD303", "IBD305"): "ss on the gateway's side: sockets in CLOSE_WAIT on the API port, or Recv-Q of its listener above zero.",
+    (
+        "IBD303",
+        "IBD305",
+    ): "ss on the gateway's side: sockets in CLOSE_WAIT on the API port, or Recv-Q of its listener above zero.",
     ("IBD404", "IBD301"): "The relay's log (its terminal, or ib-relay service status) says connection_refused; or "
     "nothing listens where it dials (ss -ltn there).",
     ("IBD404", "IBD302"): "From 127.0.0.1 beside the gateway, without a forwarder, the handshake works.",
@@ -74,7 +87,7 @@ MEANINGS: dict[tuple[str, str], str] = {
 
 
 def candidates(seen: Seen, code: str, probes: tuple[Probe, ...]) -> tuple[Candidate, ...]:
-    """The explanations of this finding here; () where what was seen leaves only one, or the finding is the explanation."""
+    """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation."""
     possible = [one for one in ORDERS.get(code, ()) if not _excluded(seen, probes, one)]
     possible.sort(key=lambda one: _weight(seen, probes, one))  # stable: the order of the table otherwise
     if possible in ([], [code]):
@@ -164,7 +177,8 @@ def _nobody_dials(seen: Seen, probes: tuple[Probe, ...]) -> bool:
 
 
 # Seconds from our hello to the end. A refusal that a relay passes on takes milliseconds, or 1.02 s where it was heard
-# at the second attempt only; an address nobody has takes it 3.06 s, and a dial without an answer five (connect_timeout).
+# at the second attempt only; an address nobody has takes it 3.06 s, and a dial without an answer five
+# (connect_timeout).
 AT_ONCE = 2.0
 
 
@@ -176,7 +190,10 @@ def _ended_by_hello(probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
 
 
 def _reset_at_accept(seen: Seen, probes: tuple[Probe, ...]) -> bool:
-    """As ib-relay turns away whom it does not admit. Forwarders with nobody behind them, and gateways, close with FIN."""
+    """As ib-relay turns away whom it does not admit.
+
+    Forwarders with nobody behind them, and gateways, close with FIN.
+    """
     ends = [failure(one) for one in probes]
     return bool(ends) and all(one and one.stage is Stage.QUIET and one.outcome is Outcome.RESET for one in ends)
 

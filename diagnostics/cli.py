@@ -23,8 +23,8 @@ EX_SOFTWARE = 70  # sysexits.h: a fault of ours
 EX_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 EX_TERMINATED = 143  # 128 + SIGTERM
 
-# Seconds for an answer. ib-relay gives its dial five and then resets: an end that names its cause (IBD307), for a client
-# that has the patience to hear it.
+# Seconds for an answer. ib-relay gives its dial five and then resets: an end that names its cause (IBD307), for a
+# client that has the patience to hear it.
 ANSWER = 6.0
 
 TRACEBACK = "IB_DIAGNOSE_TRACEBACK"  # "1" shows where a fault of ours happened
@@ -55,7 +55,7 @@ def run(words: list[str]) -> int:
     except Terminated:
         streams.complain("terminated")
         return EX_TERMINATED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a fault of ours is one line and an exit code)
         return _internal(error)
 
 
@@ -129,18 +129,41 @@ def _diagnose_options(parser) -> None:
 
     where(parser, several=True)
     add = parser.add_argument
-    add("--session", action=BooleanOptionalAction, default=True,
-        help="go on to a session of our own (START_API), or stop after the hello")  # fmt: skip
+    add(
+        "--session",
+        action=BooleanOptionalAction,
+        default=True,
+        help="go on to a session of our own (START_API), or stop after the hello",
+    )
     add("--every-route", action="store_true", help="handshakes on every route, one after the other; else on the best")
-    add("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=ANSWER,
-        help=f"for hello and session, each [{ANSWER:g}]")  # fmt: skip
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds(0.1, 600),
+        default=ANSWER,
+        help=f"for hello and session, each [{ANSWER:g}]",
+    )
     add("--format", choices=FORMATS, default="text", help="[text]")
     add("--output", metavar="FILE", type=filled, help="instead of standard output")
-    add("--save", metavar="FILE", type=filled, help="the evidence as JSON; - for standard output, and no report there then")
-    add("--from", metavar="FILE", dest="saved", type=filled,
-        help="report on saved evidence, without a network; - for standard input")  # fmt: skip
-    add("--gateway-log", metavar="FILE", type=filled,
-        help="a log of the gateway's container, for causes only it knows; - as above")  # fmt: skip
+    add(
+        "--save",
+        metavar="FILE",
+        type=filled,
+        help="the evidence as JSON; - for standard output, and no report there then",
+    )
+    add(
+        "--from",
+        metavar="FILE",
+        dest="saved",
+        type=filled,
+        help="report on saved evidence, without a network; - for standard input",
+    )
+    add(
+        "--gateway-log",
+        metavar="FILE",
+        type=filled,
+        help="a log of the gateway's container, for causes only it knows; - as above",
+    )
     add("--fail-on", choices=["warning"], help="exit 5 when it works and there are warnings")
     add("-v", "--verbose", action="store_true", help="facts about this place, and progress")
 
@@ -245,8 +268,9 @@ def _look_options(parser, flag: str) -> None:
     from diagnostics.arguments import where
 
     where(parser, several=False)
-    parser.add_argument(flag, dest="level", choices=["tcp", "hello", "session"], default="hello",
-                        help="how far it must work [hello]")  # fmt: skip
+    parser.add_argument(
+        flag, dest="level", choices=["tcp", "hello", "session"], default="hello", help="how far it must work [hello]"
+    )
 
 
 def _looker(options, timeout: float):
@@ -283,8 +307,13 @@ def _wait_options(parser) -> None:
 
     parser.usage = f"{parser.prog} [options] [-- COMMAND ...]"
     _look_options(parser, "--for")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds(0, 7 * 86400), default=120.0,
-                        help="give up after so long, 0 never [120]")  # fmt: skip
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds(0, 7 * 86400),
+        default=120.0,
+        help="give up after so long, 0 never [120]",
+    )
 
 
 def _wait(options, parser) -> int:
@@ -307,8 +336,13 @@ def _watch_options(parser) -> None:
     from diagnostics.watch import INTERVAL, MIN_INTERVAL
 
     _look_options(parser, "--for")
-    parser.add_argument("--interval", metavar="SECONDS", type=seconds(MIN_INTERVAL, 86400), default=INTERVAL,
-                        help=f"between looks [{INTERVAL:g}]")  # fmt: skip
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=seconds(MIN_INTERVAL, 86400),
+        default=INTERVAL,
+        help=f"between looks [{INTERVAL:g}]",
+    )
 
 
 def _watch(options, parser) -> int:
@@ -334,8 +368,13 @@ def _end_on_sigterm() -> None:
 
 
 def _explain_options(parser) -> None:
-    parser.add_argument("code", metavar="CODE", nargs="?", default="list",
-                        help="like IBD303, 303 or its slug; without one, or with `list`, all of them")  # fmt: skip
+    parser.add_argument(
+        "code",
+        metavar="CODE",
+        nargs="?",
+        default="list",
+        help="like IBD303, 303 or its slug; without one, or with `list`, all of them",
+    )
 
 
 def _explain(options, parser) -> int:

@@ -1,4 +1,4 @@
-"""A whole run: look around, dial every candidate at once, a handshake where `plan` wants one, and all of it as Evidence.
+"""A whole run: look around, dial every candidate at once, handshake where `plan` wants it; all of it as Evidence.
 
     facts -> routes -> names and TCP of all routes together -> siblings, if all refuse -> handshakes, one at a time
 
@@ -47,8 +47,8 @@ def collect(
 ) -> Evidence:
     """Everything a verdict is made of. `progress` is told what is going on, `gateway_log` is the text of a log.
 
-    `every_route`: a handshake on each that gets through, not on the best one only. `only`: nothing but the first target,
-    on one connection, as far as `asked` says.
+    `every_route`: a handshake on each that gets through, not on the best one only. `only`: nothing but the first
+    target, on one connection, as far as `asked` says.
     """
     tell = progress or (lambda text: None)
     facts = look_around()
@@ -68,7 +68,7 @@ def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
 def examine(
     routes: Sequence[Route], asked: Asked, *, every_route: bool = False, progress: Progress = lambda text: None
 ) -> tuple[tuple[Probe, ...], HostView | None]:
-    """What `collect` does with its routes: a Probe for each, then the siblings if any were tried; and the host's side."""
+    """A Probe for each route, then the siblings if any were tried; and the host's side."""
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
     before = host.look(ports)
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
@@ -82,8 +82,8 @@ def examine(
 def merged(before: HostView | None, silence: HostView | None) -> HostView | None:
     """What the namespace showed before we dialled and while we waited for an answer, each where it says more.
 
-    Connections that wait unaccepted and dials of a proxy in between are caused by our waiting. Sockets that wait to be closed
-    are a mark of earlier clients only as long as our own have not come and gone.
+    Connections that wait unaccepted and dials of a proxy in between are caused by our waiting. Sockets that wait to be
+    closed are a mark of earlier clients only as long as our own have not come and gone.
     """
     if before is None or silence is None:
         return before
@@ -104,7 +104,7 @@ def _states(log: str | None) -> tuple[str, ...]:
 def _handshakes(
     probes: list[Probe], asked: Asked, every_route: bool, tell: Progress, look: Callable[[], HostView | None]
 ) -> HostView | None:
-    """Those that `plan` wants, in place, one after the other; what `look` saw when the first of them was not answered."""
+    """Those that `plan` wants, one after the other; what `look` saw when the first of them was not answered."""
     seen: list[HostView | None] = []
 
     def ask(at: int) -> None:
@@ -123,7 +123,7 @@ def _handshakes(
 
 
 def nobody_accepts(view: HostView | None, found: Probe) -> bool:
-    """Do connections wait in the queue of that route's listener while one is not answered? Another would wait there, too."""
+    """Do connections wait in the accept queue of that route's listener? Another handshake would wait there, too."""
     listeners = view.listeners if view is not None and view.listeners is not None else ()
     places = (found.address, "0.0.0.0", "::")
     return any(one.queue and one.port == found.route.port and one.address in places for one in listeners)
@@ -152,7 +152,10 @@ class _Field:
 
 
 def dial_all(routes: Sequence[Route], found: Sequence[Resolution | None], budget: float) -> list[Probe]:
-    """Every route up to QUIET, all together, within the budget. `found` has what needs no look-up; None is looked up."""
+    """Every route up to QUIET, all together, within the budget.
+
+    `found` has what needs no look-up; None is looked up.
+    """
     started = monotonic()
     work = _Field(routes, list(found), [None] * len(routes))
     for at in work.unresolved:
@@ -218,11 +221,14 @@ def _dial(work: _Field, at: int, timeout: float) -> None:
     def thread() -> None:
         result = _or_fault(lambda: probe.opened(route, known, timeout))
         if isinstance(result, BaseException):
-            return work.box.put((at, result))
+            work.box.put((at, result))
+            return
         found, dialled = result
         if dialled.sock is None:
-            return work.box.put((at, found))
-        dial.say_goodbye(dialled.sock)  # before the result: the gateway hears of our leaving before it hears of a handshake
+            work.box.put((at, found))
+            return
+        # Before the result: the gateway hears of our leaving before it hears of a handshake.
+        dial.say_goodbye(dialled.sock)
         work.box.put((at, found))
         dial.leave(dialled.sock)
 
@@ -240,7 +246,7 @@ def _or_fault(work: Callable[[], object]):
     """What it returns, or what it raises, for the thread that waits for it."""
     try:
         return work()
-    except BaseException as fault:
+    except BaseException as fault:  # noqa: BLE001 (the main thread raises it)
         return fault
 
 

@@ -70,7 +70,7 @@ EXIT_WARNING = 5
 
 
 def exit_code(diagnosis: Diagnosis, fail_on_warning: bool = False) -> int:
-    """The exit code of a run; 5 for one that works with warnings (or errors of other routes), where that was asked for."""
+    """The exit code of a run; 5, if asked for, where it works with warnings or with errors on other routes."""
     code = EXIT[diagnosis.verdict.level]
     troubled = any(CATALOGUE[one.code].severity != "info" for one in diagnosis.findings)
     return EXIT_WARNING if code == 0 and fail_on_warning and troubled else code

@@ -2,13 +2,14 @@
 
 Expected trouble is a value here, never an exception: an Outcome, the name of the error, and a sentence.
 
-A name may have several addresses, and then the first that answers wins, in the resolver's order. The next one is dialled
-when the one before it failed, or after STAGGER while it still says nothing: one black-holed family must not use up the
-time of the other (RFC 8305), and a connection that is not needed should not be made.
+A name may have several addresses, and then the first that answers wins, in the resolver's order. The next one is
+dialled when the one before it failed, or after STAGGER while it still says nothing: one black-holed family must not use
+up the time of the other (RFC 8305), and a connection that is not needed should not be made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -22,7 +23,9 @@ from diagnostics.evidence import Outcome
 from relay.wire.hello import name_is_final
 
 RESOLVE_TIMEOUT = 3.0  # seconds; a resolver that answers does so within one, and a dead one is asked for 5 s and more
-CONNECT_TIMEOUT = 3.5  # seconds; above the 3.1 s after which an address nobody has becomes EHOSTUNREACH (three ARP requests)
+CONNECT_TIMEOUT = (
+    3.5  # seconds; above the 3.1 s after which an address nobody has becomes EHOSTUNREACH (three ARP requests)
+)
 QUIET = 0.15  # seconds; proxies with nothing behind them closed within 0.25 to 21 ms
 STAGGER = 0.25  # seconds; the "Connection Attempt Delay" RFC 8305 recommends
 GOODBYE = 1.0  # seconds a peer has to end its half after we ended ours
@@ -34,7 +37,7 @@ MAX_DRAINED = 4 << 20  # bytes read and thrown away from a peer that goes on aft
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What the resolver said, in its order; `error` is the name of gaierror's number, and empty addresses go with it."""
+    """What the resolver said, in its order; with an `error` (gaierror's name for it) there are no addresses."""
 
     addresses: tuple[str, ...]
     seconds: float
@@ -86,7 +89,7 @@ _EAI_DETAIL = {
 
 
 def resolve(host: str, port: int, timeout: float = RESOLVE_TIMEOUT) -> Resolution:
-    """The addresses of a name, or why there are none, within the bound: a getaddrinfo that hangs is left to its thread."""
+    """The addresses of a name, or why there are none; a getaddrinfo that hangs is left to its thread."""
     started = monotonic()
     known = literal(host, port)
     if known is not None:
@@ -178,10 +181,8 @@ def dial(addresses: Sequence[str], port: int, timeout: float = CONNECT_TIMEOUT) 
                 attempt.sock.close()
     if winner is None:
         return _failed(attempts, timeout)
-    try:
+    with contextlib.suppress(OSError):  # reset already; macOS says EINVAL
         winner.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError:
-        pass  # reset already; macOS says EINVAL
     others = "; ".join(_told(one, timeout) for one in attempts if one is not winner)
     detail = f"{others}; {winner.address} answered" if others else ""
     return Dialled(Outcome.OK, winner.seconds, winner.address, winner.sock, winner.error != 0, None, detail)
@@ -300,14 +301,15 @@ def listen(sock: socket.socket, seconds: float = QUIET) -> Heard:
 
 def say_goodbye(sock: socket.socket) -> None:
     """FIN: from now on the peer knows that we are leaving. Then `leave`."""
-    try:
+    with contextlib.suppress(OSError):  # it was faster
         sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # it was faster
 
 
 def leave(sock: socket.socket, read=None, seconds: float = GOODBYE) -> None:
-    """FIN, read to the end for a moment, close: a socket closed with unread bytes would send RST. `read` gets the bytes."""
+    """FIN, read to the end for a moment, close: a socket closed with unread bytes would send RST.
+
+    `read` gets the bytes.
+    """
     say_goodbye(sock)
     until, drained = monotonic() + seconds, 0
     try:

@@ -1,8 +1,8 @@
 """What a run saw, as plain frozen values: everything a verdict is made of, and nothing that was concluded from it.
 
 An Evidence can be saved as JSON and read back, and gives the same report then. None always means "not looked at or not
-knowable here", never "no". Accounts are masked before they get in here; no environment variable, file or payload is kept
-beyond what the fields below name.
+knowable here", never "no". Accounts are masked before they get in here; no environment variable, file or payload is
+kept beyond what the fields below name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing known about where we run. `value` None = could not be found out; `source` is the file, call or variable."""
+    """One thing known about where we run.
+
+    `value` None = could not be found out; `source` is the file, call or variable.
+    """
 
     name: str  # from facts.NAMES
     value: str | None
@@ -89,7 +92,9 @@ class Probe:
     addresses: tuple[str, ...] = ()  # all that the name resolved to, in the resolver's order
     address: str | None = None  # the one the result is about
     source: str | None = None  # our own address of that connection
-    same_as: str | None = None  # "host:port" of the earlier route with the same address; nothing of this one was dialled
+    same_as: str | None = (
+        None  # "host:port" of the earlier route with the same address; nothing of this one was dialled
+    )
     kernel: KernelView | None = None
     first_bytes: str | None = None  # of a stranger: http, tls, ssh, vnc, text, garbage
     spoke_first: bool | None = None  # bytes came before we had said anything
@@ -116,7 +121,9 @@ class HostView:
     """The gateway's side, where the run could see it: sockets of this host, None where it could not look."""
 
     listeners: tuple[Listener, ...] | None = None
-    close_wait: int | None = None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
+    close_wait: int | None = (
+        None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
+    )
     syn_sent: int | None = None  # dials towards these ports that are not answered
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
 

@@ -1,4 +1,4 @@
-"""What can be known about where we run, without asking anybody: files, two ioctls, a few variables, each with its source.
+"""What can be known about where we run without asking anybody: files, ioctls, variables, each with its source.
 
 Nothing here resolves a name or sends a packet, nothing raises, and every read is bounded. Of the environment only
 VARIABLES are looked at, and none of them can hold a secret; of the files nothing is kept but the values of NAMES.
@@ -8,6 +8,7 @@ VARIABLES are looked at, and none of them can hold a secret; of the files nothin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -18,8 +19,17 @@ from collections.abc import Mapping
 from diagnostics import place
 from diagnostics.evidence import Fact
 from diagnostics.netfiles import (
-    covers, default_ipv6, host_lines, ipv4, ipv4_routes, is_address, is_reachable, local_ipv4, local_ipv6, nameservers,
-)  # fmt: skip
+    covers,
+    default_ipv6,
+    host_lines,
+    ipv4,
+    ipv4_routes,
+    is_address,
+    is_reachable,
+    local_ipv4,
+    local_ipv6,
+    nameservers,
+)
 from diagnostics.routes import HOST_NAMES
 
 try:
@@ -32,8 +42,8 @@ NAMES = {  # the closed set of fact names; lists are joined with ", ", and "" is
     "python": "implementation and version that runs this",
     "container": "yes, no; unknown where the signs contradict each other",
     "runtime": "docker, podman, kubernetes, containerd, lxc, ..., wsl; none on a plain machine",
-    "flavour": "the machine under it: docker desktop, orbstack, colima, lima, rancher, podman machine, wsl2, wsl1, k3d, "
-    "k3s, minikube, linux engine; none on a plain machine",
+    "flavour": "the machine under it: docker desktop, orbstack, colima, lima, rancher, podman machine, wsl2, wsl1, "
+    "k3d, k3s, minikube, linux engine; none on a plain machine",
     "network_mode": "host (also where there is no container), none, default bridge, user network, kubernetes, pasta, "
     "slirp4netns, wsl nat, wsl mirrored",
     "rootless": "whether the engine of this container runs without root: yes, no",
@@ -97,7 +107,7 @@ class _Tree:
         self.interface = self._interface()  # of the default route
 
     def read(self, path: str) -> str | None:
-        """The text, at most MAX_FILE of it and whatever it may be: a pipe or a device does not block or go on for ever."""
+        """The text, MAX_FILE bytes of it at most; a pipe or a device does not block."""
         if path not in self.read_already:
             self.read_already[path] = self._read(path)
         return self.read_already[path]
@@ -145,7 +155,7 @@ def _os(tree: _Tree) -> Seen:
         kernel, release, source = (system.sysname, system.release, "uname") if system else (sys.platform, "", "sys")
     if not kernel:
         return _seen(None, source)
-    found = re.search(r'^PRETTY_NAME="?([^"\n]{1,80})"?$', tree.read("/etc/os-release") or "", re.M)
+    found = re.search(r'^PRETTY_NAME="?([^"\n]{1,80})"?$', tree.read("/etc/os-release") or "", re.MULTILINE)
     words = f"{kernel.strip()} {(release or '').strip()}".strip()[:100]
     return _seen(f"{words} ({found[1]})" if found else words, f"{source}, /etc/os-release" if found else source)
 
@@ -193,7 +203,9 @@ def _place(tree: _Tree, environ: Mapping[str, str], network: Mapping[str, Seen])
 def _peered(tree: _Tree) -> bool | None:
     """A veth in a container is linked to another index than its own; a device of the machine to itself."""
     name = tree.interface
-    index, link = (tree.read(f"/sys/class/net/{name}/{file}") for file in ("ifindex", "iflink")) if name else (None, None)
+    index, link = (
+        (tree.read(f"/sys/class/net/{name}/{file}") for file in ("ifindex", "iflink")) if name else (None, None)
+    )
     return index != link if index and link else None
 
 
@@ -231,7 +243,7 @@ def _interfaces(tree: _Tree) -> tuple[tuple[str, ...] | None, str]:
 
 
 def _ipv4_by_interface(tree: _Tree, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """From the kernel one address of each interface; from a copy of /proc those that a route of the interface covers."""
+    """From the kernel one address an interface; from a copy of /proc those that a route of the interface covers."""
     if tree.real:
         return _asked_ipv4(names[:MAX_INTERFACES])
     local = local_ipv4(tree.read("/proc/net/fib_trie") or "")
@@ -298,10 +310,8 @@ def _named_addresses() -> list[str]:
     found: list[str] = []
 
     def ask():
-        try:
+        with contextlib.suppress(OSError, UnicodeError):
             found.extend(entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None))
-        except (OSError, UnicodeError):
-            pass
 
     thread = threading.Thread(target=ask, name="own name", daemon=True)
     try:

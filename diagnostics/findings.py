@@ -343,8 +343,8 @@ _ENTRIES = (
         "real",
         "Somebody took the connection and ended it before we had said a word. A forwarder that accepts first and then "
         "finds nobody behind it does this within milliseconds (ib-relay only after the hello: IBD404), and so may a "
-        "gateway that does not like where the connection comes from. That TCP connected therefore proves nothing, and a "
-        "health check that only connects reports such a gateway as healthy.",
+        "gateway that does not like where the connection comes from. That TCP connected therefore proves nothing, and "
+        "a health check that only connects reports such a gateway as healthy.",
     ),
     Entry(
         "IBD302",
@@ -570,15 +570,18 @@ _ENTRIES = (
             "it supports none of the protocol versions offered",
             "what listens there is no IB gateway",
         ),
-        "Look who has the port. A relay or another forwarder: its log says whether it reached the gateway; if not, start "
-        "the gateway, or correct where it dials. The gateway itself: check its trusted addresses, then its version.",
+        "Look who has the port. A relay or another forwarder: its log says whether it reached the gateway; if not, "
+        "start the gateway, or correct where it dials. The gateway itself: check its trusted addresses, then its "
+        "version.",
         ("ss -ltnp 'sport = :PORT'", "ib-relay service status", "docker logs --tail 50 GATEWAY"),
-        "The log of the relay on this port, if there is one; then the same handshake from 127.0.0.1 beside the gateway.",
+        "The log of the relay on this port, if there is one; then the same handshake from 127.0.0.1 beside the "
+        "gateway.",
         (*NAME, "IBD302", "IBD505", *LOGIN),
         "real",
-        "The connection was quiet until we said hello, and was ended then without a byte of an answer. A gateway that is "
-        "down behind ib-relay looks like this: the relay dials after the hello, and passes a refused dial on as a reset "
-        "at once, one without an answer as a reset after five seconds. Forwarders that dial at once (socat, docker-proxy) "
+        "The connection was quiet until we said hello, and was ended then without a byte of an answer. A gateway that "
+        "is down behind ib-relay looks like this: the relay dials after the hello, and passes a refused dial on as a "
+        "reset at once, one without an answer as a reset after five seconds. Forwarders that dial at once (socat, "
+        "docker-proxy) "
         "end the connection before the hello (IBD301). An end with FIN is more likely that of something which did take "
         "the connection.",
     ),

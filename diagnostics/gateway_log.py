@@ -12,8 +12,8 @@ from __future__ import annotations
 MAX_TEXT = 16 << 20  # characters, from the end: a week of a talkative gateway
 MAX_LINE = 2000  # characters looked at; IBC's lines are short, Java's dumps are not and say nothing to us
 
-# A start: everything before it belongs to an earlier life. The container's script or IBC's own; what IBC's script does in
-# its loop afterwards (a restart of the gateway) continues the same life.
+# A start: everything before it belongs to an earlier life. The container's script or IBC's own; what IBC's script does
+# in its loop afterwards (a restart of the gateway) continues the same life.
 STARTED = "started"
 
 # State -> what a line of it contains, lower case; a * stands for anything. A line has the first state that fits. No
@@ -26,8 +26,17 @@ STATES: dict[str, tuple[str, ...]] = {
     "forwarder_timed_out": ("e connect(*connection timed out",),
     # IBC's script says this at every start for which the gateway left no token: a first start, or the weekly one.
     "full_login": ("autorestart file not found: full authentication",),
-    "restarting": ("autorestart file found at", "re-starting session", "ibc will restart shortly", "ibc will cold-restart"),
-    "starting": ("starting gateway", "starting session: will exit if", "will exit if login dialog is not displayed within"),
+    "restarting": (
+        "autorestart file found at",
+        "re-starting session",
+        "ibc will restart shortly",
+        "ibc will cold-restart",
+    ),
+    "starting": (
+        "starting gateway",
+        "starting session: will exit if",
+        "will exit if login dialog is not displayed within",
+    ),
     "twofa_device": ("could not find second factor device", "you should specify the required second factor device"),
     "twofa_timeout": (
         "second factor authentication timeout",

@@ -1,12 +1,13 @@
 """The gateway's side of the ports asked about, as far as this network namespace shows it: listeners, queues, leftovers.
 
     netlink sock_diag     what `ss` uses: gives only the sockets in the states asked for, and of a listener both the
-                          connections that the kernel has completed and the program has not accepted, and how many may wait
+                          connections the kernel has completed and the program has not accepted, and how many may wait
     /proc/net/tcp, tcp6   where a sandbox forbids the former: the same without the limit, but every socket there is,
                           30 ms on a host with 15,000 of them in TIME_WAIT
 
-Neither needs privilege. Both exist on Linux only and show the namespace we run in: the host itself, a container with host
-networking, or one that shares its network with the gateway's. Elsewhere there is nothing to see, which is None and not zero.
+Neither needs privilege. Both exist on Linux only and show the namespace we run in: the host itself, a container with
+host networking, or one that shares its network with the gateway's. Elsewhere there is nothing to see, which is None and
+not zero.
 """
 
 from __future__ import annotations
@@ -67,9 +68,8 @@ def summary(rows: Iterable[Row], ports: Collection[int]) -> HostView:
 
 
 def printed(address: bytes) -> str:
-    """4 or 16 bytes of network order as people write them; Java's IPv4-in-IPv6 listeners as the IPv4 address they are."""
-    if address.startswith(_MAPPED):
-        address = address[len(_MAPPED) :]
+    """4 or 16 bytes of network order, as text; Java's IPv4-in-IPv6 listeners as the IPv4 address they are."""
+    address = address.removeprefix(_MAPPED)
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
@@ -153,7 +153,7 @@ def _ask(sock: socket.socket, family: int, rows: list[Row]) -> bool:
 
 
 def read_answer(data: bytes, rows: list[Row]) -> int | None:
-    """The sockets of one datagram, appended to `rows`; the type of the message that ends the answer, if it is in there."""
+    """The sockets of one datagram, appended to `rows`; the type of the message that ends the answer, if any."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, *_ = _HEADER.unpack_from(data, at)

@@ -5,7 +5,7 @@ Everything goes through `tag`, which escapes what is not HTML already; there is 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from diagnostics.diagnosis import Diagnosis, Finding, exit_code
 from diagnostics.evidence import Evidence
@@ -53,7 +53,8 @@ tbody tr { border-top: 1px solid var(--line); }
   background: var(--code); color: var(--dim); white-space: nowrap; vertical-align: .1em; }
 .error > h3 .code { background: var(--bad-back); color: var(--bad); }
 .warning > h3 .code { background: var(--warn-back); color: var(--warn); }
-.card h4 { margin: .9rem 0 .15rem; font-size: .75rem; color: var(--dim); text-transform: uppercase; letter-spacing: .05em; }
+.card h4 { margin: .9rem 0 .15rem; font-size: .75rem; color: var(--dim); text-transform: uppercase;
+  letter-spacing: .05em; }
 .card p { margin: 0; }
 .notes li { margin: 0 0 .1rem; }
 ol { margin: .25rem 0 0; padding-left: 1.5rem; } ol li { margin-bottom: .5rem; }
@@ -64,17 +65,21 @@ details { margin-top: 1rem; } summary { cursor: pointer; font-weight: 600; paddi
 details .panel { margin-top: .5rem; font-size: .875rem; }
 .facts td:first-child { white-space: nowrap; } .facts td:last-child { color: var(--dim); width: 40%; }
 .facts tr:first-child { border-top: 0; }
-.detail { padding: .6rem .9rem; border-top: 1px solid var(--line); } .detail:first-child { border-top: 0; } .detail p { margin: 0; }
+.detail { padding: .6rem .9rem; border-top: 1px solid var(--line); } .detail:first-child { border-top: 0; }
+.detail p { margin: 0; }
 .detail p:first-child { font-weight: 600; } .detail p + p { color: var(--dim); }
 footer { margin-top: 2.5rem; color: var(--dim); font-size: .8125rem; }
 @media (max-width: 46rem) {
-  main { padding: 1rem .75rem 2rem; } .verdict { font-size: 1.05rem; padding: .8rem 1rem; } .card { padding: .8rem 1rem; }
+  main { padding: 1rem .75rem 2rem; } .verdict { font-size: 1.05rem; padding: .8rem 1rem; }
+  .card { padding: .8rem 1rem; }
   table, tbody, tr, th, td { display: block; } thead { display: none; }
   tbody tr { padding: .6rem .9rem; } tbody tr:first-child { border-top: 0; } tbody th, tbody td { padding: 0; }
   tbody th { margin-bottom: .25rem; }
   .facts td:first-child { font-weight: 600; white-space: normal; } .facts td:last-child { width: auto; }
-  .routes td { display: grid; grid-template-columns: 7rem 1fr; white-space: normal; } .routes td.nothing { display: none; }
-  .routes td::before { content: attr(data-stage); color: var(--dim); font-weight: 400; font-size: .75rem; line-height: 1.75; }
+  .routes td { display: grid; grid-template-columns: 7rem 1fr; white-space: normal; }
+  .routes td.nothing { display: none; }
+  .routes td::before { content: attr(data-stage); color: var(--dim); font-weight: 400; font-size: .75rem;
+    line-height: 1.75; }
 }
 @media print { body { background: none; } .card, pre { break-inside: avoid; } }
 """
@@ -124,13 +129,14 @@ def html(evidence: Evidence, diagnosis: Diagnosis) -> str:
         _fold("Where this ran", _facts(evidence)),
         tag("footer", _footer(evidence, exit_code(diagnosis, False))),
     )
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
+    page = f"<head>\n{head}\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>"
+    return f'<!doctype html>\n<html lang="en">\n{page}\n</html>\n'
 
 
 def moment(created: float) -> str:
     """UTC, to the second."""
     try:
-        return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=created)).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=created)).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, ValueError):
         return "at an impossible time"
 

@@ -1,7 +1,8 @@
-"""What our kernel knows of one connection: what the peer has not acknowledged, what was sent again, what is still queued.
+"""What our kernel knows of one connection: what is not acknowledged, what was sent again, what is still queued.
 
-This is what separates two kinds of silence without any privilege. After an unanswered hello, 0 unacknowledged and 0 unsent
-mean that the other kernel has our bytes and its program says nothing; anything else means that the bytes get nowhere.
+This is what separates two kinds of silence without any privilege. After an unanswered hello, 0 unacknowledged and 0
+unsent mean that the other kernel has our bytes and its program says nothing; anything else means that the bytes get
+nowhere.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def view(sock: socket.socket) -> KernelView:
 
 
 def _tcp_info(sock: socket.socket) -> bytes | None:
-    """struct tcp_info; None elsewhere, and for a connection that is over: its counters stop meaning anything."""
+    """Struct tcp_info; None elsewhere, and for a connection that is over: its counters stop meaning anything."""
     if not _LINUX:
         return None
     try:

@@ -1,7 +1,8 @@
 """Rules for what only the gateway's log knows: its start and login (6xx), and dialogs on its screen.
 
 The states come in the order in which each was last seen, so the last one is now. A state holds as long as nothing that
-ends it came after. A log is a hint about a gateway that does not work: if it does, old trouble in the log is no finding.
+ends it came after. A log is a hint about a gateway that does not work: if it does, old trouble in the log is no
+finding.
 """
 
 from __future__ import annotations
@@ -28,14 +29,31 @@ class LogRule:
 
 
 TABLE = (
-    LogRule("IBD601", ("started", "starting", "logging_in", "twofa_closed"), DONE, "it was started, and no login is complete yet"),
-    LogRule("IBD602", ("twofa_pending",), (*DONE, "twofa_closed", "twofa_timeout"), "the second factor was asked for and not given yet"),
+    LogRule(
+        "IBD601",
+        ("started", "starting", "logging_in", "twofa_closed"),
+        DONE,
+        "it was started, and no login is complete yet",
+    ),
+    LogRule(
+        "IBD602",
+        ("twofa_pending",),
+        (*DONE, "twofa_closed", "twofa_timeout"),
+        "the second factor was asked for and not given yet",
+    ),
     LogRule("IBD603", ("twofa_timeout",), (*DONE, "twofa_pending"), "the time for the second factor ran out"),
-    LogRule("IBD604", ("twofa_device",), (*DONE, "twofa_pending"), "the second-factor device was not found in the list"),
+    LogRule(
+        "IBD604", ("twofa_device",), (*DONE, "twofa_pending"), "the second-factor device was not found in the list"
+    ),
     LogRule("IBD605", ("login_failed",), ACCEPTED, "IB refused the login"),
     LogRule("IBD606", ("login_throttled",), ACCEPTED, "too many failed logins"),
     LogRule("IBD607", ("existing_session",), ACCEPTED, "another session of the same user was met"),
-    LogRule("IBD608", ("login_dialog_missing",), (*DONE, "logging_in"), "IBC ended because no login window appeared (exit status 88)"),
+    LogRule(
+        "IBD608",
+        ("login_dialog_missing",),
+        (*DONE, "logging_in"),
+        "IBC ended because no login window appeared (exit status 88)",
+    ),
     LogRule("IBD609", ("restarting",), DONE, "a restart has begun, and the login is not complete yet"),
     LogRule("IBD611", ("servers_unreachable",), ACCEPTED, "the connection to IB's servers failed"),
 )
@@ -54,11 +72,12 @@ def state_holds(states: tuple[str, ...], begins: tuple[str, ...], ends: tuple[st
 def _troubled(seen: Seen) -> bool:
     """Something was refused, closed or silent that a gateway without a login could explain. A dead route could not."""
     return not seen.working and any(
-        failure(one).stage is not Stage.RESOLVE and failure(one).outcome.value in ("REFUSED", "CLOSED", "RESET", "TIMED_OUT")
+        failure(one).stage is not Stage.RESOLVE
+        and failure(one).outcome.value in ("REFUSED", "CLOSED", "RESET", "TIMED_OUT")
         and one.redirect is None
         for one in seen.failing
         if failure(one).stage is not Stage.CONNECT or failure(one).outcome.value == "REFUSED"
-    )  # fmt: skip
+    )
 
 
 def _from(row: LogRule) -> tuple[str, Rule]:
@@ -88,7 +107,9 @@ def _accept_dialog(seen: Seen) -> Found:
 
 
 def _modal(seen: Seen) -> Found:
-    found = silent(seen) + tuple(one for one in seen.failed_at(Stage.START_API) if failure(one).outcome.value == "TIMED_OUT")
+    found = silent(seen) + tuple(
+        one for one in seen.failed_at(Stage.START_API) if failure(one).outcome.value == "TIMED_OUT"
+    )
     if not found or "paper_warning" not in seen.evidence.log_states:
         return None
     return "no answer, and the gateway's log has the warning that this is not a brokerage account", found

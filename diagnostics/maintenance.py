@@ -7,7 +7,7 @@ is "not known". Another table can be given where IB's has changed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 # IBKR's system status page as of November 2026, the copy of interactivebrokers.co.uk. Times of the daily reset have
 # changed before (23:45 to 00:45 ET is what is often quoted), so look it up again before trusting a minute of it.
@@ -27,13 +27,15 @@ class Window:
     length: timedelta
 
     def told(self) -> str:
-        end = (datetime.combine(datetime.min, self.start) + self.length).time()
+        end = (datetime.combine(date(2000, 1, 1), self.start) + self.length).time()
         return f"{self.name}, {self.start:%H:%M} to {end:%H:%M} {self.zone}"
 
 
 WINDOWS = (
     Window("weekend maintenance", "America/New_York", (FRIDAY,), time(23, 0), timedelta(hours=4)),
-    Window("daily reset, North America", "America/New_York", SUNDAY_TO_FRIDAY, time(0, 15), timedelta(hours=1, minutes=30)),
+    Window(
+        "daily reset, North America", "America/New_York", SUNDAY_TO_FRIDAY, time(0, 15), timedelta(hours=1, minutes=30)
+    ),
     Window("daily reset, Europe", "Europe/Zurich", SUNDAY_TO_FRIDAY, time(6, 25), timedelta(hours=1, minutes=20)),
     Window("daily reset, Asia", "Asia/Hong_Kong", SUNDAY_TO_FRIDAY, time(4, 45), timedelta(hours=1, minutes=20)),
     Window("second daily reset, Asia", "Asia/Hong_Kong", SUNDAY_TO_FRIDAY, time(20, 15), timedelta(hours=1)),
@@ -53,7 +55,7 @@ def inside(moment: float, windows: tuple[Window, ...] = WINDOWS) -> tuple[Window
 
 
 def is_weekly_login(moment: float) -> bool | None:
-    """Whether it is within a day of Sunday 01:00 in New York, when tokens of the automatic restart end (IBKR's guide)."""
+    """Within a day of Sunday 01:00 in New York, when tokens of the automatic restart end (IBKR's guide)?"""
     local = _local(moment, "America/New_York")
     if local is None:
         return None

@@ -13,7 +13,7 @@ RTF_GATEWAY, RTF_REJECT = 0x2, 0x200  # linux/route.h
 
 
 def ipv4_routes(text: str) -> list[tuple[str, int, int, int, int]]:
-    """(interface, destination, gateway, mask, metric) of /proc/net/route; its hexadecimal is in the host's byte order."""
+    """(interface, destination, gateway, mask, metric) of /proc/net/route, which is in the host's byte order."""
     found = []
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -49,7 +49,11 @@ def default_ipv6(text: str) -> list[tuple[str, str]]:
         fields = line.split()
         try:
             target, length, _, _, hop, metric, _, _, flags, name = fields
-            if int(target, 16) == int(length, 16) == 0 and int(flags, 16) & RTF_GATEWAY and not int(flags, 16) & RTF_REJECT:
+            if (
+                int(target, 16) == int(length, 16) == 0
+                and int(flags, 16) & RTF_GATEWAY
+                and not int(flags, 16) & RTF_REJECT
+            ):
                 found.append((int(metric, 16), name, str(ipaddress.IPv6Address(bytes.fromhex(hop)))))
         except ValueError:
             continue
@@ -63,7 +67,7 @@ def local_ipv4(text: str) -> list[str]:
 
 
 def local_ipv6(text: str) -> list[tuple[str, str]]:
-    """(interface, address) of /proc/net/if_inet6: "address index prefix-length scope flags name", all but the name hex."""
+    """(interface, address) of /proc/net/if_inet6: "address index prefix-length scope flags name", in hex."""
     found = []
     for line in text.splitlines():
         fields = line.split()

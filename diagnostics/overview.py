@@ -95,7 +95,9 @@ def overview(evidence: Evidence, chosen: str | None = None, verbose: bool = Fals
         Row(_name(probe.route, port), cells(probe), label(probe.route) == chosen) for probe in shown[:MAX_ROWS]
     )
     notes = [f"and {len(shown) - MAX_ROWS} more routes"] if len(shown) > MAX_ROWS else []
-    return Overview(port, rows, (*notes, *_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown), *_folds_told(folded, port)))
+    return Overview(
+        port, rows, (*notes, *_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown), *_folds_told(folded, port))
+    )
 
 
 def _name(route: Route, port: int | None) -> str:

@@ -64,9 +64,15 @@ def _proxy_dialing(seen: Seen) -> Found:
     found = tuple(one for one in silent(seen) if not _waiting(seen, one))
     host = seen.host(found)
     if found and host and host.syn_sent:
-        return f"{names(found)}: no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)", found
+        return (
+            f"{names(found)}: no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)",
+            found,
+        )
     if found and "forwarder_timed_out" in seen.evidence.log_states:
-        return f"{names(found)}: no answer to the hello, and the forwarder's log says that its own dial timed out", found
+        return (
+            f"{names(found)}: no answer to the hello, and the forwarder's log says that its own dial timed out",
+            found,
+        )
     return None
 
 
@@ -133,7 +139,9 @@ def _after(seconds: float | None) -> str:
 
 
 def _bad_frame(seen: Seen) -> Found:
-    strange = tuple(one for one in _bad_peer(seen) if not one.spoke_first and one.first_bytes not in ("http", "tls", "ssh", "vnc"))
+    strange = tuple(
+        one for one in _bad_peer(seen) if not one.spoke_first and one.first_bytes not in ("http", "tls", "ssh", "vnc")
+    )
     strange += tuple(one for one in no_hello(seen) if one.bytes_received)
     strange += seen.failed_at(Stage.START_API, Outcome.BAD_PEER) + seen.failed_at(Stage.SYNC, Outcome.BAD_PEER)
     if not strange:

@@ -4,7 +4,7 @@ Pure: `facts` reads the files, this file only looks at what they say. Nothing he
 sure it is. Three traps shaped the tables:
   - a cgroup v2 container with a namespace of its own sees "0::/" in /proc/1/cgroup, like a host: the bind mounts of
     /etc/hosts and /etc/resolv.conf tell more;
-  - /.dockerenv outlives its container when an image is turned into a virtual machine: without those mounts it is litter;
+  - /.dockerenv outlives its container when an image becomes a virtual machine: without those mounts it is litter;
   - the host of containers has all their paths in its own mount table: only what is mounted at a few places counts.
 """
 
@@ -139,13 +139,13 @@ SIGNS = (  # (runtime, where, what it says there, confidence); the first that ma
     ("apptainer", "/.singularity.d", "", "likely"),
 )
 LITTER = ((CONTAINERENV, "podman"), (DOCKERENV, "docker"))  # files that prove nothing alone
-WSL = re.compile(r"microsoft", re.I)
+WSL = re.compile(r"microsoft", re.IGNORECASE)
 
 
 def _runtime(seen: Seen) -> Guess:
     for runtime, source, pattern, confidence in SIGNS:
         text = seen.texts.get(source)
-        if text is not None and re.search(pattern, text, re.M):
+        if text is not None and re.search(pattern, text, re.MULTILINE):
             return Guess(runtime, source, confidence)
     for source, runtime in LITTER:
         if seen.texts.get(source) is not None and not _is_litter(seen):
@@ -209,7 +209,7 @@ WSLS = (("wsl2", VERSION, r"WSL2|microsoft-standard", "certain"), ("wsl1", VERSI
 def _flavour(seen: Seen, container: Guess, runtime: Guess) -> Guess:
     inside = FLAVOURS_INSIDE if container.value != "no" else ()
     for flavour, source, pattern, confidence in (*FLAVOURS, *inside, *WSLS):
-        if re.search(pattern, seen.text(source), re.M):
+        if re.search(pattern, seen.text(source), re.MULTILINE):
             return Guess(flavour, source, confidence)
     if runtime.value in ("docker", "podman") and seen.texts.get(VERSION):
         return Guess("linux engine", f"no trace of a desktop's machine in {VERSION}, {RESOLV}, {HOSTS}", "hint")
@@ -255,7 +255,7 @@ def _wsl_network(seen: Seen) -> Guess:
 
 
 def _pod_network(seen: Seen) -> Guess:
-    if re.search(r"^# Kubernetes-managed hosts file \(host network\)", seen.text(HOSTS), re.M):
+    if re.search(r"^# Kubernetes-managed hosts file \(host network\)", seen.text(HOSTS), re.MULTILINE):
         return Guess("host", HOSTS)
     end = _host_side(seen)
     return Guess("host", f"/proc/net/dev: {end}", "likely") if end else Guess("kubernetes", "the runtime", "likely")
@@ -265,7 +265,9 @@ def _container_network(seen: Seen, runtime: Guess) -> Guess:
     servers = nameservers(seen.text(RESOLV))
     named = _is_named_in_hosts(seen)
     end = _host_side(seen)
-    if end and (not named or seen.peered is False):  # a container that runs containers is named, and has a cable of its own
+    if end and (
+        not named or seen.peered is False
+    ):  # a container that runs containers is named, and has a cable of its own
         return Guess("host", f"/proc/net/dev: {end}", "likely")
     if runtime.value == "docker" and "127.0.0.11" in servers:
         return Guess("user network", f"{RESOLV}: Docker's own name server")

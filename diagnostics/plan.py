@@ -77,7 +77,7 @@ def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
 
 
 def want_siblings(probes: Sequence[Probe]) -> bool:
-    """Is it worth a look at the neighbouring ports? When nothing connects, and what counts was refused rather than ignored.
+    """Is it worth looking at the neighbouring ports? If nothing connects, and what counts was refused, not ignored.
 
     What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
     """

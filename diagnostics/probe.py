@@ -4,8 +4,8 @@
     handshake    the last three, on a connection of its own. Run for one route after the other, and for few of them
     walk         as far as asked on a single connection, for a caller who wants to know whether one route works
 
-Manners, after what is reported to have hung gateways: our hello first, nothing else before its answer, a client id nobody
-uses, everything read to the end, FIN and not RST, and no handshake that was not asked for.
+Manners, after what is reported to have hung gateways: our hello first, nothing else before its answer, a client id
+nobody uses, everything read to the end, FIN and not RST, and no handshake that was not asked for.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def handshake(
     """A probe that got through QUIET, taken further on a new connection to the same address.
 
     `timeout` is for the hello, by default `asked.timeout`. `on_silence` is called when a stage timed out, while the
-    connection is still there. A probe that already has a handshake gets the result of the new one, and one attempt more.
+    connection is still there. A probe that already has a handshake gets the result of the new one, and one attempt
+    more.
     """
     before = stage_of(probe, Stage.HELLO)
     first = before.outcome is Outcome.SKIPPED
@@ -91,7 +92,11 @@ def walk(
     resolution = resolve(route.host, route.port, min(RESOLVE_TIMEOUT, limit))
     left = ends - monotonic()
     probe, dialled = opened(
-        route, resolution, min(connect_timeout, left), BRIEF if further else min(QUIET, left), "" if further else NO_MORE
+        route,
+        resolution,
+        min(connect_timeout, left),
+        BRIEF if further else min(QUIET, left),
+        "" if further else NO_MORE,
     )
     if dialled.sock is None:
         return probe
@@ -110,7 +115,10 @@ def opened(
     quiet: float = QUIET,
     why: str = ONE_IS_ENOUGH,
 ) -> tuple[Probe, Dialled]:
-    """As `tcp`, and the connection, which may still be there: leaving it is the caller's. `why` there is no more to it."""
+    """As `tcp`, and the connection, which may still be there: leaving it is the caller's.
+
+    `why` there is no more to it.
+    """
     if not resolution.addresses:
         return untouched(route, resolution), Dialled(Outcome.UNREACHABLE, 0.0)
     dialled = dial.dial(resolution.addresses, route.port, timeout)
@@ -170,7 +178,7 @@ def _with(probe: Probe, told: Told) -> Probe:
 
 
 def _not_accepted(probe: Probe, dialled: Dialled) -> Probe:
-    """The first connection was accepted, the one after it not: a queue that is full now, or a gateway that went away."""
+    """The first connection was accepted, the next one not: the queue is full now, or the gateway went away."""
     failed = _connected(dialled)
     failed = replace(failed, detail=f"a first connection was accepted, another one not: {failed.detail}")
     return replace(probe, stages=stages([*probe.stages[: _AT[Stage.CONNECT]], failed]))

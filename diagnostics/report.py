@@ -277,7 +277,9 @@ def _detail(probe: Probe) -> list[str]:
         "our kernel": kernel and several(f"{name} {value}" for name, value in kernel.items() if value is not None),
         "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
     }
-    return [", ".join(filter(None, parts)) for parts in told] + [f"{name}: {value}" for name, value in known.items() if value]
+    return [", ".join(filter(None, parts)) for parts in told] + [
+        f"{name}: {value}" for name, value in known.items() if value
+    ]
 
 
 def _facts(page: _Page, evidence: Evidence):
@@ -329,7 +331,9 @@ def json_text(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool
         "created": evidence.created,
         "exit_code": exit_code(diagnosis, fail_on_warning),
         "verdict": cleaned(plain(diagnosis.verdict)),
-        "routes": [_json_route(probe, label(one.route)) for probe, one in zip(seen["probes"], evidence.probes, strict=True)],
+        "routes": [
+            _json_route(probe, label(one.route)) for probe, one in zip(seen["probes"], evidence.probes, strict=True)
+        ],
         "findings": [_json_finding(finding) for finding in diagnosis.findings],
         "facts": seen["facts"],
         "evidence": seen,
@@ -346,21 +350,28 @@ def _json_route(probe: dict, name: str) -> dict:
 
 def _json_finding(finding: Finding) -> dict:
     entry = CATALOGUE[finding.code]
-    return cleaned({
-        "code": finding.code,
-        "slug": entry.slug,
-        "severity": entry.severity,
-        "title": entry.title,
-        "seen": finding.seen,
-        "routes": list(finding.routes),
-        "fix": entry.fix,
-        "commands": list(finding.commands),
-        "check": entry.check,
-        "candidates": [
-            {"code": one.code, "slug": CATALOGUE[one.code].slug, "meaning": meaning(one, finding), "check": one.check}
-            for one in finding.candidates
-        ],
-    })  # fmt: skip
+    return cleaned(
+        {
+            "code": finding.code,
+            "slug": entry.slug,
+            "severity": entry.severity,
+            "title": entry.title,
+            "seen": finding.seen,
+            "routes": list(finding.routes),
+            "fix": entry.fix,
+            "commands": list(finding.commands),
+            "check": entry.check,
+            "candidates": [
+                {
+                    "code": one.code,
+                    "slug": CATALOGUE[one.code].slug,
+                    "meaning": meaning(one, finding),
+                    "check": one.check,
+                }
+                for one in finding.candidates
+            ],
+        }
+    )
 
 
 def cleaned(value):

@@ -8,8 +8,9 @@ from diagnostics.rulebook import Found, Rule, at, counted, detail, names, refuse
 from diagnostics.seen import WILDCARDS, Seen, failure, name, ok, reach, stage_of
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
-# (measured). A rule that forbids answers within a millisecond; but an answer that comes while connect() is still at work,
-# as from the bridge of the same machine, is heard only at the second attempt, 1.02 s later (net/ipv4/tcp_ipv4.c, tcp_v4_err).
+# (measured). A rule that forbids answers within a millisecond; but an answer that comes while connect() is still at
+# work, as from the bridge of the same machine, is heard only at the second attempt, 1.02 s later (net/ipv4/tcp_ipv4.c,
+# tcp_v4_err).
 ARP_GIVES_UP = 2.0
 
 # 1xx: names.
@@ -62,7 +63,9 @@ def _hostname_is_vm(seen: Seen) -> Found:
             continue
         if failure(probe) is not None:
             where = seen.fact("flavour")
-            return f"{name(probe)} is {probe.address}, the bridge inside the machine of {where}; another route works", (probe,)
+            return f"{name(probe)} is {probe.address}, the bridge inside the machine of {where}; another route works", (
+                probe,
+            )
     return None
 
 
@@ -98,6 +101,7 @@ def _localhost_in_container(seen: Seen) -> Found:
 
 # 2xx: the way there.
 
+
 def _port_refuses(seen: Seen) -> Found:
     found = refused(seen)
     took = [stage_of(one, Stage.CONNECT).seconds for one in found]
@@ -113,7 +117,9 @@ def _loopback_bind(seen: Seen) -> Found:
         for one in refused(seen)
         if not is_loopback(one.address or "") and _bound_to_loopback(seen.listeners(one) or ())
     )
-    return told(found, f"refused; on this machine port {found[0].route.port} is open on loopback only") if found else None
+    return (
+        told(found, f"refused; on this machine port {found[0].route.port} is open on loopback only") if found else None
+    )
 
 
 def _bound_to_loopback(listeners) -> bool:
@@ -130,7 +136,10 @@ def _other_bridge(seen: Seen) -> Found:
 
 def _same_kind(seen: Seen, probe: Probe) -> bool:
     """Both are addresses of the container's host: bridge, default gateway, or the host's name."""
-    here = (*seen.fact("default_gateway").split(", "), *(one.partition("=")[2] for one in seen.fact("hosts_entries").split(", ")))
+    here = (
+        *seen.fact("default_gateway").split(", "),
+        *(one.partition("=")[2] for one in seen.fact("hosts_entries").split(", ")),
+    )
     bridges = {one for one in (*here, seen.fact("docker0"), "172.17.0.1") if one}
     return probe.address in bridges and seen.best.address in bridges and probe.address != seen.best.address
 
@@ -141,7 +150,10 @@ def _sibling_port(seen: Seen) -> Found:
     if not closed or not answering:
         return None
     ports = ", ".join(str(port) for port in dict.fromkeys(one.route.port for one in answering))
-    return f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)", answering + closed
+    return (
+        f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)",
+        answering + closed,
+    )
 
 
 # Seconds. The second attempt of a connect is sent after one; with less time (a slow name took it) silence means little.
@@ -156,7 +168,9 @@ def _no_answer(seen: Seen) -> tuple[Probe, ...]:
 
 def _filtered(seen: Seen) -> Found:
     found = _no_answer(seen)
-    if any(one.source for one in found):  # this end of an earlier connection: QUIET went well, then the handshake's dial
+    if any(
+        one.source for one in found
+    ):  # this end of an earlier connection: QUIET went well, then the handshake's dial
         return told(found, "a first connection was accepted, the next got no answer")
     return told(found, f"no answer to the connection attempt{seconds(found, Stage.CONNECT)}, neither yes nor no")
 

@@ -51,7 +51,14 @@ def _known(whose: str, *known_to: str) -> HostName:
 
 HOST_NAMES = {
     "host.docker.internal": _known(
-        "Docker's name for its host", "docker", "podman", "docker desktop", "orbstack", "colima", "rancher", "podman machine"
+        "Docker's name for its host",
+        "docker",
+        "podman",
+        "docker desktop",
+        "orbstack",
+        "colima",
+        "rancher",
+        "podman machine",
     ),
     "gateway.docker.internal": _known("Docker Desktop's name for its gateway", "docker desktop"),
     "host.containers.internal": _known("Podman's name for its host", "podman", "podman machine"),
@@ -61,7 +68,8 @@ HOST_NAMES = {
     "host.minikube.internal": _known("minikube's name for its host", "minikube", "kubernetes"),
     "host.rancher-desktop.internal": _known("Rancher Desktop's name for its host", "rancher"),
 }
-# Flavours whose containers run in a virtual machine: its bridge and gateway are the machine's, not the Mac's or Windows'.
+# Flavours whose containers run in a virtual machine: its bridge and gateway are the machine's, not the Mac's or
+# Windows'.
 VM_FLAVOURS = frozenset({"docker desktop", "orbstack", "lima", "colima", "rancher", "podman machine"})
 # The host's address where a flavour or network always uses the same one; it helps where the name is overridden or lost.
 FIXED = {
@@ -77,8 +85,8 @@ FIXED = {
 def candidates(facts: tuple[Fact, ...], targets: tuple[Target, ...], port: int | None = None) -> tuple[Route, ...]:
     """All routes worth a look, in order, every host and port once.
 
-    `port` is what the user said, None if nothing: then a target without one gets DEFAULT_PORT, and what nobody configured
-    gets the port of the first target.
+    `port` is what the user said, None if nothing: then a target without one gets DEFAULT_PORT, and what nobody
+    configured gets the port of the first target.
     """
     here = _Here({one.name: one.value for one in facts if one.value})
     wanted = [_configured(one, port or DEFAULT_PORT, here) for one in targets]
@@ -131,7 +139,7 @@ class _Here:
 
     @property
     def isolated(self) -> bool:
-        """A container with nothing but its own loopback; on a machine without a network the gateway may be there, too."""
+        """A container with nothing but its own loopback. Where the machine has no network, the gateway may be there."""
         return self.contained is True and self.get("network_mode") == "none"
 
     @property
@@ -274,7 +282,9 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 # What people type
 
-LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)  # "_": compose services have it
+LABEL = re.compile(
+    r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE
+)  # "_": compose services have it
 FORM = "HOST or HOST:PORT was expected"
 
 
@@ -284,7 +294,7 @@ def parse_target(text: str, origin: str = "--target") -> Target:
     if not text.strip():
         raise ValueError(f"{origin} is empty: {FORM}")
     text = text.strip()
-    scheme, sign, rest = text.partition("://")
+    scheme, sign, _ = text.partition("://")
     if sign:
         raise ValueError(f"{seen}: {FORM}, without {_shown(scheme + sign)}")
     for trouble, advice in (("/", "without a path"), ("@", "without a user"), (",", "one at a time")):

@@ -34,7 +34,7 @@ def told(probes: tuple[Probe, ...], words: str) -> Found:
 
 
 def counted(count: int, thing: str) -> str:
-    """"1 segment", "3 segments"."""
+    """A number of things: "1 segment", "3 segments"."""
     return f"{count} {thing}{'s' if count != 1 else ''}"
 
 

@@ -19,7 +19,7 @@ from diagnostics.seen import Seen, look_at, name
 from diagnostics.session_rules import SESSION_RULES
 from diagnostics.verdict import verdict
 
-__all__ = ["Candidate", "Diagnosis", "Finding", "Level", "RULES", "Side", "Verdict", "diagnose", "exit_code"]
+__all__ = ["RULES", "Candidate", "Diagnosis", "Finding", "Level", "Side", "Verdict", "diagnose", "exit_code"]
 
 RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOG_RULES)
 
@@ -72,7 +72,10 @@ PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 def _filled(command: str, probe: Probe | None) -> str:
-    """The command for this route. A host that is not plainly a name or address (it may come from a file) is not put in."""
+    """The command for this route.
+
+    A host that is not plainly a name or address (it may come from a file) is not put in.
+    """
     if probe is None:
         return command
     if probe.redirect:

@@ -1,4 +1,4 @@
-"""What a run comes down to: which routes count, which of them came furthest, and what this machine knows of the other end.
+"""What a run comes down to: which routes count, which came furthest, and what this machine knows of the other end.
 
 A route that nobody asked for may fail without meaning anything: a name that this runtime does not have, the bridge of a
 virtual machine, a guessed address. So a verdict is about the routes that were configured and about those that came
@@ -114,8 +114,11 @@ def works(probe: Probe, session: bool) -> bool:
     if not session:
         return ok(probe, Stage.HELLO)
     return ok(probe, Stage.START_API) and stage_of(probe, Stage.SYNC).outcome not in (
-        Outcome.CLOSED, Outcome.RESET, Outcome.BAD_PEER, Outcome.REFUSED,
-    )  # fmt: skip
+        Outcome.CLOSED,
+        Outcome.RESET,
+        Outcome.BAD_PEER,
+        Outcome.REFUSED,
+    )
 
 
 def look_at(evidence: Evidence) -> Seen:
@@ -133,9 +136,16 @@ def look_at(evidence: Evidence) -> Seen:
 def _judged(evidence: Evidence, counted: tuple[Probe, ...], best: Probe | None) -> tuple[Probe, ...]:
     furthest = max((reach(one) for one in counted if failure(one)), default=0)
     if best is not None and works(best, evidence.asked.session):
-        return tuple(one for one in counted if one is best or (one.route.kind == "configured" and failure(one) and not works(one, evidence.asked.session)))
+        return tuple(
+            one
+            for one in counted
+            if one is best
+            or (one.route.kind == "configured" and failure(one) and not works(one, evidence.asked.session))
+        )
     return tuple(
-        one for one in counted if one is best or (failure(one) and (one.route.kind == "configured" or reach(one) == furthest))
+        one
+        for one in counted
+        if one is best or (failure(one) and (one.route.kind == "configured" or reach(one) == furthest))
     )
 
 

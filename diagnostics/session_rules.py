@@ -70,7 +70,9 @@ def _client_limit(seen: Seen) -> Found:
         host = seen.host((probe,))
         turned_away = failure(probe).stage in (Stage.QUIET, Stage.HELLO, Stage.START_API)
         if turned_away and host and (host.established or 0) >= CLIENTS:
-            return f"{names((probe,))}: turned away, and {host.established} connections to the port are established", (probe,)
+            return f"{names((probe,))}: turned away, and {host.established} connections to the port are established", (
+                probe,
+            )
     return None
 
 

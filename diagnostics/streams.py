@@ -6,6 +6,7 @@ gateway: `prepare` comes first.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -49,7 +50,7 @@ class Sink:
                 raise Unwritable("standard output is closed")
             return
         try:
-            self._file = open(path, "ab")  # closed by `write` or `close`
+            self._file = open(path, "ab")  # noqa: SIM115 (closed by `write` or `close`)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise Unwritable(f"{self._name}: {_reason(error)}") from None
 
@@ -99,14 +100,13 @@ def _opened(path: str, option: str):
 def leave(code: int) -> NoReturn:
     """End this process here and now, with every word said.
 
-    What an interpreter does at its end takes 20 ms and can go wrong: a thread that comes back from getaddrinfo then is ended
-    by pthread_exit(), and that aborts the process where there is no libgcc_s.so.1, as in small images (bpo-44434).
+    What an interpreter does at its end takes 20 ms and can go wrong: a thread that comes back from getaddrinfo then is
+    ended by pthread_exit(), and that aborts the process where there is no libgcc_s.so.1, as in small images
+    (bpo-44434).
     """
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # None, broken, closed
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # None, broken, closed
-            pass
     os._exit(code)
 
 
@@ -150,7 +150,7 @@ def one_line(text: str) -> str:
 
 
 def colours() -> bool:
-    """Is standard output a terminal that may be given colours? (no-color.org)"""
+    """May standard output be given colours: is it a terminal, and does nothing forbid them (no-color.org)?"""
     return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -1,8 +1,8 @@
 """One IB session over one connected socket, from our hello to our goodbye, as a caller of blocking calls sees it.
 
-The protocol is relay.wire.session's; this file moves the bytes, watches the clock and remembers what a Probe wants to know.
-SYNC is one request, the current time, asked once and awaited: a gateway answers it once a second at most, and it touches
-neither accounts nor orders.
+The protocol is relay.wire.session's; this file moves the bytes, watches the clock and remembers what a Probe wants to
+know. SYNC is one request, the current time, asked once and awaited: a gateway answers it once a second at most, and it
+touches neither accounts nor orders.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STRANGERS = {
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the conversation gave: the stages that were walked, the last of them perhaps a failure, and the rest of a Probe."""
+    """What the conversation gave: the stages walked, the last of them perhaps a failure, and the rest of a Probe."""
 
     results: tuple[StageResult, ...]
     kernel: KernelView | None
@@ -62,13 +62,11 @@ def talk(
 ) -> Told:
     """The whole conversation; the socket is closed afterwards, politely.
 
-    `reset`: the connection is known to be reset already, the kernel does not tell it twice. `on_silence` is called when a
-    stage timed out, while the connection is still there.
+    `reset`: the connection is known to be reset already, the kernel does not tell it twice. `on_silence` is called when
+    a stage timed out, while the connection is still there.
     """
     client_id = own_client_id() if asked.client_id is None else asked.client_id
-    session = Session(
-        client_id, want_session=asked.session, hello_timeout=hello_timeout, start_timeout=asked.timeout
-    )
+    session = Session(client_id, want_session=asked.session, hello_timeout=hello_timeout, start_timeout=asked.timeout)
     conversation = _Conversation(sock, session, asked.timeout, reset, on_silence)
     try:
         conversation.run()
@@ -78,7 +76,7 @@ def talk(
 
 
 def own_client_id() -> int:
-    """A client id nobody has: high, and another one each time, since a gateway may hold on to the last one for a while."""
+    """A client id nobody has: high, and new each time, since a gateway may hold on to the last one for a while."""
     return 1_000_000_000 + int.from_bytes(os.urandom(4), "big") % 1_000_000_000
 
 
@@ -162,7 +160,7 @@ class _Conversation:
     # Bytes.
 
     def _send(self, data: bytes) -> None:
-        """A few dozen bytes into an empty send buffer: taken whole, or the connection is gone and the read will tell."""
+        """A few dozen bytes into an empty send buffer: taken whole, or the connection is gone and the read tells."""
         if data:
             try:
                 self._sock.send(data)

@@ -37,7 +37,10 @@ FAILS: dict[tuple[Stage, Outcome], str] = {
     (Stage.HELLO, Outcome.BAD_PEER): "connects, and what answers is no IB gateway",
     (Stage.START_API, Outcome.REFUSED): "reaches the gateway, which refuses the session",
     (Stage.START_API, Outcome.CLOSED): "reaches the gateway, which ends the connection instead of starting the session",
-    (Stage.START_API, Outcome.RESET): "reaches the gateway, which resets the connection instead of starting the session",
+    (
+        Stage.START_API,
+        Outcome.RESET,
+    ): "reaches the gateway, which resets the connection instead of starting the session",
     (Stage.START_API, Outcome.TIMED_OUT): "reaches the gateway, and the session never becomes ready",
     (Stage.START_API, Outcome.BAD_PEER): "reaches a gateway whose answer cannot be read",
     (Stage.SYNC, Outcome.CLOSED): "gets a session, which the gateway ends at once",
@@ -235,7 +238,9 @@ def _where(seen: Seen, side: Side, main: Finding | None) -> str:
         return "The fault is on the way to the gateway, not in the gateway."
     if side is Side.LOCAL:
         place = {True: " of this container", False: " of this machine", None: ""}[seen.contained]
-        return TARGET.get(main.code, f"The fault is here, in the network or the settings{place}; the gateway was not asked.")
+        return TARGET.get(
+            main.code, f"The fault is here, in the network or the settings{place}; the gateway was not asked."
+        )
     if len(_distinct(seen.failing)) > 1:
         return "The routes fail differently, so this does not tell on which side the fault is."
     return "This does not tell whether the gateway or the way to it is at fault."
@@ -260,7 +265,9 @@ def _at_the_gateway(seen: Seen, main: Finding) -> str:
     network = "Docker's networking" if seen.fact("runtime") == "docker" else "the routing"
     words = SOFT.get(main.code, "the fault is on the gateway's side, not in {network}").format(network=network)
     if any(one.code == "IBD210" for one in main.candidates):
-        words = "the fault is most likely on the gateway's side"  # the kernel does not say here whether the bytes arrived
+        words = (
+            "the fault is most likely on the gateway's side"  # the kernel does not say here whether the bytes arrived
+        )
     first = main.candidates[0].code if main.candidates else ""
     reset = any(failure(one).outcome is Outcome.RESET for one in seen.failing if name(one) in main.routes)
     if main.code == "IBD404" and reset and first in RESETS:

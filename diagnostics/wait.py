@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 
 from diagnostics.check import EX_NO_TCP, Look
 
-# Seconds until the next look: after the first failure of its kind, and at most. A login takes 20 s to minutes, a nightly
-# restart one to three minutes: with these the longest unneeded wait is a few percent of what was waited for anyway.
+# Seconds until the next look: after the first failure of its kind, and at most. A login takes 20 s to minutes, a
+# nightly restart one to three minutes: with these the longest unneeded wait is a few percent of what was waited for
+# anyway.
 UNHEARD = 0.25, 5.0
 HEARD = 1.0, 15.0
 GROWTH = 2.0

@@ -1,8 +1,9 @@
 """Listening sockets that a service manager has bound: which there are, and which map takes which.
 
-A socket belongs to the map that asks for it (`listen = "systemd:NAME"`, `"launchd:NAME"`). Without such an entry a map takes
-the sockets of its own name, and the only map of a relay takes all that systemd gave. They then stand *instead of* its `listen`:
-what the manager's unit says about addresses is the whole truth, and a filter there cannot be walked around.
+A socket belongs to the map that asks for it (`listen = "systemd:NAME"`, `"launchd:NAME"`). Without such an entry a map
+takes the sockets of its own name, and the only map of a relay takes all that systemd gave. They then stand *instead of*
+its `listen`: what the manager's unit says about addresses is the whole truth, and a filter there cannot be walked
+around.
 
 The sockets are the manager's: they outlive this process and are never shut down, only let go. One that no map takes
 would leave its clients in the kernel's queue, connected and unanswered, so it is named and its clients are turned away.
@@ -10,6 +11,7 @@ would leave its clients in the kernel's queue, connected and unanswered, so it i
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +43,8 @@ class Given:
 class Activation:
     """Everything handed over to this process. `close` lets go of it.
 
-    `from_systemd` is all there is, by name. launchd has to be asked name by name (`ask_launchd`, OSError when there is none),
-    and answers each once; `guess` is whether it may be asked for the names of maps, too.
+    `from_systemd` is all there is, by name. launchd has to be asked name by name (`ask_launchd`, OSError when there is
+    none), and answers each once; `guess` is whether it may be asked for the names of maps, too.
     """
 
     def __init__(
@@ -77,7 +79,10 @@ class Activation:
         return {name: group for name, group in taken.items() if group}
 
     def adopt(self, manager: str, name: str, fds: Iterable[int]) -> list[Given]:
-        """Own these from now on; also what the program this process was before has left open. ActivationError as above."""
+        """Own these from now on; also what the program this process was before has left open.
+
+        ActivationError as above.
+        """
         group = self._given.setdefault((manager, name), [])
         for fd in fds:
             group.append(_given(manager, name, fd))
@@ -98,10 +103,8 @@ class Activation:
         else:
             found = self._given.get((SYSTEMD, port_map.name), [])
         if not found and self._guess:
-            try:
+            with contextlib.suppress(OSError):  # the plist has no such key: this map binds its own addresses
                 found = self._from_launchd(port_map.name)
-            except OSError:
-                pass  # the plist has no such key: this map binds its own addresses
         return found
 
     def _named(self, manager: str, name: str, port_map: PortMap) -> list[Given]:

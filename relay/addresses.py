@@ -24,8 +24,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to accept: an address, a name, "auto" (both loopbacks and the container bridges of this host), or
-    "systemd:NAME" or "launchd:NAME" (a socket that the service manager has bound; its port is 0 here)."""
+    """Where to accept.
+
+    An address, a name, "auto" (both loopbacks and the container bridges of this host), or "systemd:NAME" or
+    "launchd:NAME" (a socket that the service manager has bound; its port is 0 here).
+    """
 
     host: str
     port: int
@@ -47,7 +50,7 @@ class Listen:
         return self.host in WILDCARDS
 
     def __str__(self) -> str:
-        return self.host if self.handed_over else _spelled(self.host, self.port)
+        return self.host if self.handed_over else host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Upstream:
     port: int
 
     def __str__(self) -> str:
-        return _spelled(self.host, self.port)
+        return host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,5 +199,6 @@ def _network_hint(value: str) -> str:
         return ""
 
 
-def _spelled(host: str, port: int) -> str:
+def host_port(host: str, port: int) -> str:
+    """HOST:PORT, with brackets where the host has colons."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -103,9 +103,7 @@ class Sources:
             del self.counts[source]
 
 
-def decide(
-    peer: str, access: AccessList, limits: Limits, total: int, by_source: Mapping[str, int]
-) -> Admit | Refuse:
+def decide(peer: str, access: AccessList, limits: Limits, total: int, by_source: Mapping[str, int]) -> Admit | Refuse:
     """Whether a peer may come in, with `total` connections of the relay and `by_source` of its map live now."""
     source, allowed = access.look_up(peer)
     if not allowed:

@@ -13,17 +13,28 @@ def record(connection, event: str, phase: Phase | None) -> Record:
     up, down, upstream = connection.up, connection.down, connection.map.upstream
     begun = connection.opened_at
     return Record(
-        event, time(), connection.connection_id, connection.map.name,
-        connection.client_address[0], connection.client_address[1], connection.local_port,
-        upstream.host, upstream.port, *connection.peer,
-        up.bytes if up else 0, down.bytes if down else 0, now - begun, connection.connect_seconds,
+        event,
+        time(),
+        connection.connection_id,
+        connection.map.name,
+        connection.client_address[0],
+        connection.client_address[1],
+        connection.local_port,
+        upstream.host,
+        upstream.port,
+        *connection.peer,
+        up.bytes if up else 0,
+        down.bytes if down else 0,
+        now - begun,
+        connection.connect_seconds,
         up.first - begun if up and up.first else None,
         down.first - begun if down and down.first else None,
         now - connection.last_activity() if up else None,
-        connection.cause, phase,
+        connection.cause,
+        phase,
         *_ib_fields(connection, begun, up is not None),
         connection.services.count(),
-    )  # fmt: skip
+    )
 
 
 def phase(connection) -> Phase:
@@ -52,11 +63,19 @@ def _ib_fields(connection, begun: float, passed: bool) -> tuple:
     if observer is None:
         return _NOT_IB
     return (
-        _stage_word(observer), observer.opaque, observer.client_id, observer.client_range, observer.server_version,
-        observer.accounts, connection.ready_at - begun if connection.ready_at is not None else None,
-        observer.messages_up if passed else 0, observer.messages_down, observer.requests_peak, observer.last_error_code,
+        _stage_word(observer),
+        observer.opaque,
+        observer.client_id,
+        observer.client_range,
+        observer.server_version,
+        observer.accounts,
+        connection.ready_at - begun if connection.ready_at is not None else None,
+        observer.messages_up if passed else 0,
+        observer.messages_down,
+        observer.requests_peak,
+        observer.last_error_code,
         observer.redirect,
-    )  # fmt: skip
+    )
 
 
 def _stage_word(observer) -> str:

@@ -1,6 +1,7 @@
 """The commands of `ib-relay`: what can be typed, and who does it; the rules live elsewhere.
 
-Imports are inside the functions: `run` starts before the first session moves again, and pays for nothing it does not use.
+Imports are inside the functions: `run` starts before the first session moves again, and pays for nothing it does not
+use.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def configured(command):
         click.option("--listen", metavar="HOST:PORT", multiple=True, help="Where clients connect. [auto:4003]"),
         click.option("--upstream", metavar="HOST:PORT", help="Where the gateway listens. [127.0.0.1:4002]"),
         click.option("--protocol", metavar="ib|raw", help="ib understands the API session, raw only forwards. [ib]"),
-        click.option("--allow", metavar="CIDR", multiple=True, help="Who may connect. [auto: this host and its bridges]"),
+        click.option(
+            "--allow", metavar="CIDR", multiple=True, help="Who may connect. [auto: this host and its bridges]"
+        ),
         click.option("--log-format", metavar="text|json", help="Lines for people or JSON objects. [text]"),
         click.option("--survive/--no-survive", default=None, help="Keep sessions with the service manager. [survive]"),
         click.option("--log-file", metavar="FILE", help="A log of its own, rotated. [-, standard output]"),
@@ -98,8 +101,8 @@ def run(config: str | None, rehearse: int | None, **flags) -> None:
 def upgrade(pid: int | None) -> None:
     """Make a running relay the program that is installed now, in place: its sessions do not notice.
 
-    It rehearses first: a program that cannot start is refused, and the old one goes on. The relay of a service manager is
-    upgraded by `ib-relay service upgrade`.
+    It rehearses first: a program that cannot start is refused, and the old one goes on. The relay of a service manager
+    is upgraded by `ib-relay service upgrade`.
     """
     from relay import upgrade as work
 
@@ -190,7 +193,12 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 @commands.command(short_help="See it work: practice gateway, relay, client, all in one.")
 @click.option("--behaviour", default="normal", show_default=True, metavar="NAME[=VALUE]", help="The fault to play.")
 @click.option(
-    "--seconds", default=4.0, show_default=True, type=Number(float, 0.5, 3600), metavar="SECONDS", help="To show ticks for."
+    "--seconds",
+    default=4.0,
+    show_default=True,
+    type=Number(float, 0.5, 3600),
+    metavar="SECONDS",
+    help="To show ticks for.",
 )
 def demo(behaviour: str, seconds: float) -> None:
     """Everything in one go: a practice gateway, the relay before it, and a client session through both."""
@@ -237,7 +245,7 @@ def _load(config: str | None, flags: dict) -> Loaded:
 
 
 def _leave_tls_out() -> None:
-    """asyncio imports ssl if there is one and does without if not; the relay has no TLS and saves 4 MiB and 20 ms."""
+    """Asyncio imports ssl if there is one and does without if not; the relay has no TLS and saves 4 MiB and 20 ms."""
     sys.modules.setdefault("ssl", None)
 
 

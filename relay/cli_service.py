@@ -12,8 +12,8 @@ from relay.cli_usage import Group, Number, OneOf
 
 
 @click.group(cls=Group, short_help="Install the relay as a background service; its status.")
-def service() -> None:
-    """The background service: install, uninstall, status, print, restart, upgrade.
+def service() -> None:  # click: a paragraph after \b stays as it is
+    r"""The background service: install, uninstall, status, print, restart, upgrade.
 
     \b
     --system  starts with the machine, locked down, needs root [default for root]
@@ -32,8 +32,12 @@ dry = click.option("--dry-run", is_flag=True, help="Only say what would be done.
 
 def placed(command):
     """Where the relay listens and what it dials, when there is no configuration yet."""
-    command = click.option("--upstream", metavar="HOST:PORT", help="Where the gateway listens. [127.0.0.1:4002]")(command)
-    return click.option("--listen", metavar="HOST:PORT", multiple=True, help="Where clients connect. [auto:4003]")(command)
+    command = click.option("--upstream", metavar="HOST:PORT", help="Where the gateway listens. [127.0.0.1:4002]")(
+        command
+    )
+    return click.option("--listen", metavar="HOST:PORT", multiple=True, help="Where clients connect. [auto:4003]")(
+        command
+    )
 
 
 @service.command()
@@ -97,7 +101,9 @@ def status(scope: str | None) -> None:
 @service.command("print", short_help="The exact bytes that install would write.")
 @scoped
 @placed
-@click.option("--manager", type=OneOf("systemd", "launchd"), metavar="systemd|launchd", help="[the one of this machine]")
+@click.option(
+    "--manager", type=OneOf("systemd", "launchd"), metavar="systemd|launchd", help="[the one of this machine]"
+)
 @click.option("--systemd", "version", type=Number(int, 252), metavar="VERSION", help="[the one of this machine]")
 @click.argument("file", required=False)
 def print_(scope: str | None, listen, upstream, manager: str | None, version: int | None, file: str | None) -> None:

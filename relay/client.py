@@ -39,7 +39,7 @@ class Client:
         self._send(self.session.start(self.connected_at))
 
     async def next_events(self, until: float) -> list[Event]:
-        """What the next bytes say; empty when `until` (monotonic) or the session's own deadline came first, or it ended."""
+        """What the next bytes say; empty when it ended, or `until` (monotonic) or the session's deadline came first."""
         session = self.session
         while session.alive:
             now = monotonic()
@@ -107,7 +107,7 @@ class Client:
         return self.session.receive(data, now)
 
     def _send(self, data: bytes) -> None:
-        """A few dozen bytes into an empty send buffer: taken whole, or the connection is gone and the read will tell."""
+        """A few dozen bytes into an empty send buffer: taken whole, or the connection is gone and the read tells."""
         if data:
             try:
                 self._sock.send(data)
@@ -116,7 +116,7 @@ class Client:
 
 
 async def _connect(host: str, port: int) -> tuple[socket.socket, bool]:
-    """The first address of the name that answers, and whether it reset the connection at once; the last error when none does."""
+    """The first address of the name that answers, and whether it reset at once; the last error when none does."""
     loop = asyncio.get_running_loop()
     error: OSError | None = None
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):

@@ -73,9 +73,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
 
-def load(
-    file_text: bytes | None, file_name: str, environ: Mapping[str, str], flags: Mapping[str, object]
-) -> Loaded:
+def load(file_text: bytes | None, file_name: str, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     """Check and join what file, environment and flags say; ConfigError names the first thing wrong.
 
     `flags` maps keys to what was typed ("listen": "127.0.0.1:4003"); None and () mean not given.
@@ -200,7 +198,9 @@ def _from_flags(flags: Mapping[str, object]) -> list[tuple[str, str, object]]:
         if value is None or value == ():
             continue
         items = value if isinstance(value, (tuple, list)) else (value,)
-        text = " ".join(map(str, items)) if all(map(str, items)) else ""  # one that is empty is not to be lost among others
+        text = (
+            " ".join(map(str, items)) if all(map(str, items)) else ""
+        )  # one that is empty is not to be lost among others
         given.append((f"--{key.replace('_', '-')}", key, _key(key).from_text(text)))
     return given
 
@@ -268,13 +268,12 @@ def _warnings(maps: tuple[PortMap, ...]) -> tuple[str, ...]:
     for entry in maps:
         for listen in entry.listen:
             if listen.wildcard:
-                said.append(
-                    f'map {entry.name}: listen "{listen}" takes connections from every network of this machine; '
-                    f"only its access list (allow: {entry.allow}) keeps strangers out"
-                )
-        for network in entry.allow.networks:
-            if network.prefixlen == 0:
-                said.append(f'map {entry.name}: allow "{network}" lets everybody trade who can reach the port')
+                open_to = f'map {entry.name}: listen "{listen}" takes connections from every network of this machine; '
+                said.append(f"{open_to}only its access list (allow: {entry.allow}) keeps strangers out")
+        everybody = [network for network in entry.allow.networks if network.prefixlen == 0]
+        said += [
+            f'map {entry.name}: allow "{network}" lets everybody trade who can reach the port' for network in everybody
+        ]
     return tuple(said)
 
 

@@ -5,9 +5,9 @@
     flushing   one side was reset or vanished: the other gets what was read, then a reset of its own
     closed     the record is out, the sockets are gone
 
-An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is passed
-on as a FIN and the other direction lives on, a reset is passed on as a reset, but only after everything that was read
-before it has been acknowledged by the receiver (a reset makes its kernel drop what is still on the way).
+An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is
+passed on as a FIN and the other direction lives on, a reset is passed on as a reset, but only after everything that was
+read before it has been acknowledged by the receiver (a reset makes its kernel drop what is still on the way).
 
 A few lines beyond 400: the ends depend on each other, and a reader has to see them on one page.
 """
@@ -64,14 +64,46 @@ class Connection:
     """See above. Everything runs on the event loop's thread; `start` begins, `end` finishes, both are called once."""
 
     __slots__ = (
-        "services", "map", "keep_alive", "connection_id", "client", "upstream", "client_address", "local_port",
-        "peer", "opened_at", "connect_seconds", "ready_at", "opening", "up", "down", "observer", "hold",
-        "first_fin", "cause", "broken", "sink_error", "stalled", "flush_left", "flush_since", "patient", "closed", "half_closed",
+        "services",
+        "map",
+        "keep_alive",
+        "connection_id",
+        "client",
+        "upstream",
+        "client_address",
+        "local_port",
+        "peer",
+        "opened_at",
+        "connect_seconds",
+        "ready_at",
+        "opening",
+        "up",
+        "down",
+        "observer",
+        "hold",
+        "first_fin",
+        "cause",
+        "broken",
+        "sink_error",
+        "stalled",
+        "flush_left",
+        "flush_since",
+        "patient",
+        "closed",
+        "half_closed",
         "kept",
-    )  # fmt: skip
+    )
 
-    def __init__(self, services: Services, port_map: PortMap, keep_alive: tcp.KeepAlive, connection_id: str,
-                 client: socket.socket, client_address: tuple, local_port: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        services: Services,
+        port_map: PortMap,
+        keep_alive: tcp.KeepAlive,
+        connection_id: str,
+        client: socket.socket,
+        client_address: tuple,
+        local_port: int,
+    ) -> None:
         self.services = services
         self.map = port_map
         self.keep_alive = keep_alive
@@ -92,7 +124,9 @@ class Connection:
         self.first_fin: str | None = None  # "client" or "upstream"
         self.cause: Cause | None = None
         self.broken: Flow | None = None  # flushing: the flow whose source is gone
-        self.sink_error: tuple[Flow, OSError] | None = None  # a write failed; what that side had sent is still being read
+        self.sink_error: tuple[Flow, OSError] | None = (
+            None  # a write failed; what that side had sent is still being read
+        )
         self.stalled: Flow | None = None  # its source is gone, its sink does not read
         self.flush_left = 0
         self.flush_since = 0.0

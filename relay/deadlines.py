@@ -1,8 +1,8 @@
 """One timer for all connections: who must be looked at again, and when.
 
 Most connections set a deadline and drop it milliseconds later (first bytes, dial), so setting and dropping must cost
-next to nothing: a dictionary entry, no timer of their own. The loop is woken only when the earliest entry is due, and not at
-all when there is none.
+next to nothing: a dictionary entry, no timer of their own. The loop is woken only when the earliest entry is due, and
+not at all when there is none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ class Expires(Protocol):
 
 
 class Deadlines:
-    """At most one deadline (monotonic seconds) per connection. A fault in one `expired` goes to `on_error`, the others go on."""
+    """At most one deadline (monotonic seconds) per connection.
+
+    A fault in one `expired` goes to `on_error`, the others go on.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_error: Callable[[Expires, Exception], None]) -> None:
         self._loop = loop
@@ -59,7 +62,7 @@ class Deadlines:
                 del self._due[who]
                 try:
                     who.expired(now)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (told to its owner; the others go on)
                     self._on_error(who, error)
         if self._due:
             earliest = min(self._due.values())

@@ -61,7 +61,9 @@ class Records:
         """Until no connection is open, or for so long; a client's leave reaches the relay a moment after it."""
         try:
             async with asyncio.timeout(seconds):
-                while sum(one.event == "open" for one in self.records) > sum(one.event == "close" for one in self.records):
+                while sum(one.event == "open" for one in self.records) > sum(
+                    one.event == "close" for one in self.records
+                ):
                     self._written.clear()
                     await self._written.wait()
         except TimeoutError:
@@ -96,7 +98,7 @@ async def run_demo(settings: Practice, seconds: float, out: TextIO, command: str
 
 
 def typed(program: str, words: Sequence[str]) -> str:
-    """What to type to start this program again, from sys.argv[0] and sys.orig_argv: its name alone where that leads here."""
+    """What to type to start this program again (sys.argv[0], sys.orig_argv): its name alone where that leads here."""
     if words[1:2] and os.path.basename(program) == "__main__.py" and "-m" in words:
         return f"{shlex.quote(words[0])} -m relay"
     name = os.path.basename(program)
@@ -137,9 +139,8 @@ async def _open(client: Client, begin: float, out: TextIO) -> None:
         _show_stages(session, shown, begin, out)
         if session.outcome is not Outcome.PENDING:
             break
-        for event in await client.next_events(monotonic() + PATIENCE):
-            if isinstance(event, events.Notice):
-                codes.append(event.code)
+        news = await client.next_events(monotonic() + PATIENCE)
+        codes += [event.code for event in news if isinstance(event, events.Notice)]
     if codes:
         words = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
         _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", words))
@@ -213,7 +214,13 @@ def _explain(log: Records, out: TextIO) -> None:
     rows = [
         ("why", explain(record) + (f" ({cause.detail})" if cause.detail else "")),
         ("ended by", f"the {cause.by}, with {_HOW.get(cause.how, cause.how)}"),
-        ("at", f"phase {record.phase.value}, IB stage {record.ib_stage}; HAProxy would write {end_code(cause, record.phase)}"),
+        (
+            "at",
+            (
+                f"phase {record.phase.value}, IB stage {record.ib_stage}; "
+                f"HAProxy would write {end_code(cause, record.phase)}"
+            ),
+        ),
         ("up", f"{size(record.bytes_up)} in {record.messages_up} messages from client to gateway"),
         ("down", f"{size(record.bytes_down)} in {record.messages_down} messages from gateway to client"),
         ("times", _times(record)),
@@ -223,7 +230,13 @@ def _explain(log: Records, out: TextIO) -> None:
         _say(out, _wrapped(f"    {name:<10} ", words))
 
 
-_HOW = {"fin": "a normal close (FIN)", "rst": "an abort (RST)", "timeout": "a time-out", "error": "an error", "policy": "a rule of the relay"}
+_HOW = {
+    "fin": "a normal close (FIN)",
+    "rst": "an abort (RST)",
+    "timeout": "a time-out",
+    "error": "an error",
+    "policy": "a rule of the relay",
+}
 
 
 def _times(record: Record) -> str:
@@ -245,11 +258,19 @@ def _next_command(command: str, out: TextIO) -> None:
 
 def _wrapped(head: str, words: str) -> str:
     """Words beside a head, within the usual width."""
-    return textwrap.fill(words, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+    return textwrap.fill(
+        words, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+    )
 
 
 def _behaviour(settings: Practice) -> str:
-    value = "" if settings.value is None else f"={settings.value:g}" if isinstance(settings.value, float) else f"={settings.value}"
+    value = (
+        ""
+        if settings.value is None
+        else f"={settings.value:g}"
+        if isinstance(settings.value, float)
+        else f"={settings.value}"
+    )
     return f"{settings.behaviour}{value}: {BEHAVIOURS[settings.behaviour].summary}"
 
 

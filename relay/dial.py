@@ -29,7 +29,7 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A connected non-blocking socket; `reset` when the upstream has reset it already (the kernel tells that only once)."""
+    """A connected non-blocking socket; `reset`: the upstream has reset it already (the kernel tells that only once)."""
 
     sock: socket.socket
     address: tuple
@@ -60,11 +60,22 @@ class Dial:
     """
 
     __slots__ = (
-        "poller", "resolver", "host", "port", "keep_alive", "done",
-        "addresses", "current", "sock", "stop_looking", "last_error",
-    )  # fmt: skip
+        "poller",
+        "resolver",
+        "host",
+        "port",
+        "keep_alive",
+        "done",
+        "addresses",
+        "current",
+        "sock",
+        "stop_looking",
+        "last_error",
+    )
 
-    def __init__(self, poller, resolver: Resolver, host: str, port: int, keep_alive: tcp.KeepAlive, done: Callable) -> None:
+    def __init__(
+        self, poller, resolver: Resolver, host: str, port: int, keep_alive: tcp.KeepAlive, done: Callable
+    ) -> None:
         self.poller = poller
         self.resolver = resolver
         self.host = host

@@ -1,11 +1,12 @@
 """Moves bytes one way between two sockets; the only file on the hot path.
 
-A Flow reads from `source` and writes to `sink`. Two of them, each the other's `reverse`, carry a connection; the sink of
-one is the source of the other, and every socket has one registration with the poller: the Flow that reads from it.
+A Flow reads from `source` and writes to `sink`. Two of them, each the other's `reverse`, carry a connection; the sink
+of one is the source of the other, and every socket has one registration with the poller: the Flow that reads from it.
 
 Received bytes are sent at once from the one scratch buffer all flows share. What the sink does not take is copied to
 `pending`, and the source is not read again until that is gone: this is the back-pressure, and it bounds the memory of a
-connection to one scratch buffer each way. A Flow never decides what an end means: it reports to its owner (connection.py)
+connection to one scratch buffer each way. A Flow never decides what an end means: it reports to its owner
+(connection.py)
 
     source_ended(flow)         the source said FIN
     source_broke(flow)         the source is gone, but what it sent last must wait for the sink
@@ -31,9 +32,21 @@ class Flow:
     """One direction. All methods are non-blocking and are called on the event loop's thread only."""
 
     __slots__ = (
-        "owner", "poller", "scratch", "source", "sink", "reverse", "observe",
-        "watched", "pending", "bytes", "first", "last", "eof", "finished",
-    )  # fmt: skip
+        "owner",
+        "poller",
+        "scratch",
+        "source",
+        "sink",
+        "reverse",
+        "observe",
+        "watched",
+        "pending",
+        "bytes",
+        "first",
+        "last",
+        "eof",
+        "finished",
+    )
 
     def __init__(self, owner, poller, scratch: memoryview, source: socket.socket, sink: socket.socket) -> None:
         self.owner = owner
@@ -60,9 +73,8 @@ class Flow:
         """The source's descriptor is ready: the poller's handler. True when the loop may have been touched."""
         if events == READ and self.pending is None:
             return self.pull()
-        if events & WRITE:
-            if self.reverse.flush():
-                return True
+        if events & WRITE and self.reverse.flush():
+            return True
         if events & (READ | BROKEN):
             return self._pull_or_wait(events)
         return None
@@ -119,7 +131,7 @@ class Flow:
             self.keep(memoryview(data)[sent:])
 
     def keep(self, rest: memoryview) -> None:
-        """The sink is full: hold `rest` (a copy, the scratch buffer is reused), stop reading, wait until it is writable."""
+        """The sink is full: keep a copy of `rest` (the scratch buffer is reused), stop reading until it is writable."""
         self.pending = memoryview(bytes(rest))
         self.watch(self.watched & ~READ)
         self.reverse.watch(self.reverse.watched | WRITE)
@@ -154,7 +166,7 @@ class Flow:
     def resume(self) -> None:
         """Read from the source again."""
         if not self.eof:
-            self.watch((self.watched if self.watched > 0 else 0) | READ)
+            self.watch((max(0, self.watched)) | READ)
 
     def watch(self, events: int) -> None:
         """Change what the source's descriptor is watched for."""

@@ -1,11 +1,11 @@
 """Becomes a new program without letting go of anything: execve in place, with every socket and what is known of it.
 
-The process stays the same one, so a service manager, a shell or a container sees nothing happen. What the new program must
-know is one JSON document in a file without a name; an environment variable carries its descriptor. Before that, the
-new program is started once on the side (`rehearse`): it reads its configuration and this very document, and must say that it could
-go on. One that cannot even start is found out there, while the old one goes on serving. Why it was refused is left where
-`ib-relay upgrade` can read it: in a nameless file that this process keeps open, which on Linux its user and root can look
-into (/proc/PID/fd), from inside a sandbox as well, and nobody else.
+The process stays the same one, so a service manager, a shell or a container sees nothing happen. What the new program
+must know is one JSON document in a file without a name; an environment variable carries its descriptor. Before that,
+the new program is started once on the side (`rehearse`): it reads its configuration and this very document, and must
+say that it could go on. One that cannot even start is found out there, while the old one goes on serving. Why it was
+refused is left where `ib-relay upgrade` can read it: in a nameless file that this process keeps open, which on Linux
+its user and root can look into (/proc/PID/fd), from inside a sandbox as well, and nobody else.
 """
 
 from __future__ import annotations
@@ -76,14 +76,26 @@ class Estate:
 def write(estate: Estate) -> int:
     """The document, in a nameless file that the new program reads from its start; the caller closes the descriptor."""
     sessions = [
-        {"state": to_json(one.state), "client": one.client, "upstream": one.upstream, "slate": one.slate and one.slate.fd}
+        {
+            "state": to_json(one.state),
+            "client": one.client,
+            "upstream": one.upstream,
+            "slate": one.slate and one.slate.fd,
+        }
         for one in estate.sessions
     ]
     document = {
-        "format": FORMAT, "program": __version__, "sessions": sessions, "listeners": estate.listeners, "given": estate.given,
-        "boot": estate.boot, "following": estate.following, "numbers": estate.numbers, "dropped": estate.dropped,
+        "format": FORMAT,
+        "program": __version__,
+        "sessions": sessions,
+        "listeners": estate.listeners,
+        "given": estate.given,
+        "boot": estate.boot,
+        "following": estate.following,
+        "numbers": estate.numbers,
+        "dropped": estate.dropped,
         "since": estate.since,
-    }  # fmt: skip
+    }
     fd = _nameless_file()
     os.write(fd, json.dumps(document, separators=(",", ":")).encode())
     return fd
@@ -107,10 +119,16 @@ def read(fd: int, rehearsal: bool = False) -> Estate:
             tuple(_session(one, rehearsal) for one in document["sessions"]),
             tuple((str(host), int(port), int(at)) for host, port, at in document["listeners"]),
             tuple((str(manager), str(name), int(at)) for manager, name, at in document["given"]),
-            document["boot"], document["following"], document["numbers"], document["dropped"], document["since"],
-        )  # fmt: skip
+            document["boot"],
+            document["following"],
+            document["numbers"],
+            document["dropped"],
+            document["since"],
+        )
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise error if isinstance(error, StrangeState) else StrangeState(f"no document of a relay: {error!r}") from error
+        raise (
+            error if isinstance(error, StrangeState) else StrangeState(f"no document of a relay: {error!r}")
+        ) from error
 
 
 def _session(values: dict, rehearsal: bool) -> Session:
@@ -136,13 +154,21 @@ def take(environ: MutableMapping[str, str] = os.environ) -> Estate | None:
 
 
 def rehearse(estate: Estate, environ: Mapping[str, str] = os.environ) -> None:
-    """Start the new program on the side, up to where it would take over. Takes seconds: not for the event loop's thread."""
+    """Start the new program on the side, up to where it would take over.
+
+    Takes seconds: not for the event loop's thread.
+    """
     fd = write(estate)
     try:
         done = subprocess.run(
-            [*command(), REHEARSE, str(fd)], pass_fds=(fd,), timeout=REHEARSAL, capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, env={key: value for key, value in environ.items() if key not in _OURS_ALONE},
-        )  # fmt: skip
+            [*command(), REHEARSE, str(fd)],
+            pass_fds=(fd,),
+            timeout=REHEARSAL,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={key: value for key, value in environ.items() if key not in _OURS_ALONE},
+        )
     except subprocess.TimeoutExpired:
         raise _refused(f"the new program said nothing within {REHEARSAL:g} s") from None
     except OSError as error:

@@ -1,9 +1,10 @@
 """Delivers the gateway's hello to the client whole, in one write, and never glued to what follows.
 
-The official Python client reads its hello with a single recv(4096) and throws the result away when the hello is incomplete,
-or whatever stands behind it when there is more (ibapi 9.81.1 to 10.51.1, client.py and comm.py, run). So the first
-frame from the gateway is collected until it is whole, and bytes that came in the same read wait until the client has
-spoken again, which shows that it has read its hello, or for GLUE_WAIT. Nothing else in the relay ever holds a byte.
+The official Python client reads its hello with a single recv(4096) and throws the result away when the hello is
+incomplete, or whatever stands behind it when there is more (ibapi 9.81.1 to 10.51.1, client.py and comm.py, run). So
+the first frame from the gateway is collected until it is whole, and bytes that came in the same read wait until the
+client has spoken again, which shows that it has read its hello, or for GLUE_WAIT. Nothing else in the relay ever holds
+a byte.
 """
 
 from __future__ import annotations

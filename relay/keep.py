@@ -1,18 +1,20 @@
 """Gives sessions to the service manager for safe keeping, so that a kill of this process is no end for them.
 
-systemd keeps copies of descriptors for a service and hands them to its next start (FileDescriptorStoreMax=). Per session these
-are the two sockets and a slate; the bytes themselves need no keeping, because a PeekFlow leaves them in the kernel.
+systemd keeps copies of descriptors for a service and hands them to its next start (FileDescriptorStoreMax=). Per
+session these are the two sockets and a slate; the bytes themselves need no keeping, because a PeekFlow leaves them in
+the kernel.
 
     ID.slate  ID.client  ID.upstream      a session
     numbers                               the next connection's number, so that no id is given twice
     young in, young out                   the two ends of nursery.py
 
-A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process of
-its own, and a thousand short connections would keep it busy for seconds. Until then it is in the nursery, which costs PID 1
-nothing: before its upstream is reached as a client whose words are still in the kernel, afterwards with all three parts.
+A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process
+of its own, and a thousand short connections would keep it busy for seconds. Until then it is in the nursery, which
+costs PID 1 nothing: before its upstream is reached as a client whose words are still in the kernel, afterwards with all
+three parts.
 
-As long as somebody has copies, close() says nothing to the peer and takes nothing out of an epoll; so the end of a session
-is said with shutdown(), and only then the copies are asked back.
+As long as somebody has copies, close() says nothing to the peer and takes nothing out of an epoll; so the end of a
+session is said with shutdown(), and only then the copies are asked back.
 """
 
 from __future__ import annotations
@@ -178,8 +180,8 @@ class Keeper:
     def keep(self, connection, wait: float = 0, last: bool = False) -> bool:
         """Give it away now; False when the manager has no room or no time, and it is as it was.
 
-        Bytes in our own hands would be lost in a kill, so it waits until there are none; unless this is the `last` thing
-        that is done with it, when they go onto the slate.
+        Bytes in our own hands would be lost in a kill, so it waits until there are none; unless this is the `last`
+        thing that is done with it, when they go onto the slate.
         """
         before = connection.kept
         if before is not None and before.stored:
@@ -289,7 +291,7 @@ def manager_keeps(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 class Numbers:
-    """Connection ids: the moment of the first start and a number; in a memfd where the next process must go on with both."""
+    """Connection ids: the moment of the first start and a number; in a memfd if the next process goes on with them."""
 
     def __init__(self, boot: str, following: int = 1, fd: int | None = None, shared: bool = False) -> None:
         self.boot, self._next = boot, following

@@ -26,7 +26,7 @@ def started_by_launchd(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def activate(name: str, library: str | None = None) -> list[int]:
-    """The descriptors of the listening sockets under this key; the caller closes them. OSError with the reason in words.
+    """The listening sockets under this key, as descriptors the caller closes. OSError with the reason in words.
 
     `library` is where the function is looked for: None is what this process has loaded, libSystem among it.
     """

@@ -6,13 +6,27 @@ import json
 from functools import lru_cache
 from time import gmtime, strftime
 
+from relay.addresses import host_port
 from relay.record import Phase, Reason, Record, end_code, explain
 
-_WARN = frozenset({
-    Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.DNS_ERROR, Reason.CONNECTION_LIMIT,
-    Reason.ACL_DENIED, Reason.CLIENT_DEAD, Reason.UPSTREAM_DEAD, Reason.WRITE_STALLED, Reason.UPSTREAM_RESET,
-    Reason.HALF_CLOSE_TIMEOUT, Reason.RESOURCE_EXHAUSTED, Reason.CLIENT_LEFT_IN_HANDSHAKE, Reason.CLIENT_LEFT_WHILE_CONNECTING,
-})  # fmt: skip
+_WARN = frozenset(
+    {
+        Reason.CONNECTION_REFUSED,
+        Reason.CONNECT_TIMEOUT,
+        Reason.UNREACHABLE,
+        Reason.DNS_ERROR,
+        Reason.CONNECTION_LIMIT,
+        Reason.ACL_DENIED,
+        Reason.CLIENT_DEAD,
+        Reason.UPSTREAM_DEAD,
+        Reason.WRITE_STALLED,
+        Reason.UPSTREAM_RESET,
+        Reason.HALF_CLOSE_TIMEOUT,
+        Reason.RESOURCE_EXHAUSTED,
+        Reason.CLIENT_LEFT_IN_HANDSHAKE,
+        Reason.CLIENT_LEFT_WHILE_CONNECTING,
+    }
+)
 
 
 def severity(record: Record) -> str:
@@ -56,14 +70,16 @@ def json_record(record: Record, dropped: int) -> str:
     """
     peer = "null" if record.peer_address is None else _quote(record.peer_address)
     parts = [
-        f'{{"timestamp": "{timestamp(record.at)}", "severity_text": "{severity(record)}", '
-        f'"event.name": "ib_relay.connection.{record.event}", "connection.id": "{record.connection_id}", '
-        f'"ib_relay.map": "{record.map_name}", '
-        f'"client.address": {_quote(record.client_address)}, "client.port": {record.client_port}, '
-        f'"server.address": {_quote(record.server_address)}, "server.port": {record.server_port}, '
-        f'"network.peer.address": {peer}, "network.peer.port": {_number(record.peer_port)}, '
-        f'"network.local.port": {record.local_port}, "network.transport": "tcp", '
-        f'"network.type": "{"ipv6" if ":" in record.client_address else "ipv4"}"'
+        (
+            f'{{"timestamp": "{timestamp(record.at)}", "severity_text": "{severity(record)}", '
+            f'"event.name": "ib_relay.connection.{record.event}", "connection.id": "{record.connection_id}", '
+            f'"ib_relay.map": "{record.map_name}", '
+            f'"client.address": {_quote(record.client_address)}, "client.port": {record.client_port}, '
+            f'"server.address": {_quote(record.server_address)}, "server.port": {record.server_port}, '
+            f'"network.peer.address": {peer}, "network.peer.port": {_number(record.peer_port)}, '
+            f'"network.local.port": {record.local_port}, "network.transport": "tcp", '
+            f'"network.type": "{"ipv6" if ":" in record.client_address else "ipv4"}"'
+        )
     ]
     if record.event != "open":
         parts.append(_json_progress(record))
@@ -131,7 +147,9 @@ def text_event(event) -> str:
 
 def text_record(record: Record, dropped: int) -> str:
     """A line for people: what happened to which connection, then the numbers."""
-    body = {"open": _text_open, "ready": _text_ready, "progress": _text_progress, "close": _text_close}[record.event](record)
+    body = {"open": _text_open, "ready": _text_ready, "progress": _text_progress, "close": _text_close}[record.event](
+        record
+    )
     lost = f" ({dropped} log lines dropped)" if dropped else ""
     number = record.connection_id.rpartition("-")[2].lstrip("0") or "0"
     head = f"{timestamp(record.at)} {severity(record):<5} {record.map_name} #{number}"
@@ -139,7 +157,7 @@ def text_record(record: Record, dropped: int) -> str:
 
 
 def _text_open(record: Record) -> str:
-    return f"open: {address(record.client_address, record.client_port)} on port {record.local_port}"
+    return f"open: {host_port(record.client_address, record.client_port)} on port {record.local_port}"
 
 
 def _text_ready(record: Record) -> str:
@@ -171,11 +189,6 @@ def _traffic(record: Record) -> str:
     if record.messages_up is None:
         return f"up {up}, down {down}"
     return f"up {up} in {record.messages_up} messages, down {down} in {record.messages_down}"
-
-
-def address(host: str, port: int) -> str:
-    """host:port, with brackets where the host has colons."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def size(count: int) -> str:

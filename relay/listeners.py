@@ -1,6 +1,7 @@
 """The relay's listening sockets: where `listen` leads on this host, binding them, and the bridges that come and go.
 
-Sockets a service manager has bound (activation.py) are listened on, but never closed before the end: they are the manager's.
+Sockets a service manager has bound (activation.py) are listened on, but never closed before the end: they are the
+manager's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from relay import tcp
 from relay.activation import Activation, ActivationError, Given
-from relay.addresses import Listen
+from relay.addresses import Listen, host_port
 from relay.config import PortMap
 from relay.poller import READ
 
@@ -42,7 +43,7 @@ class Place:
     scope: int = 0  # of a link-local IPv6 address
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 @dataclass(slots=True)
@@ -116,7 +117,9 @@ class Listeners:
         for key, listener in gone.items():
             del self._listeners[key]
             self._release(listener)
-            self._log.event("listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name})
+            self._log.event(
+                "listener.closed", f"{listener.map.name}: {listener.place}", **{"ib_relay.map": listener.map.name}
+            )
         for key, listener in self._listeners.items():
             listener.map = wanted[key][1]
             tcp.set_options(listener.sock, tcp.keep_alive_of(listener.map))
@@ -125,11 +128,11 @@ class Listeners:
             self._add(listener)
 
     def inherit(self, listening: Iterable[tuple[str, int, int]]) -> None:
-        """Addresses, ports and descriptors that the next `change` takes instead of binding; it closes those it needs not."""
+        """Sockets (address, port, descriptor) the next `change` takes instead of binding; it closes the rest."""
         self._inherited = {(host, port): fd for host, port, fd in listening}
 
     def leave_behind(self) -> tuple[tuple[tuple[str, int, int], ...], tuple[tuple[str, str, int], ...]]:
-        """Our own listening sockets as (address, port, descriptor), and the manager's as (manager, name, descriptor)."""
+        """Our listening sockets as (address, port, descriptor), and the manager's as (manager, name, descriptor)."""
         own = tuple((*key, one.sock.fileno()) for key, one in self._listeners.items() if not one.handed_over)
         return own, tuple((one.manager, one.name, one.sock.fileno()) for one in self._activation.all())
 
@@ -143,7 +146,7 @@ class Listeners:
             self._watch_all(READ)
 
     def close(self) -> None:
-        """Close every socket: new clients are refused from now on, or wait for the next relay where a manager listens."""
+        """Close every socket: new clients are refused from now on, or wait for the next relay if a manager listens."""
         for listener in self._listeners.values():
             self._release(listener)
         self._listeners.clear()
@@ -266,7 +269,9 @@ def places(listen: Listen, bridges: Iterable) -> list[Place]:
     try:
         answers = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise BindError(f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})") from None
+        raise BindError(
+            f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})"
+        ) from None
     return [
         Place(family, address[0], listen.port, "listen", scope=address[3] if family == socket.AF_INET6 else 0)
         for family, _, _, _, address in answers
@@ -278,7 +283,9 @@ def bind(place: Place, keep_alive: tcp.KeepAlive) -> socket.socket:
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # never SO_REUSEPORT: two relays would share silently
+        sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # never SO_REUSEPORT: two relays would share silently
         if place.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         tcp.set_options(sock, keep_alive)

@@ -1,7 +1,8 @@
 """The relay's log: one line an event, written by a thread of its own so that a stuck pipe can never stop forwarding.
 
-The loop's thread only appends to a bounded queue. When the sink is stuck, broken or full, lines are dropped and counted;
-the count is in every connection record (`log.dropped`) and gets a line of its own once lines can be written again.
+The loop's thread only appends to a bounded queue. When the sink is stuck, broken or full, lines are dropped and
+counted; the count is in every connection record (`log.dropped`) and gets a line of its own once lines can be written
+again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Log:
         self._thread.start()
 
     def set_format(self, log_format: str) -> None:
-        """text or json; from the next line on."""
+        """Text or json; from the next line on."""
         self._format = (json_record, json_event) if log_format == "json" else (text_record, text_event)
 
     def set_file(self, file: LogFile | None) -> None:
@@ -86,7 +87,9 @@ class Log:
         self._thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # for the main thread: taken by two they lose their order
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, signal.valid_signals()
+        )  # for the main thread: taken by two they lose their order
         while True:
             self._wake.wait()
             if not self._stopping:
@@ -116,11 +119,14 @@ class Log:
         record_line, event_line = self._format
         try:
             return record_line(item, self.dropped) if isinstance(item, Record) else event_line(item)
-        except Exception as error:  # a fault in a formatter must not end the log
+        except Exception as error:  # noqa: BLE001 (a fault in a formatter must not end the log)
             return f"log: cannot format {type(item).__name__}: {error!r}"
 
     def _sink(self) -> Callable[[bytes], int]:
-        """Where this batch goes. Files are opened on the loop's thread, where a refusal is heard, and closed on this one."""
+        """Where this batch goes.
+
+        Files are opened on the loop's thread, where a refusal is heard, and closed on this one.
+        """
         file, before = self._file, self._open_file
         if file is not before:
             self._open_file, self._torn = file, ends_within_a_line(self.fd if file is None else file.path)

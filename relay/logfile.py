@@ -1,12 +1,13 @@
 """A log file of the relay's own that cannot grow without bound: FILE, and FILE.1 to FILE.4 with what came before.
 
-For launchd, which keeps a service's output open in one file for ever. The log's thread is the only one to write, so a slow disk
-holds up nobody but it. A file that somebody else moves away or deletes is opened anew; one that cannot be set aside
-is emptied, because the newest lines are worth more than the oldest and a full disk helps nobody.
+For launchd, which keeps a service's output open in one file for ever. The log's thread is the only one to write, so a
+slow disk holds up nobody but it. A file that somebody else moves away or deletes is opened anew; one that cannot be set
+aside is emptied, because the newest lines are worth more than the oldest and a full disk helps nobody.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -29,10 +30,8 @@ class LogFile:
     def write(self, data: bytes) -> int:
         """As os.write. Begins a new file first where `data`, which should be whole lines, does not fit."""
         if self._is_gone():
-            try:
+            with contextlib.suppress(OSError):  # the old one is still better than nothing
                 self._open()
-            except OSError:
-                pass  # the old one is still better than nothing
         elif self._size and self._size + len(data) > self.limit:
             self._begin_anew()
         written = os.write(self._fd, data)
@@ -72,14 +71,14 @@ class LogFile:
             os.ftruncate(self._fd, 0)
             self._size = 0
             return
-        try:
+        with contextlib.suppress(
+            OSError
+        ):  # no descriptor, perhaps: what was written so far is FILE.1 and goes on until this works
             self._open()
-        except OSError:
-            pass  # no descriptor, perhaps: what was written so far is FILE.1 and goes on until this works
 
 
 def ends_within_a_line(file: str | int) -> bool:
-    """A file, by path or descriptor, without a line feed at its end; False for anything but a file, and where one cannot look."""
+    """Does a file (path or descriptor) end without a line feed? False for what is no file or cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
             return False

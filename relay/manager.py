@@ -1,8 +1,9 @@
 """What the service manager is told about this relay: ready, how it is, that it lives, that it reloads, that it ends.
 
-The signs of life come from the event loop itself. A handler that blocks stops them, and the manager replaces the process;
-a thread of their own would go on saying "alive" for a loop that hangs. Nothing here waits: what the manager has no room for
-is tried again, in order, so that `systemctl reload` gets its answer and a busy PID 1 never stops forwarding.
+The signs of life come from the event loop itself. A handler that blocks stops them, and the manager replaces the
+process; a thread of their own would go on saying "alive" for a loop that hangs. Nothing here waits: what the manager
+has no room for is tried again, in order, so that `systemctl reload` gets its answer and a busy PID 1 never stops
+forwarding.
 """
 
 from __future__ import annotations

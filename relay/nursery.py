@@ -1,11 +1,12 @@
 """Where sessions that are too young for the service manager outlive this process: as messages nobody has received yet.
 
-A descriptor sent over a Unix socket and not received is held by the message (unix(7), SCM_RIGHTS), and the message by the socket.
-The manager keeps both ends of one pair of sockets, so what we put into it survives a kill, for two system calls of ours
-and none of PID 1's, which needs a process of its own for every descriptor it lets go of (systemd 257).
+A descriptor sent over a Unix socket and not received is held by the message (unix(7), SCM_RIGHTS), and the message by
+the socket. The manager keeps both ends of one pair of sockets, so what we put into it survives a kill, for two system
+calls of ours and none of PID 1's, which needs a process of its own for every descriptor it lets go of (systemd 257).
 
-The messages stand in a queue. To take one out, those before it are received and put in again behind, which is why this is
-for the few that are young: a short session is mostly gone before the next one comes. One message a key counts, the later one.
+The messages stand in a queue. To take one out, those before it are received and put in again behind, which is why this
+is for the few that are young: a short session is mostly gone before the next one comes. One message a key counts, the
+later one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Found:
 
 
 class Nursery:
-    """One queue; blocks never. The keys in it are known here, so that asking for one that is not there costs nothing."""
+    """One queue; blocks never.
+
+    The keys in it are known here, so that asking for one that is not there costs nothing.
+    """
 
     def __init__(self, ends: tuple[int, int] | None = None) -> None:
         """A new pair, or the two ends an earlier process left, which are then ours."""
@@ -54,7 +58,7 @@ class Nursery:
         return key in self._count
 
     def put(self, key: str, text: str, fds: Sequence[int]) -> bool:
-        """This is what is to be found under `key` from now on; False, and nothing is, when there is no room."""
+        """Put this under `key`, in place of what was there; False when there is no room, and then nothing is there."""
         before = self._count[key]
         done = len(self._queue) < ROOM + before and self._push(key, f"{key} {len(fds)}\n{text}".encode(), fds)
         for _ in range(before):
@@ -142,7 +146,7 @@ def take_ends(stored: MutableMapping[str, int]) -> tuple[int, int] | None:
 
 
 def _understand(data: bytes, fds: Sequence[int]) -> tuple[str | None, str]:
-    """Key and text; no key for a message that is none of ours or has lost descriptors (there were none left to receive it)."""
+    """Key and text; no key for a message that is not ours, or whose descriptors found no room here."""
     head, line, text = data.decode("utf-8", "replace").partition("\n")
     key, space, count = head.rpartition(" ")
     return (key, text) if line and space and count == str(len(fds)) else (None, "")

@@ -1,7 +1,8 @@
 """How far the kernel is with each side of a TCP connection: what survives the process that moved the bytes.
 
-A byte counter of ours is gone with the process, and one written down anywhere else is one instant too old. The kernel counts
-by itself, for as long as the socket lives, and never disagrees with what was really moved (Linux, struct tcp_info):
+A byte counter of ours is gone with the process, and one written down anywhere else is one instant too old. The kernel
+counts by itself, for as long as the socket lives, and never disagrees with what was really moved (Linux, struct
+tcp_info):
 
     taken    bytes of the peer's stream that were read from a socket:  received and acknowledged, minus still unread
     written  bytes that were written into a socket:                    acknowledged by the peer, plus still queued
@@ -22,7 +23,9 @@ import termios
 SUPPORTED = sys.platform == "linux"
 _SIOCOUTQ = 0x5411  # linux/sockios.h: bytes written and not yet acknowledged by the peer
 _TCP_INQ = 36  # linux/tcp.h, since Linux 4.18
-_INFO_SIZE = 136  # of struct tcp_info (linux/tcp.h), up to and including the two counters; they are there since Linux 4.1
+_INFO_SIZE = (
+    136  # of struct tcp_info (linux/tcp.h), up to and including the two counters; they are there since Linux 4.1
+)
 _COUNTERS = struct.Struct("=QQ")
 _COUNTERS_AT = 120  # tcpi_bytes_acked, tcpi_bytes_received
 _LAST_RECEIVED = struct.Struct("=I")
@@ -65,7 +68,7 @@ def is_dead(sock: socket.socket) -> bool:
 
 
 def has_finished(sock: socket.socket) -> bool:
-    """The peer has said FIN, read or not; OSError for a socket that is dead, with the reason if nobody has taken it yet."""
+    """The peer has said FIN, read or not; OSError for a dead socket, with the reason if nobody has taken it yet."""
     state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     if state == _CLOSED:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
@@ -83,7 +86,7 @@ def last_received(sock: socket.socket, now: float) -> float | None:
 
 
 def _left_and_fin(sock: socket.socket) -> int:
-    """What is still to be read, with the FIN behind it, which FIONREAD leaves out and `received` does not; 0 without bytes."""
+    """What is still to be read, the FIN behind it included (FIONREAD leaves it out); 0 without bytes."""
     if not unread(sock):
         return 0  # and no look at it: where nothing waits, that would take the error of a reset with it
     sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)

@@ -1,14 +1,14 @@
-"""From accept to an open connection: what the client says first, and the dial of the gateway.
+r"""From accept to an open connection: what the client says first, and the dial of the gateway.
 
 In ib mode nothing is dialled before the client has sent a whole, valid IB hello: port scans, TCP health checks, TLS and
 stray HTTP never reach the gateway. In raw mode the dial starts at once, because a server may speak first.
 
-The client is watched and read during all of this, into a buffer that is ours and is never cancelled or thrown away: bytes
-lost here would swallow `API\\0` and look exactly like a gateway that does not answer. A FIN during the dial may be a
-half-close, so the dial goes on for a short grace; a reset ends it at once.
+The client is watched and read during all of this, into a buffer that is ours and is never cancelled or thrown away:
+bytes lost here would swallow `API\0` and look exactly like a gateway that does not answer. A FIN during the dial may
+be a half-close, so the dial goes on for a short grace; a reset ends it at once.
 
-Where sessions outlive this process (keep.py) the client is only looked at, and its bytes stay in the kernel: with a copy of
-its socket alone, whoever comes after us can begin again.
+Where sessions outlive this process (keep.py) the client is only looked at, and its bytes stay in the kernel: with a
+copy of its socket alone, whoever comes after us can begin again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ LEFT_GRACE = 2.0  # seconds a dial goes on after the client's FIN, which may be 
 class Opening:
     """The first part of a Connection's life; gone once the connection is open.
 
-    Ends in exactly one of `connection.opened(reached, early, client_finished, watched)` and `connection.end(cause, ...)`.
+    Ends in exactly one of `connection.opened(reached, early, client_finished, watched)` and `connection.end(cause,
+    ...)`.
     """
 
     __slots__ = ("connection", "client", "peeks", "early", "finished", "dial", "dialled_at", "watched")
@@ -84,7 +85,7 @@ class Opening:
             self.connection.poller.watch(self.client.fileno(), self.watched, self.while_dialling)
 
     def first_bytes(self, _events: int) -> bool:
-        """ib mode: collect the client's first bytes until they are a hello or cannot be one."""
+        """Ib mode: collect the client's first bytes until they are a hello or cannot be one."""
         connection = self.connection
         if not self._receive():
             return True
@@ -175,7 +176,7 @@ class Opening:
         return True
 
     def _look(self) -> bytes:
-        """What is new since the last look, and stays where it is; the kernel is to call when there is more, or an end."""
+        """What is new since the last look; it stays where it is. The kernel calls when there is more, or an end."""
         new = self.client.recv(EARLY_LIMIT, socket.MSG_PEEK)[len(self.early) :]
         if new:
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(self.early) + len(new) + 1)

@@ -1,14 +1,15 @@
 """Moves bytes one way so that none of them is ever only in our memory: the Flow of sessions that survive the relay.
 
 A Flow takes bytes from the source's kernel and then gives them to the sink's; a process that is killed in between takes
-them with it. This one looks at them first (MSG_PEEK), sends them, shows them to the observer, writes down how far that one is
-(`note`), and only then has the source's kernel drop them (MSG_TRUNC: nothing is copied). At every instant each byte is in the
-kernel queue of the source, or of the sink, or of both. Whoever takes the two sockets over asks both kernels how far they are
-(offsets.py), and drops from the source what the sink has already: exactly that, whenever the kill came (resume.py).
+them with it. This one looks at them first (MSG_PEEK), sends them, shows them to the observer, writes down how far that
+one is (`note`), and only then has the source's kernel drop them (MSG_TRUNC: nothing is copied). At every instant each
+byte is in the kernel queue of the source, or of the sink, or of both. Whoever takes the two sockets over asks both
+kernels how far they are (offsets.py), and drops from the source what the sink has already: exactly that, whenever the
+kill came (resume.py).
 
 Why not os.splice through a pipe, which keeps the bytes in the kernel as well. Measured on one hop of 60 bytes: receive
-and send 10.3 us, this 11.0 us, peek and two splices 13.5 us. It needs no pipes either: two descriptors a session instead of
-six, none of the 64 MiB of pipe buffers a user may have. And bytes that are still there can be shown to the
+and send 10.3 us, this 11.0 us, peek and two splices 13.5 us. It needs no pipes either: two descriptors a session
+instead of six, none of the 64 MiB of pipe buffers a user may have. And bytes that are still there can be shown to the
 observer again: after a kill in the middle of it, a pipe's session would have been watched up to a hole.
 
 Back-pressure is the kernel's alone: what a full sink does not take stays in the source's receive buffer.
@@ -25,7 +26,9 @@ from relay.flow import Flow
 from relay.poller import READ, WRITE
 
 _PEEK, _DROP = socket.MSG_PEEK, socket.MSG_TRUNC
-LEAST_LOOK = 16 * 1024  # bytes looked at when the sink takes little at a time; looking at all of it would copy it in vain
+LEAST_LOOK = (
+    16 * 1024
+)  # bytes looked at when the sink takes little at a time; looking at all of it would copy it in vain
 
 WAITING = memoryview(b"")  # `pending` while the sink is full: what it waits for is in the source's kernel
 
@@ -127,6 +130,6 @@ class PeekFlow(Flow):
 
 
 def drop(source: socket.socket, scratch: memoryview, count: int) -> None:
-    """Have the kernel forget `count` bytes that wait in `source`; `scratch` is only there because a buffer must be named."""
+    """Have the kernel forget `count` bytes that wait in `source`; `scratch` is there because recv wants a buffer."""
     while count and (dropped := source.recv_into(scratch, min(count, len(scratch)), _DROP)):
         count -= dropped

@@ -2,12 +2,12 @@
 
 Why it exists. A relayed round trip passes the loop four times, and asyncio spends several microseconds on each ready
 descriptor (Handle, ready queue, context run) that a byte mover does not need. Here the data path has its own epoll; the
-selector that asyncio knows is registered *inside* it as one more descriptor, so a single epoll_wait sees both. Data-path
-handlers are called at once; asyncio hears only of its own descriptors, timers and signals.
+selector that asyncio knows is registered *inside* it as one more descriptor, so a single epoll_wait sees both.
+Data-path handlers are called at once; asyncio hears only of its own descriptors, timers and signals.
 
-The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the loop
-(a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler
-is given to `on_error(fd, error)` and never leaves the loop.
+The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the
+loop (a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler is
+given to `on_error(fd, error)` and never leaves the loop.
 
 Where epoll is missing (macOS), the same contract is kept over the platform's own selector: correct, a little slower.
 """
@@ -35,7 +35,7 @@ def new_event_loop() -> asyncio.SelectorEventLoop:
     return loop
 
 
-def poller_of(loop: asyncio.AbstractEventLoop) -> "EpollPoller | PortablePoller":
+def poller_of(loop: asyncio.AbstractEventLoop) -> EpollPoller | PortablePoller:
     """The data path of a loop made by `new_event_loop`; TypeError for any other loop."""
     poller = getattr(loop, "poller", None)
     if poller is None:
@@ -81,11 +81,11 @@ if hasattr(select, "epoll"):
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
-            """As `unwatch`, for a descriptor that is closed right after: closing takes it out of the epoll by itself."""
+            """As `unwatch`, for a descriptor that is closed right after: closing alone takes it out of the epoll."""
             if self._handlers.pop(fd, None) is not None:
                 self._gone.add(fd)
 
-        def select(self, timeout: float | None = None) -> list:
+        def select(self, timeout: float | None = None) -> list:  # noqa: C901, PLR0912 (hot: a call would cost)
             handlers, gone = self._handlers, self._gone
             poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
             if timeout is None or timeout < 0:
@@ -110,7 +110,7 @@ if hasattr(select, "epoll"):
                     try:
                         if handler(events):
                             touched = True
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001 (told to its owner; the loop lives on)
                         touched = True
                         self.on_error(fd, error)
                 if touched:
@@ -172,7 +172,7 @@ class PortablePoller(selectors.DefaultSelector):
             elif (watched := self.get_map().get(key.fd)) is not None and watched.data is key.data:
                 try:
                     key.data.handler(_from_selectors(mask))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (as above)
                     self.on_error(key.fd, error)
         return others
 

@@ -6,11 +6,11 @@ Field names follow the OpenTelemetry semantic conventions where they have one, `
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a connection ended. Words are public: never renamed, never reused."""
 
     CLIENT_CLOSED = "client_closed"
@@ -40,12 +40,20 @@ class Reason(str, Enum):
 CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides said FIN and nothing was lost
 
 # Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
-RESERVED_REASONS = frozenset({
-    "client_left_while_queued", "queue_full", "queue_timeout", "gateway_not_ready", "rate_limited", "client_id_conflict", "killed",
-})  # fmt: skip
+RESERVED_REASONS = frozenset(
+    {
+        "client_left_while_queued",
+        "queue_full",
+        "queue_timeout",
+        "gateway_not_ready",
+        "rate_limited",
+        "client_id_conflict",
+        "killed",
+    }
+)
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """Where in its life a connection was when it ended."""
 
     HANDSHAKE = "handshake"  # before the session is ready, dial excepted
@@ -104,13 +112,18 @@ class Record(NamedTuple):
 
 
 _PHASE_LETTERS = {
-    Phase.HANDSHAKE: "H", Phase.CONNECT: "C", Phase.DATA: "D", Phase.HALF_CLOSED: "L", Phase.DRAIN: "D", None: "-",
-}  # fmt: skip
+    Phase.HANDSHAKE: "H",
+    Phase.CONNECT: "C",
+    Phase.DATA: "D",
+    Phase.HALF_CLOSED: "L",
+    Phase.DRAIN: "D",
+    None: "-",
+}
 _REFUSALS = (Reason.ACL_DENIED, Reason.CONNECTION_LIMIT, Reason.NOT_IB)
 
 
 def end_code(cause: Cause, phase: Phase | None) -> str:
-    """The pair of letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
+    """The two letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
     if cause.reason in CLEAN_ENDS:
         return "--"
     if cause.reason is Reason.RESOURCE_EXHAUSTED:
@@ -136,7 +149,8 @@ _EXPLANATIONS = {
     Reason.UPSTREAM_RESET: "the gateway aborted (reset)",
     Reason.CLIENT_LEFT_WHILE_CONNECTING: "the client left while the gateway was being dialled",
     Reason.CONNECTION_REFUSED: "nothing listens at the gateway's address: not started, not logged in, or another port",
-    Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway stopped accepting",
+    Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway "
+    "stopped accepting",
     Reason.UNREACHABLE: "there is no route to the gateway's address",
     Reason.DNS_ERROR: "the gateway's name could not be looked up",
     Reason.HANDSHAKE_TIMEOUT: "the client sent no complete hello; the gateway was not dialled",
@@ -155,18 +169,30 @@ _EXPLANATIONS = {
 
 _LEFT_AT_STAGE = {
     "nothing": "the client left before it said anything (a port check looks like this); the gateway was not dialled",
-    "client_hello": "the client left before the gateway answered its hello: the gateway takes connections but does not serve them",
+    "client_hello": "the client left before the gateway answered its hello: the gateway takes connections but "
+    "does not serve them",
     "server_hello": "the client left after the gateway's hello, before it sent START_API",
-    "start_api": "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
+    "start_api": "the client left before the gateway answered START_API: not logged in, still starting, or a "
+    "dialog is open",
 }
 
 
 # Ends of a session that was under way, which can have got somewhere; the others end a connection that never was one.
-_UNDER_WAY = frozenset({
-    Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED, Reason.CLIENT_RESET, Reason.UPSTREAM_RESET, Reason.CLIENT_DEAD,
-    Reason.UPSTREAM_DEAD, Reason.IDLE_TIMEOUT, Reason.HALF_CLOSE_TIMEOUT, Reason.WRITE_STALLED, Reason.SHUTDOWN,
-    Reason.INTERNAL_ERROR,
-})  # fmt: skip
+_UNDER_WAY = frozenset(
+    {
+        Reason.CLIENT_CLOSED,
+        Reason.UPSTREAM_CLOSED,
+        Reason.CLIENT_RESET,
+        Reason.UPSTREAM_RESET,
+        Reason.CLIENT_DEAD,
+        Reason.UPSTREAM_DEAD,
+        Reason.IDLE_TIMEOUT,
+        Reason.HALF_CLOSE_TIMEOUT,
+        Reason.WRITE_STALLED,
+        Reason.SHUTDOWN,
+        Reason.INTERNAL_ERROR,
+    }
+)
 _GATEWAY_WENT = frozenset({Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_RESET, Reason.UPSTREAM_DEAD})
 _UNREADY = ("client_hello", "server_hello", "start_api")
 

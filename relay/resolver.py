@@ -1,13 +1,14 @@
 """Looks upstream names up off the loop: one look-up per name at a time, in a thread that can never hold up the exit.
 
-asyncio's own getaddrinfo runs in an executor whose threads are joined at the end of the loop: a name server that does not
-answer would keep a stopped relay alive for minutes. And clients that wait for the same name share one look-up, so a hanging
-name server costs one thread, not one a connection.
+asyncio's own getaddrinfo runs in an executor whose threads are joined at the end of the loop: a name server that does
+not answer would keep a stopped relay alive for minutes. And clients that wait for the same name share one look-up, so a
+hanging name server costs one thread, not one a connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -46,10 +47,8 @@ class Resolver:
             result: Addresses | Exception = [(family, address) for family, _, _, _, address in found]
         except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
             result = error
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, host, port, result)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
 
     def _tell(self, host: str, port: int, result: Addresses | Exception) -> None:
         waiting = self._waiting.pop((host, port))

@@ -1,10 +1,10 @@
 """Makes a living connection of a State and its two sockets: where another process left off, this one goes on.
 
-After a kill nobody knows what the dead process did last, except the kernels. A PeekFlow drops bytes from the source only when
-the sink has them, so with T taken from the source and W written into the sink, the first W - T bytes that still wait in
-the source have arrived already: they are dropped here, and everything behind them is passed on as usual. The observer had
-seen S bytes, and T <= S <= W: what it had not seen is shown to it first. If S lies elsewhere, bytes went by unseen;
-then its session is reported as not understood from here on, and never continued by a guess.
+After a kill nobody knows what the dead process did last, except the kernels. A PeekFlow drops bytes from the source
+only when the sink has them, so with T taken from the source and W written into the sink, the first W - T bytes that
+still wait in the source have arrived already: they are dropped here, and everything behind them is passed on as usual.
+The observer had seen S bytes, and T <= S <= W: what it had not seen is shown to it first. If S lies elsewhere, bytes
+went by unseen; then its session is reported as not understood from here on, and never continued by a guess.
 
 An end needs no memory: a socket whose peer has said FIN, or was reset, says so again to whoever reads it.
 """
@@ -31,7 +31,12 @@ _LAST = 256 * 1024  # bytes shown again at the most: one scratch buffer, as no m
 
 
 def restore(
-    services: Services, port_map: PortMap, state: State, row: Row | None, client: socket.socket, upstream: socket.socket | None
+    services: Services,
+    port_map: PortMap,
+    state: State,
+    row: Row | None,
+    client: socket.socket,
+    upstream: socket.socket | None,
 ) -> Connection:
     """The connection as it was, not started yet; StrangeState when its parts do not go together."""
     keep_alive = tcp.keep_alive_of(port_map)
@@ -110,8 +115,14 @@ def _catch_up(connection: Connection, flow: Flow, state: FlowState, seen: int) -
     taken = offsets.taken(flow.source) - (state.taken_behind or 0)
     written = offsets.written(flow.sink) - (state.written_behind or 0)
     flow.bytes = max(written, 0)
-    flow.last = max(filter(None, (flow.last, offsets.last_received(flow.source, monotonic()))), default=None) if written else None
-    arrived = min(max(0, written + kept - taken), offsets.unread(flow.source))  # nothing unread: the counts may be one off
+    flow.last = (
+        max(filter(None, (flow.last, offsets.last_received(flow.source, monotonic()))), default=None)
+        if written
+        else None
+    )
+    arrived = min(
+        max(0, written + kept - taken), offsets.unread(flow.source)
+    )  # nothing unread: the counts may be one off
     if arrived > _LAST:
         raise StrangeState(f"connection {connection.connection_id}: {arrived} bytes would have to be dropped")
     if flow.observe is not None:
@@ -121,7 +132,9 @@ def _catch_up(connection: Connection, flow: Flow, state: FlowState, seen: int) -
 
 def _show(connection: Connection, flow: Flow, from_here: int, arrived: int) -> None:
     """Show the observer what has arrived and it has not seen: bytes `from_here` up to `arrived` of what waits."""
-    gone = not arrived and offsets.is_dead(flow.source)  # nothing more will ever come: there is nothing to lose sight of
+    gone = not arrived and offsets.is_dead(
+        flow.source
+    )  # nothing more will ever come: there is nothing to lose sight of
     if not 0 <= from_here <= arrived and not gone:
         memory.lose(connection.observer, LOST_SIGHT)
         connection.up.observe = connection.down.observe = None

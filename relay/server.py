@@ -1,9 +1,10 @@
 """The relay as a whole: accepts, admits, keeps the set of live connections, reloads, drains and stops.
 
-The accept handlers only accept. Everything else has one owner: a Connection its two sockets, the Relay its listeners, its
-set of connections and its timers. `serve` runs until the relay is told to stop and returns when nothing is left.
+The accept handlers only accept. Everything else has one owner: a Connection its two sockets, the Relay its listeners,
+its set of connections and its timers. `serve` runs until the relay is told to stop and returns when nothing is left.
 
-Some lines beyond 400: what survival.py and the signals ask of the relay is a few lines each, and belongs to what it changes.
+Some lines beyond 400: what survival.py and the signals ask of the relay is a few lines each, and belongs to what it
+changes.
 """
 
 from __future__ import annotations
@@ -88,8 +89,14 @@ class Relay:
         scratch = memoryview(bytearray(SCRATCH_SIZE))
         deadlines = Deadlines(self._loop, self.fault)
         self.services = Services(
-            self._poller, deadlines, Resolver(self._loop), scratch, log, self._ended, self._connections.__len__,
-        )  # fmt: skip
+            self._poller,
+            deadlines,
+            Resolver(self._loop),
+            scratch,
+            log,
+            self._ended,
+            self._connections.__len__,
+        )
         self.max_connections = 0
 
     # Life
@@ -128,7 +135,10 @@ class Relay:
             self._stop(signal_name, leave=False)
 
     def stop(self, signal_name: str, at_once: bool = False) -> None:
-        """Close the listeners; leave the sessions to the manager or drain. A second call, or `at_once`, ends them now."""
+        """Close the listeners; leave the sessions to the manager or drain.
+
+        A second call, or `at_once`, ends them now.
+        """
         announced, self._announced = self._announced, False
         if at_once or (self._stopped.is_set() and not announced):
             self._drained.set()
@@ -283,7 +293,7 @@ class Relay:
                     continue
                 sock.setblocking(False)
                 self._admit(listener, sock, address)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (costs this client, not the relay)
                 sock.close()
                 self._own_fault(error)
         return True
@@ -305,18 +315,29 @@ class Relay:
         door.inside.opened(decision.source)
         try:
             connection.start()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
             self.fault(connection, error)
 
     def _refuse(self, port_map: PortMap, sock, address, local_port: int, connection_id: str, refusal: Refuse) -> None:
         """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
         tcp.reset(sock)
         cause = Cause("relay", "policy", Reason(refusal.reason), refusal.detail)
-        self.log.write(Record(
-            "close", time(), connection_id, port_map.name, address[0], address[1], local_port,
-            port_map.upstream.host, port_map.upstream.port, cause=cause, phase=Phase.HANDSHAKE,
-            active=len(self._connections),
-        ))  # fmt: skip
+        self.log.write(
+            Record(
+                "close",
+                time(),
+                connection_id,
+                port_map.name,
+                address[0],
+                address[1],
+                local_port,
+                port_map.upstream.host,
+                port_map.upstream.port,
+                cause=cause,
+                phase=Phase.HANDSHAKE,
+                active=len(self._connections),
+            )
+        )
 
     def _ended(self, connection: Connection) -> None:
         inside, source = self._connections.pop(connection)
@@ -352,7 +373,7 @@ class Relay:
         for connection in list(self._connections):
             try:
                 connection.housekeeping(now)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
                 self.fault(connection, error)
         before, self._bridges = self._bridges, self._find_bridges()
         if self._bridges == before and not self._listeners.bridge_missing:
@@ -411,13 +432,17 @@ class Relay:
 
 
 async def run_relay(
-    loaded: Loaded, log: Log, reload: Callable[[], Loaded] | None, activation: Activation | None = None,
+    loaded: Loaded,
+    log: Log,
+    reload: Callable[[], Loaded] | None,
+    activation: Activation | None = None,
     estate: Estate | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
     relay = Relay(loaded, log, reload, activation, estate)
     loop = asyncio.get_running_loop()
-    # A turn later: where both wait for a busy process, the kernel runs the handler of the SIGUSR1 that came before it last.
+    # A turn later: where both wait for a busy process, the kernel runs the handler of the SIGUSR1 that came before it
+    # last.
     loop.add_signal_handler(signal.SIGTERM, loop.call_soon, relay.stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
     loop.add_signal_handler(signal.SIGHUP, relay.reload)
@@ -449,7 +474,11 @@ def _descriptor_budget(wanted: int) -> int:
 
 
 def _descriptors(connection: Connection) -> tuple[int, ...]:
-    sockets = (connection.client, connection.upstream, getattr(connection.opening and connection.opening.dial, "sock", None))
+    sockets = (
+        connection.client,
+        connection.upstream,
+        getattr(connection.opening and connection.opening.dial, "sock", None),
+    )
     return tuple(sock.fileno() for sock in sockets if sock is not None)
 
 

@@ -29,7 +29,7 @@ _SIZE = _TEXTS[1] + _MOST_TEXT
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How far the observer is: bytes it has seen, where in a frame it stands, what it holds of it, frames it has counted."""
+    """How far the observer is: bytes seen, where in a frame it stands, what it holds of that, frames counted."""
 
     up_seen: int = 0
     up_state: int = 0
@@ -73,9 +73,21 @@ class Slate:
         if down_held is not None:
             down_size = self._hold(_HELD[other] + _MOST_HELD, down_held)
         _ROW.pack_into(
-            self._map, _ROWS[other], up_seen, up_state, up_size, up_frames, down_seen, down_state, down_size, down_frames,
-            peak, self._text_index, self._text_size, 0,
-        )  # fmt: skip
+            self._map,
+            _ROWS[other],
+            up_seen,
+            up_state,
+            up_size,
+            up_frames,
+            down_seen,
+            down_state,
+            down_size,
+            down_frames,
+            peak,
+            self._text_index,
+            self._text_size,
+            0,
+        )
         self._index[0] = other
 
     def prepare_text(self, text: bytes) -> None:

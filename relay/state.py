@@ -1,7 +1,7 @@
 """A relayed connection as plain values: what another process must know, besides its two sockets, to go on with it.
 
-`state_of` takes it from a living connection, `to_json` and `from_json` carry it over, resume.py makes a connection of it
-again. Times are monotonic, which on one machine is one clock for all processes until it is restarted.
+`state_of` takes it from a living connection, `to_json` and `from_json` carry it over, resume.py makes a connection of
+it again. Times are monotonic, which on one machine is one clock for all processes until it is restarted.
 
 Bytes are in here only when this process had them and no kernel (a copying flow that waits for a slow reader, a client's
 first words during the dial); JSON carries them as Latin-1. None still means "never" or "not known".
@@ -69,11 +69,18 @@ def state_of(connection, behind: dict | None = None) -> State:
     opened, broken = connection.up is not None, connection.broken
     taken = opening is not None and not opening.peeks  # what is only looked at is still in the kernel
     return State(
-        connection.connection_id, connection.map.name, connection.map.protocol.value, (upstream.host, upstream.port),
-        tuple(connection.client_address[:2]), connection.local_port, connection.opened_at,
+        connection.connection_id,
+        connection.map.name,
+        connection.map.protocol.value,
+        (upstream.host, upstream.port),
+        tuple(connection.client_address[:2]),
+        connection.local_port,
+        connection.opened_at,
         early=_text(opening.early) if taken else "",
         client_finished=taken and opening.finished,
-        peer=tuple(connection.peer), connect_seconds=connection.connect_seconds, ready_at=connection.ready_at,
+        peer=tuple(connection.peer),
+        connect_seconds=connection.connect_seconds,
+        ready_at=connection.ready_at,
         first_fin=connection.first_fin,
         cause=_cause(connection.cause),
         broken=("client" if broken is connection.up else "upstream") if broken is not None else None,
@@ -82,14 +89,19 @@ def state_of(connection, behind: dict | None = None) -> State:
         up=_flow(connection.up, behind) if opened else None,
         down=_flow(connection.down, behind) if opened else None,
         observer=memory.saved(connection.observer) if connection.observer is not None else None,
-    )  # fmt: skip
+    )
 
 
 def behind_of(connection) -> dict:
     """What the kernels have counted more than we, for each flow. Nothing may be on its way: not from within a flow."""
     flows = (connection.up, connection.down) if connection.up is not None else ()
-    return {flow: (_told(offsets.taken, flow.source, flow.bytes + len(flow.pending or b"")),
-                   _told(offsets.written, flow.sink, flow.bytes)) for flow in flows}  # fmt: skip
+    return {
+        flow: (
+            _told(offsets.taken, flow.source, flow.bytes + len(flow.pending or b"")),
+            _told(offsets.written, flow.sink, flow.bytes),
+        )
+        for flow in flows
+    }
 
 
 def to_json(state: State) -> str:
@@ -111,7 +123,9 @@ def from_json(text: str | bytes) -> State:
         cause_of(state := State(**values))
         return state
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise error if isinstance(error, StrangeState) else StrangeState(f"no state of a connection: {error!r}") from error
+        raise (
+            error if isinstance(error, StrangeState) else StrangeState(f"no state of a connection: {error!r}")
+        ) from error
 
 
 def cause_of(state: State) -> Cause | None:

@@ -1,11 +1,12 @@
 """Standard streams and the files a user names, which may be closed, full, broken or no files: one line, no traceback.
 
-`run` writes its log by itself (log.py); this is for everything else that is printed, and for the exit codes of what cannot
-go on. A reader that has gone away (`| head`) ends a command without a word, as is the custom.
+`run` writes its log by itself (log.py); this is for everything else that is printed, and for the exit codes of what
+cannot go on. A reader that has gone away (`| head`) ends a command without a word, as is the custom.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -46,7 +47,7 @@ def prepare() -> None:
 
 
 def exit_code(work: Callable[[], int]) -> int:
-    """What `work` returns or gives sys.exit(), or the code for how it ended otherwise, of which at most one line is said."""
+    """Returns the exit code of `work`; anything but success prints at most one line."""
     try:
         return work()
     except SystemExit as end:
@@ -67,15 +68,13 @@ def exit_code(work: Callable[[], int]) -> int:
 def leave(code: int) -> NoReturn:
     """End this process here and now, with every word said.
 
-    What an interpreter does at its end takes 20 ms, for which sessions that were left to a successor stand still; and it can
-    go wrong: a thread that comes back from getaddrinfo then is ended by pthread_exit(), and that aborts the process where
-    there is no libgcc_s.so.1, as in small images (bpo-44434).
+    What an interpreter does at its end takes 20 ms, for which sessions that were left to a successor stand still; and
+    it can go wrong: a thread that comes back from getaddrinfo then is ended by pthread_exit(), and that aborts the
+    process where there is no libgcc_s.so.1, as in small images (bpo-44434).
     """
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # None, broken, closed
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # None, broken, closed
-            pass
     os._exit(code)
 
 
@@ -94,7 +93,7 @@ def write(text: str) -> None:
 
 
 class Teller:
-    """Says line after line for work that must not end halfway because nobody can read them; `check` at its end raises."""
+    """Prints the lines of work that must be finished even if nobody can read them; `check` at its end raises."""
 
     def __init__(self) -> None:
         self._trouble: Unwritable | None = None
@@ -159,10 +158,10 @@ def one_line(text: str) -> str:
 
 
 def regular(path: str, flags: int) -> int:
-    """An `opener` for open(): a file that can be read again and again. OSError for a pipe or a device, instead of waiting.
+    """An `opener` for open(): a file that can be read again and again. OSError for a pipe or a device; it never waits.
 
-    /dev/null is taken: it is how people say "no file". A pipe, also as <(...) or /dev/stdin, is not: its second reading, at
-    a reload or an upgrade, finds nothing, and nothing is a valid configuration.
+    /dev/null is taken: it is how people say "no file". A pipe, also as <(...) or /dev/stdin, is not: its second
+    reading, at a reload or an upgrade, finds nothing, and nothing is a valid configuration.
     """
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     found = os.fstat(fd)

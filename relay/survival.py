@@ -6,8 +6,9 @@ Three roads lead from one process to the next, and all end in `take_up`:
     execve                        an upgrade in place, with or without a manager: handover.py
     nothing                       a first start
 
-Where a manager keeps descriptors, bytes are moved by PeekFlows, which never have one in their hands; elsewhere by Flows, for
-which execve carries over the few that wait for a slow reader. So nobody pays for a survival that cannot be had.
+Where a manager keeps descriptors, bytes are moved by PeekFlows, which never have one in their hands; elsewhere by
+Flows, for which execve carries over the few that wait for a slow reader. So nobody pays for a survival that cannot be
+had.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
-from time import monotonic, strftime, gmtime
+from time import gmtime, monotonic, strftime
 
 from relay import handover, keep, nursery, offsets, systemd, tcp
 from relay.activation import Activation
@@ -59,7 +60,7 @@ class Survival:
     # The start
 
     def begin(self) -> None:
-        """Before the first connection: find out whether sessions can be kept, and so how their bytes are to be moved."""
+        """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
         if self._wanted and keep.manager_keeps():
             self.keeper = Keeper(self._loop, nursery=self._nursery)
             if self._nursery is None:
@@ -84,7 +85,9 @@ class Survival:
     def take_up(self, maps: tuple[PortMap, ...]) -> None:
         """Go on with every session that was left to us; what cannot go on ends, and the log says why."""
         sessions = list(self.estate.sessions) + self._from_store()
-        went_on = [connection for connection in (self._take_up(one, maps) for one in sessions) if connection is not None]
+        went_on = [
+            connection for connection in (self._take_up(one, maps) for one in sessions) if connection is not None
+        ]
         if sessions:
             how = "the upgrade" if self._upgraded else "a restart"
             since = self.estate.since
@@ -112,7 +115,7 @@ class Survival:
                 sessions.append(Session(state, parts["client"], parts.get("upstream"), slate))
             except (KeyError, OSError, ValueError) as error:
                 self._lost(connection_id, error, [fd for part, fd in parts.items() if part != "slate"])
-        for name, fd in others.items():
+        for fd in others.values():
             os.close(fd)
         if others:
             systemd.unstore(others)
@@ -156,7 +159,7 @@ class Survival:
         try:
             self._keep_on(connection, session)
             go_on(connection, state)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (costs this session, not the others)
             self._relay.fault(connection, error)
         return connection
 
@@ -183,7 +186,7 @@ class Survival:
     # The end
 
     def close(self) -> None:
-        """This process is over."""
+        """Stop the timers and give our ends back."""
         if self.keeper is not None:
             self.keeper.close()
             self.keeper.nursery.close()
@@ -223,12 +226,12 @@ class Survival:
         except handover.Refused as error:
             self._log.event("upgrade", f"refused, the old program goes on: {error}", "ERROR", ok=False)
             self._relay.exec_failed(str(error))
-        except Exception as error:  # a fault of ours must not end what works
+        except Exception as error:  # noqa: BLE001 (a fault of ours must not end what works)
             self._log.event("upgrade", f"failed, the old program goes on: {error!r}", "ERROR", ok=False)
             self._relay.exec_failed(repr(error))
 
     async def _on_the_side(self, work, *arguments) -> None:
-        """In a thread nobody waits for at the end: the loop's own threads would hold up a SIGTERM for a whole rehearsal."""
+        """In a thread nobody waits for at the end: one of the loop's own would hold up a SIGTERM until it is done."""
         done = self._loop.create_future()
 
         def tell(error: BaseException | None) -> None:
@@ -239,7 +242,7 @@ class Survival:
             trouble = None
             try:
                 work(*arguments)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
                 trouble = error
             with contextlib.suppress(RuntimeError):  # the loop is gone, and so is the question
                 self._loop.call_soon_threadsafe(tell, trouble)

@@ -1,15 +1,15 @@
 """What systemd and this process say to each other: readiness, status and liveness out, sockets and kept descriptors in.
 
-Plain datagrams to $NOTIFY_SOCKET and descriptors from $LISTEN_FDS (sd_notify(3), sd_listen_fds(3)); nothing is linked or
-installed for it. Outside systemd every function does nothing and says so. None raises for anything systemd does or
-fails to do: a relay must not end because its manager is busy. The exception is a name that systemd would not take, which
-is a fault of ours (ValueError).
+Plain datagrams to $NOTIFY_SOCKET and descriptors from $LISTEN_FDS (sd_notify(3), sd_listen_fds(3)); nothing is linked
+or installed for it. Outside systemd every function does nothing and says so. None raises for anything systemd does or
+fails to do: a relay must not end because its manager is busy. The exception is a name that systemd would not take,
+which is a fault of ours (ValueError).
 
 A datagram can have to wait, because PID 1 reads its queue in order and may be busy. `wait` is how long, in seconds:
 0 on the event loop's thread for what is sent again anyway (status, watchdog, store), more where a lost message matters.
 
-$LISTEN_FDS mixes two kinds of descriptors: sockets of .socket units, which listen, and what this service has put into its
-descriptor store before, which does not. Whatever is taken is marked as taken in the environment, so that neither a
+$LISTEN_FDS mixes two kinds of descriptors: sockets of .socket units, which listen, and what this service has put into
+its descriptor store before, which does not. Whatever is taken is marked as taken in the environment, so that neither a
 second look nor a program this process turns itself into (execve keeps the pid) takes a number for what it once was.
 """
 
@@ -118,9 +118,9 @@ def barrier(timeout: float, environ: Mapping[str, str] = os.environ) -> bool:
 def store(fds: Mapping[str, int], wait: float = 0, environ: Mapping[str, str] = os.environ) -> set[str]:
     """Have systemd keep copies of these descriptors for the next start; the names that were sent.
 
-    One name, one descriptor: several under one name come back in any order. FDPOLL=0, or systemd would drop a socket
-    at its peer's end together with what is still unread. As long as it keeps a copy, our close() sends no FIN: shut down, then
-    `unstore`. Whether there was room (FileDescriptorStoreMax=) is not answered; see `store_limit`.
+    One name, one descriptor: several under one name come back in any order. FDPOLL=0, or systemd would drop a socket at
+    its peer's end together with what is still unread. As long as it keeps a copy, our close() sends no FIN: shut down,
+    then `unstore`. Whether there was room (FileDescriptorStoreMax=) is not answered; see `store_limit`.
     """
     sent = set()
     for name, fd in fds.items():

@@ -4,12 +4,14 @@ Two timers guard against a peer that vanished without a word, because either alo
 probes only an idle connection, TCP_USER_TIMEOUT only one with unacknowledged data.
 
 One trap is dealt with here. Linux also applies TCP_USER_TIMEOUT to a peer that is alive and acknowledges our window
-probes but does not read (net/ipv4/tcp_timer.c, tcp_probe_timer): a client stopped in a debugger for 31 seconds would lose
-its session. `is_not_reading` tells that case from a silent network, and `be_patient` lifts the time-out for as long as it lasts.
+probes but does not read (net/ipv4/tcp_timer.c, tcp_probe_timer): a client stopped in a debugger for 31 seconds would
+lose its session. `is_not_reading` tells that case from a silent network, and `be_patient` lifts the time-out for as
+long as it lasts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import socket
@@ -48,7 +50,7 @@ def keep_alive_of(port_map) -> KeepAlive:
 
 
 def set_options(sock: socket.socket, keep_alive: KeepAlive) -> None:
-    """Send small writes at once and notice a vanished peer; on Linux an accepted socket inherits this from its listener."""
+    """Send small writes at once, notice a vanished peer. On Linux an accepted socket inherits it from its listener."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _set_user_timeout(sock, keep_alive.user_timeout)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if keep_alive.idle else 0)
@@ -62,7 +64,7 @@ def set_options(sock: socket.socket, keep_alive: KeepAlive) -> None:
 
 def reset(sock: socket.socket) -> None:
     """Close with RST: the peer sees an abort, and whatever the kernel still had to send is gone."""
-    try:
+    try:  # noqa: SIM105 (every refusal passes here)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
     except OSError:
         pass  # already reset by the peer (macOS says EINVAL)
@@ -70,11 +72,9 @@ def reset(sock: socket.socket) -> None:
 
 
 def finish(sock: socket.socket) -> None:
-    """Close with FIN, also while somebody else has a copy of the descriptor: close() alone would tell the peer nothing."""
-    try:
+    """Close with FIN, also while somebody else has a copy of the descriptor: close() alone would say nothing."""
+    with contextlib.suppress(OSError):  # its peer is gone already
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # its peer is gone already
     sock.close()
 
 
@@ -110,10 +110,10 @@ def be_patient(sock: socket.socket) -> None:
     """Wait for a reader that does not read; where the kernel can, keep its window probes 10 s apart at most."""
     _set_user_timeout(sock, 0)
     if LINUX:
-        try:
+        with contextlib.suppress(
+            OSError
+        ):  # older kernel: probes back off to 120 s, a peer that vanishes while not reading is noticed later
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _PATIENT_RTO_MAX_MS)
-        except OSError:
-            pass  # older kernel: probes back off to 120 s, a peer that vanishes while not reading is noticed later
 
 
 def be_strict(sock: socket.socket, keep_alive: KeepAlive) -> None:

@@ -1,12 +1,13 @@
 """`ib-relay upgrade`: finds the relay that runs here, asks it to become the installed program, and says whether it did.
 
-The process stays the same one, so there is nothing to compare but its environment: a program that was taken over by execve has
-the handover's stamp in it; one that was refused left its words in the old process. A signal that a process does not handle
-would end it, so on Linux the kernel is asked first.
+The process stays the same one, so there is nothing to compare but its environment: a program that was taken over by
+execve has the handover's stamp in it; one that was refused left its words in the old process. A signal that a process
+does not handle would end it, so on Linux the kernel is asked first.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -67,7 +68,7 @@ def is_relay(words: list[str]) -> bool:
         return False
     before = words[: words.index("run")]
     named = any(re.fullmatch(r"ib-relay(\.pyz)?", word.rpartition("/")[2]) for word in before)
-    return named or any(pair == ("-m", "relay") for pair in zip(before, before[1:], strict=False))
+    return named or any(pair == ("-m", "relay") for pair in itertools.pairwise(before))
 
 
 def _only(found: list[int]) -> int:

@@ -24,7 +24,7 @@ HEAVY = {"bench", "docker", "host", "soak", "systemd"}  # folders
 
 
 def pytest_configure():
-    """A shell has what it runs in the background ignore Ctrl-C and Ctrl-\\, and every process under test would inherit that."""
+    """A shell lets what runs in its background ignore SIGINT and SIGQUIT; every process under test would inherit it."""
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             set_handler(number, usual)

@@ -228,13 +228,13 @@ def _attempt(decoder: Callable, *arguments) -> object:
 
 
 def check_decoders(stream: Stream, rng: random.Random) -> None:
-    direction, data = rng.choice(stream)
+    _, data = rng.choice(stream)
     for decoder in (hello.ClientHello.decode, hello.decode_server_hello, hello.ServerHello.decode):
         _attempt(decoder, data)
     for looker in (hello.classify_opening, hello.client_hello_end, hello.server_hello_end, hello.recognise):
         looker(data)
         looker(memoryview(data)[: rng.randrange(len(data) + 1)])
-    for payload in (_attempt(FrameReader().feed, data) or [])[:3] + [data[4:]]:
+    for payload in (*(_attempt(FrameReader().feed, data) or [])[:3], data[4:]):
         version = rng.choice((None, 100, 166, 176, 194, 200, 201, 226))
         _attempt(messages.message_id, payload, version)
         if version is not None:
@@ -260,7 +260,7 @@ def fuzz(count: int, seed: int, make: Callable[[], Observer] = Observer) -> tupl
         stream = mutated(rng)
         try:
             check(stream, rng, make)
-        except Exception as error:  # anything at all is a find
+        except Exception as error:  # noqa: BLE001 (anything at all is a find)
             return number, stream, error
     return None
 
@@ -275,8 +275,12 @@ def number(text: str) -> int:
 def main(arguments: list[str]) -> int:
     """Prints seed, count, rate and result; 1 if something was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feeds damaged IB sessions to the codec.")
-    parser.add_argument("streams", metavar="STREAMS", nargs="?", type=number, default=STREAMS, help=f"how many [{STREAMS}]")
-    parser.add_argument("seed", metavar="SEED", nargs="?", type=number, help="of an earlier run, to have the same again")
+    parser.add_argument(
+        "streams", metavar="STREAMS", nargs="?", type=number, default=STREAMS, help=f"how many [{STREAMS}]"
+    )
+    parser.add_argument(
+        "seed", metavar="SEED", nargs="?", type=number, help="of an earlier run, to have the same again"
+    )
     given = parser.parse_args(arguments)
     count, seed = given.streams, given.seed
     if seed is None:

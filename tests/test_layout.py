@@ -26,12 +26,13 @@ MAY_IMPORT = {
     "pyz": "service streams",
     "service": "addresses bridges client config listeners tcp wire",
     "cli": "cli_commands cli_usage streams",
-    "cli_commands": "activation addresses cli_service cli_usage config demo handover launchd listeners log logfile poller "
-    "practice server state streams survival systemd upgrade",
+    "cli_commands": "activation addresses cli_service cli_usage config demo handover launchd listeners log logfile "
+    "poller practice server state streams survival systemd upgrade",
     "demo": "addresses client config lines practice record server streams wire",
     "server": "activation admission bridges config connection deadlines flow handover listeners log logfile manager "
     "poller record resolver survival tcp",
-    "survival": "activation addresses config flow handover keep listeners nursery offsets peek resume slate state systemd tcp",
+    "survival": "activation addresses config flow handover keep listeners nursery offsets peek resume slate state "
+    "systemd tcp",
     "handover": "slate state",
     "upgrade": "handover",
     "keep": "flow nursery slate state systemd wire",
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "manager": "systemd",
     "log": "lines logfile record",
     "logfile": "config",
-    "lines": "record",
+    "lines": "addresses record",
     "client": "wire",
     "practice": "wire",
     "config": "addresses keys streams",
@@ -72,18 +73,18 @@ MAY_IMPORT = {
 }
 DIAGNOSTICS_MAY_IMPORT = {"relay.wire"}
 
-IO = {"asyncio", "concurrent", "logging", "os", "select", "selectors", "signal", "socket", "ssl", "subprocess"} | {
-    "multiprocessing", "pathlib", "shutil", "tempfile", "threading", "time", "urllib",
-}  # fmt: skip
-PURE = ("relay/wire/", *(f"relay/{name}.py" for name in ("addresses", "admission", "config", "keys", "record"))) + (
-    "relay/service/render.py",
-) + tuple(
-    f"diagnostics/{name}.py"
-    for name in (
-        *("candidates", "diagnosis", "evidence", "findings", "gateway_log", "html_report", "log_rules", "maintenance"),
-        *("netfiles", "overview", "peer_rules", "place", "plan", "report", "route_rules", "routes", "rulebook", "rules"),
-        *("seen", "session_rules", "verdict"),
-    )
+IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
+IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
+PURE_OF_RELAY = ("addresses", "admission", "config", "keys", "record", "service/render")
+PURE_OF_DIAGNOSTICS = (
+    *("candidates", "diagnosis", "evidence", "findings", "gateway_log", "html_report", "log_rules", "maintenance"),
+    *("netfiles", "overview", "peer_rules", "place", "plan", "report", "route_rules", "routes", "rulebook", "rules"),
+    *("seen", "session_rules", "verdict"),
+)
+PURE = (
+    "relay/wire/",
+    *(f"relay/{name}.py" for name in PURE_OF_RELAY),
+    *(f"diagnostics/{name}.py" for name in PURE_OF_DIAGNOSTICS),
 )
 # The one seam in a pure file: config.py reads its file in one function, so that `load` can stay a function of values.
 MAY_OPEN = {("relay/config.py", "_read")}
@@ -94,7 +95,7 @@ OUTSIDE = {
     "click": r"relay/cli(_\w+)?\.py",
 }
 
-ABOUT_400 = 420  # lines; a screenful of slack is better than a seam in the wrong place
+ABOUT_400 = 430  # lines; a screenful of slack is better than a seam in the wrong place
 
 # Files without a test file of their own: who tests them instead.
 TESTED_BY = {
@@ -231,7 +232,7 @@ def test_every_file_says_in_its_first_line_what_it_is_for(name):
     source = (ROOT / name).read_text(encoding="utf-8")
     first = (ast.get_docstring(tree(name)) or "").partition("\n")[0]
     assert len(first) >= 20 and first[-1] in ".:;,", f"{name}: {first!r}"
-    assert source.startswith('"""')
+    assert source.startswith(('"""', 'r"""'))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -264,9 +265,11 @@ def test_setup_cfg_installs_every_package_there_is():
     assert {str(path.parent.relative_to(ROOT)) for path in SOURCES} == {one.replace(".", "/") for one in packages}
 
 
-TEXT = set(" .c .cfg .cjs .in .js .json .md .mjs .plist .py .service .sh .socket .toml .txt".split(" "))
+TEXT = {"", ".c", ".cfg", ".cjs", ".in", ".js", ".json", ".md", ".mjs"}
+TEXT |= {".plist", ".py", ".service", ".sh", ".socket", ".toml", ".txt"}
 ELSEWHERE = re.compile(r"(?:\.\./)+(?:[\w-][\w.-]*)?")
-EVERYWHERE = set("bin dev etc home opt private proc root run srv sys tmp usr var".split())  # on every machine
+# On every machine.
+EVERYWHERE = {"bin", "dev", "etc", "home", "opt", "private", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"}
 
 
 def texts():

@@ -10,7 +10,10 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding=
 
 def test_the_two_commands_are_single_lines():
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv && ")]
-    assert [line.rpartition(" && ")[2] for line in lines] == [".venv/bin/ib-relay demo", ".venv/bin/python -X dev -W error -m pytest"]
+    assert [line.rpartition(" && ")[2] for line in lines] == [
+        ".venv/bin/ib-relay demo",
+        ".venv/bin/python -X dev -W error -m pytest",
+    ]
 
 
 def test_every_end_reason_is_explained():

@@ -1,8 +1,9 @@
 """The bytes of every answer, in the form it has at one server version: text, binary id with text, or protobuf.
 
-What relay.wire can encode (errors, accounts, next id, current time) is encoded there; here is the rest. Every answer is one
-row of "text fields" beside "protobuf fields"; the version picks. Layouts: decoders of ibapi 9.81 and 10.51.1 and of ib_async
-2.1.0, protobuf field numbers from the .proto descriptors in ibapi-latest 10.51.1, checked against recorded sessions.
+What relay.wire can encode (errors, accounts, next id, current time) is encoded there; here is the rest. Every answer is
+one row of "text fields" beside "protobuf fields"; the version picks. Layouts: decoders of ibapi 9.81 and 10.51.1 and of
+ib_async 2.1.0, protobuf field numbers from the .proto descriptors in ibapi-latest 10.51.1, checked against recorded
+sessions.
 """
 
 from __future__ import annotations
@@ -181,10 +182,31 @@ class Answers:
         text: list[object] = [] if at_least(_SIZE_RULES) else [8]
         text += [request_id, contract.symbol, contract.sec_type, ""]
         text += [""] if at_least(_LAST_TRADE_DATE) else []
-        text += ["0", "", "SMART", contract.currency, contract.symbol, contract.symbol, contract.symbol, contract.con_id, MIN_TICK]
+        text += [
+            "0",
+            "",
+            "SMART",
+            contract.currency,
+            contract.symbol,
+            contract.symbol,
+            contract.symbol,
+            contract.con_id,
+            MIN_TICK,
+        ]
         text += [100] if at_least(_MD_SIZE_MULTIPLIER) and not at_least(_SIZE_RULES) else []
         text += ["", "LMT,MKT", "SMART,NASDAQ", 1, 0, name, "NASDAQ"]
-        text += ["", "", "", "", "UTC", "", "", "", "", 0]  # month, industry, .., hours, EV rule, EV multiplier, no security ids
+        text += [
+            "",
+            "",
+            "",
+            "",
+            "UTC",
+            "",
+            "",
+            "",
+            "",
+            0,
+        ]  # month, industry, .., hours, EV rule, EV multiplier, no security ids
         text += [1]  # aggregation group
         text += ["", ""] if at_least(_UNDERLYING_INFO) else []
         text += ["26"] if at_least(_MARKET_RULES) else []
@@ -213,15 +235,32 @@ def _encode_bar(date: str, bar: Bar) -> bytes:
 
 def _contract_fields(contract: Contract) -> Proto:
     return (
-        (1, contract.con_id), (2, contract.symbol), (3, contract.sec_type), (8, "SMART"),
-        (9, "NASDAQ"), (10, contract.currency), (11, contract.symbol), (12, contract.symbol),
+        (1, contract.con_id),
+        (2, contract.symbol),
+        (3, contract.sec_type),
+        (8, "SMART"),
+        (9, "NASDAQ"),
+        (10, contract.currency),
+        (11, contract.symbol),
+        (12, contract.symbol),
     )
 
 
 def _details_fields(contract: Contract, name: str) -> Proto:
     return (
-        (1, contract.symbol), (2, str(MIN_TICK)), (3, "LMT,MKT"), (4, "SMART,NASDAQ"), (5, 1), (7, name), (12, "UTC"),
-        (18, 1), (21, "26"), (23, "COMMON"), (24, "1"), (25, "1"), (26, "100"),
+        (1, contract.symbol),
+        (2, str(MIN_TICK)),
+        (3, "LMT,MKT"),
+        (4, "SMART,NASDAQ"),
+        (5, 1),
+        (7, name),
+        (12, "UTC"),
+        (18, 1),
+        (21, "26"),
+        (23, "COMMON"),
+        (24, "1"),
+        (25, "1"),
+        (26, "100"),
     )
 
 

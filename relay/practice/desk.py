@@ -1,6 +1,7 @@
 """The desk: which request of a ready session gets which answer. Bytes of a request in, bytes of its answers out.
 
-It knows no socket and no fault: what a behaviour does to a session happens around it, in session.py. Orders are refused, always.
+It knows no socket and no fault: what a behaviour does to a session happens around it, in session.py. Orders are
+refused, always.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _LIVE_BAR_PERIOD = 1.0  # seconds between updates of a bar kept up to date
 _REAL_TIME_BAR = 5  # seconds, the only size of REQ_REAL_TIME_BARS
 
 # Requests that a gateway takes without a word: settings, and cancels of what we never started.
-_UNANSWERED = frozenset((11, 12, 13, 14, 15, 23, 53, 56, 57, 58, 63, 64, 70, 75, 77, 89, 90, 93, 95, 98, 101, 103, 106, 107))
+_UNANSWERED = frozenset(
+    (11, 12, 13, 14, 15, 23, 53, 56, 57, 58, 63, 64, 70, 75, 77, 89, 90, 93, 95, 98, 101, 103, 106, 107)
+)
 
 # Answers to these are what ib_insync and ib_async wait for before they say "Synchronization complete".
 SYNC_REQUESTS = frozenset((5, 6, 7, 16, 61, 62, 74, 76, 99))
@@ -178,21 +181,25 @@ class Desk:
         answers, request_id, at = self.answers, wanted.request_id, self._clock()
         quote = self._market.quote(wanted.contract, at)
         yesterday = self._market.price(wanted.contract, int(at) // DAY * DAY)
-        return b"".join((
-            answers.tick_request_parameters(request_id),
-            answers.market_data_type(request_id, self._market_data_type),
-            *answers.quote(request_id, quote),
-            answers.tick_size(request_id, BID_SIZE, quote.bid_size),
-            answers.tick_size(request_id, VOLUME, 1000 * quote.bid_size),
-            answers.tick_price(request_id, CLOSE, yesterday, 0),
-            answers.tick_string(request_id, LAST_TIMESTAMP, str(int(at))),
-        ))
+        return b"".join(
+            (
+                answers.tick_request_parameters(request_id),
+                answers.market_data_type(request_id, self._market_data_type),
+                *answers.quote(request_id, quote),
+                answers.tick_size(request_id, BID_SIZE, quote.bid_size),
+                answers.tick_size(request_id, VOLUME, 1000 * quote.bid_size),
+                answers.tick_price(request_id, CLOSE, yesterday, 0),
+                answers.tick_string(request_id, LAST_TIMESTAMP, str(int(at))),
+            )
+        )
 
     def _historical_data(self, request: Request, now: float) -> bytes:
         wanted = requests.historical_data(request)
         request_id, seconds = wanted.request_id, BAR_SECONDS.get(wanted.bar_size)
         if not self._farms_ok:
-            return self.error(request_id, 162, "Historical Market Data Service error message:HMDS connection attempt failed.")
+            return self.error(
+                request_id, 162, "Historical Market Data Service error message:HMDS connection attempt failed."
+            )
         refused = self._refuse_stream(request_id) if wanted.keep_up_to_date else b""
         if refused:
             return refused

@@ -1,7 +1,7 @@
 """What each behaviour does at its moment: one table per moment, one short function per behaviour.
 
-`play(table, session)` runs the function of the session's behaviour, if the table has one, and says whether it did. A function
-pulls the levers of the session (send, finish, reset, mute, stall, after) and nothing else.
+`play(table, session)` runs the function of the session's behaviour, if the table has one, and says whether it did. A
+function pulls the levers of the session (send, finish, reset, mute, stall, after) and nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The practice gateway itself: the listening port, the sessions on it, and the behaviours that concern more than one of them."""
+"""The practice gateway: its listening port, the sessions on it, and behaviours that concern more than one of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from relay.practice.settings import Practice
 _BACKLOG = 128  # connections the kernel completes before we accept them
 _WEDGED_BACKLOG = 2  # small, so that a wedged gateway's queue is full after three clients (Linux lets in one more)
 _RESTART_AFTER = 1.0  # seconds from the first ready session to the restart: time to have synchronised
-_ROUNDS = 4  # of the loop: asyncio needs up to three from accept() to connection_made(), one from abort() to connection_lost()
+# of the loop: asyncio needs up to three from accept() to connection_made(), one from abort() to connection_lost()
+_ROUNDS = 4
 _REBIND_PAUSE = 0.5  # seconds until the next attempt when somebody else took the port during a restart
 
 
 class PracticeGateway:
     """A gateway to practise with. `log` gets one line of text per life event; `clock` is wall time.
 
-        async with PracticeGateway(Practice.named("slow-sync=3")) as gateway:
-            ... connect to 127.0.0.1:gateway.port ...
+    async with PracticeGateway(Practice.named("slow-sync=3")) as gateway:
+        ... connect to 127.0.0.1:gateway.port ...
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""An invented market: prices that are a function of seed, symbol and time, so that every run and every client sees the same.
+"""An invented market: prices are a function of seed, symbol and time, so every run and every client sees the same.
 
-A price is a few waves per symbol, from weeks to minutes, plus a cent or two of noise per second; a bar opens where the one
-before it closed. Trading never stops; daily bars leave out weekends, holidays are not known, `useRTH` changes nothing.
+A price is a few waves per symbol, from weeks to minutes, plus a cent or two of noise per second; a bar opens where the
+one before it closed. Trading never stops; daily bars leave out weekends, holidays are not known, `useRTH` changes
+nothing.
 """
 
 from __future__ import annotations
@@ -118,7 +119,11 @@ class Market:
         covered, weekdays = (int(match[1]) * each for each in _DURATION[match[2]])
         if seconds >= DAY:
             step = seconds // DAY
-            starts = _weekdays(end, max(1, weekdays), step) if step == 1 else _calendar(end, max(1, covered // seconds), step)
+            starts = (
+                _weekdays(end, max(1, weekdays), step)
+                if step == 1
+                else _calendar(end, max(1, covered // seconds), step)
+            )
         else:
             count = min(MAX_BARS, max(1, covered // seconds))
             last = int(end) // seconds * seconds
@@ -136,10 +141,13 @@ def parse_end(text: str, now: float) -> float:
     if not text.strip():
         return now
     match = _END_TEXT.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"end date {text!r}, expected yyyymmdd hh:mm:ss [zone]")
-    day, *clock = match.groups()
-    moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+    try:
+        if match is None:
+            raise ValueError("not of that form")
+        day, *clock = match.groups()
+        moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"end date {text!r}, expected yyyymmdd hh:mm:ss [zone]") from error
     hours, minutes, seconds = (int(part or 0) for part in clock)
     return (moment + timedelta(hours=hours, minutes=minutes, seconds=seconds)).timestamp()
 

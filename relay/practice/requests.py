@@ -1,7 +1,7 @@
 """What a client asks for: a payload as a Request, and the handful of requests whose content matters, as values.
 
-Layouts of the text requests: ibapi 9.81 and 10.51 client.py, ib_async client.py, checked against recorded frames. A request
-is answered in whatever form it came: the message id itself says whether text or protobuf follows.
+Layouts of the text requests: ibapi 9.81 and 10.51 client.py, ib_async client.py, checked against recorded frames. A
+request is answered in whatever form it came: the message id itself says whether text or protobuf follows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,30 @@ _VERSION_DROPPED = {3: _ORDER_CONTAINER, 4: _CME_TAGGING, 20: _SYNT_REALTIME_BAR
 
 # Requests with a request (or order) id as first field: an error can be sent to them by that id. All others have none.
 _WITH_ID = frozenset(
-    (1, 2, 3, 4, 7, 9, 10, 11, 20, 21, 22, 23, 25, *range(50, 58), 62, 63, *range(67, 71), *range(74, 80))
-    + (81, 83, 84, *range(86, 91), *range(92, 99), *range(100, 105), *range(106, 110))
+    [
+        1,
+        2,
+        3,
+        4,
+        7,
+        9,
+        10,
+        11,
+        *range(20, 24),
+        25,
+        *range(50, 58),
+        62,
+        63,
+        *range(67, 71),
+        *range(74, 80),
+        81,
+        83,
+        84,
+        *range(86, 91),
+        *range(92, 99),
+        *range(100, 105),
+        *range(106, 110),
+    ]
 )
 
 
@@ -86,7 +108,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class MarketData:
-    """REQ_MKT_DATA"""
+    """A REQ_MKT_DATA."""
 
     request_id: int
     contract: Contract
@@ -95,7 +117,7 @@ class MarketData:
 
 @dataclass(frozen=True, slots=True)
 class HistoricalData:
-    """REQ_HISTORICAL_DATA"""
+    """A REQ_HISTORICAL_DATA."""
 
     request_id: int
     contract: Contract
@@ -135,8 +157,13 @@ def market_data(request: Request) -> MarketData:
 def historical_data(request: Request) -> HistoricalData:
     if request.is_protobuf:
         return HistoricalData(
-            request.integer(1), _contract_message(request, 2), request.string(3), request.string(4), request.string(5),
-            request.integer(8) == 2, bool(request.integer(9)),
+            request.integer(1),
+            _contract_message(request, 2),
+            request.string(3),
+            request.string(4),
+            request.string(5),
+            request.integer(8) == 2,
+            bool(request.integer(9)),
         )
     take = _taker(request)
     request_id, contract = _integer(take()), _contract_fields(take)

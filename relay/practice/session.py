@@ -1,8 +1,8 @@
 """One client's connection, from accept to its end: stages, bounds, and the levers a behaviour can pull.
 
-The conversation of a ready session is desk.py's, the misbehaviour is faults.py's; this file owns the socket between them.
-What a client can make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by MAX_OUTPUT (beyond it
-nothing more is read from the client and ticks are dropped), held answers by MAX_LATE.
+The conversation of a ready session is desk.py's, the misbehaviour is faults.py's; this file owns the socket between
+them. What a client can make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by MAX_OUTPUT
+(beyond it nothing more is read from the client and ticks are dropped), held answers by MAX_LATE.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Session(asyncio.Protocol):
             self._transport.write(data)
 
     def finish(self, reason: str) -> None:
-        """Close with FIN after everything written, then discard until the client closes too, LAST_WORDS seconds at most.
+        """Close with FIN after everything written, then discard until the client closes, too, or LAST_WORDS.
 
         Closing both ways at once would send RST instead whenever something of the client is unread: its hello, say.
         """
@@ -210,7 +210,9 @@ class Session(asyncio.Protocol):
         self.note(f"hello v{hello.min_version}..{hello.max_version}{options}")
         self.server_version = min(self.settings.server_version, hello.max_version)
         if self.server_version < max(hello.min_version, OLDEST_SERVER_VERSION):
-            self.finish(f"no server version in common, ours are {OLDEST_SERVER_VERSION} to {self.settings.server_version}")
+            self.finish(
+                f"no server version in common, ours are {OLDEST_SERVER_VERSION} to {self.settings.server_version}"
+            )
             return
         self.stage = Stage.HELLO
         if not faults.play(faults.AT_HELLO, self):
@@ -295,7 +297,7 @@ class Session(asyncio.Protocol):
         self.finish(f"client id {self.client_id} is in use")
 
     def greeting(self) -> bytes:
-        """Accounts, next valid id and farm notices: the answer to START_API, one write (recorded from a real gateway)."""
+        """Accounts, next valid id and farm notices: the answer to START_API, in one write (recorded from a gateway)."""
         desk = self._desk or Desk(self.settings, self.server_version, farms_ok=True, clock=self.house.clock)
         name = self.settings.behaviour
         frames = []

@@ -57,6 +57,6 @@ class Practice:
 
     @classmethod
     def named(cls, behaviour: str, **settings: object) -> Practice:
-        """Settings from `NAME[=VALUE]` as typed on the command line; ValueError as `parse_behaviour` and the class itself."""
+        """Settings from `NAME[=VALUE]` as typed; ValueError as from `parse_behaviour` and the class itself."""
         name, value = parse_behaviour(behaviour)
         return cls(behaviour=name, value=value, **settings)

@@ -1,4 +1,4 @@
-"""Subscriptions: what a session sends again and again until it is cancelled, produced in batches when the clock says so."""
+"""Subscriptions: what a session sends again and again until cancelled, produced in batches when it is time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EPSILON = 1e-6  # seconds; a timer may fire a hair early, and 0.25 is not exact
 
 @dataclass(slots=True)
 class Stream:
-    """`produce(count)` gives the bytes of the next `count` messages (or one in their place, for a bar that was superseded)."""
+    """`produce(count)` gives the bytes of the next `count` messages (or one, if a bar replaces the earlier ones)."""
 
     period: float  # seconds between two messages
     due_at: float  # monotonic time of the next one
@@ -48,7 +48,7 @@ class TickTape:
     def __init__(self, answers: Answers, request_id: int, market: Market, contract: Contract, start: float) -> None:
         quotes = [market.quote(contract, start + step) for step in range(TAPE_QUOTES)]
         frames = []
-        for before, quote in zip([quotes[-1], *quotes], quotes):
+        for before, quote in zip([quotes[-1], *quotes[:-1]], quotes, strict=True):
             frames += answers.quote(request_id, quote, rising=quote.bid > before.bid)
         self._tape = b"".join(frames)
         self._ends = [0]

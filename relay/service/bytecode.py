@@ -1,4 +1,4 @@
-"""A zipapp with bytecode for the Python that is to run it: Python never writes any into a zip, and compiling takes time.
+"""Bytecode for a zipapp, for the Python that is to run it: Python itself never writes any into a zip.
 
 Measured: a start from sources alone takes some 0.2 s more. Another Python's bytecode is passed over and the sources are
 compiled as before, so an update of the system's Python costs time and nothing else.

@@ -1,4 +1,4 @@
-"""What is to be installed: where the files go, what the configuration asks of the service manager, and the files' bytes."""
+"""What is to be installed: where files go, what the configuration asks of the service manager, and the files' bytes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from relay.service.program import Program
 from relay.service.render import DOCKER_POOL, LABEL, Door, Manager, Scope, Target, render
 from relay.service.templates import templates
 
-# Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Kept open
-# before Docker is there, too, because it starts after us.
+# Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Kept
+# open before Docker is there, too, because it starts after us.
 DOCKER0 = "172.17.0.1"
 STOP_MARGIN = 5.0  # seconds beyond drain_timeout until the manager kills
 
@@ -67,11 +67,15 @@ def layout(manager: Manager, scope: Scope, home: Path) -> Layout:
         units = Path("/Library/LaunchDaemons" if mac else "/etc/systemd/system")
         program = Path("/usr/local/lib/ib-relay/ib-relay.pyz")
         logs = Path("/Library/Logs/ib-relay") if mac else None
-        return Layout(manager, scope, units, program, Path("/etc/ib-relay/config.toml"), Path("/usr/local/bin/ib-relay"), logs)
+        return Layout(
+            manager, scope, units, program, Path("/etc/ib-relay/config.toml"), Path("/usr/local/bin/ib-relay"), logs
+        )
     program = home / ".local/lib/ib-relay/ib-relay.pyz"
     config, link = home / ".config/ib-relay/config.toml", home / ".local/bin/ib-relay"
     if manager is Manager.LAUNCHD:
-        return Layout(manager, scope, home / "Library/LaunchAgents", program, config, link, home / "Library/Logs/ib-relay")
+        return Layout(
+            manager, scope, home / "Library/LaunchAgents", program, config, link, home / "Library/Logs/ib-relay"
+        )
     return Layout(manager, scope, home / ".config/systemd/user", program, config, link)
 
 
@@ -79,7 +83,10 @@ def layout(manager: Manager, scope: Scope, home: Path) -> Layout:
 
 
 def configuration(where: Layout, listen: tuple[str, ...], upstream: str | None) -> tuple[Loaded, str | None]:
-    """What is configured, and the text of a new file when there is none. Flags make the new file, they never change one."""
+    """What is configured, and the text of a new file when there is none.
+
+    Flags make the new file, they never change one.
+    """
     flags = {"listen": listen, "upstream": upstream}
     try:
         if not where.config.exists():
@@ -164,8 +171,8 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> D
     for listen in port_map.listen:
         if getattr(listen, "handed_over", None):
             raise Refusal(
-                f'map {port_map.name}: listen "{listen}" is for units of your own making; write addresses, and the units '
-                "that are installed here will have them",
+                f'map {port_map.name}: listen "{listen}" is for units of your own making; write addresses, and '
+                "the units that are installed here will have them",
                 78,
             )
         try:
@@ -174,12 +181,17 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> D
             raise Refusal(f"map {port_map.name}: {error}") from error
         if listen.auto and manager is Manager.SYSTEMD and not any(one.name == "docker0" for one in bridges):
             found.append(Place(2, DOCKER0, listen.port, "docker0"))
-    addresses = tuple(dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found))
+    addresses = tuple(
+        dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found)
+    )
     return Door(port_map.name, addresses, _sources(port_map, bridges))
 
 
 def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
-    """Who may connect, for the filter in the kernel. The relay's own access list is narrower: it knows today's bridges."""
+    """Who may connect, for the filter in the kernel.
+
+    The relay's own access list is narrower: it knows today's bridges.
+    """
     networks = list(port_map.allow.networks)
     if any(network.prefixlen == 0 for network in networks):
         return ("any",)

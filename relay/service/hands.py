@@ -56,7 +56,9 @@ class SystemdHands:
         for door in self.target.doors:
             for host, port in door.addresses:
                 if f":{port} (" not in ours and _taken(host, port):
-                    raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")
+                    raise Refusal(
+                        f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself"
+                    )
 
     def start(self, changed: list[steps.Step]) -> None:
         units = [*self.sockets, SERVICE]
@@ -111,12 +113,17 @@ class SystemdHands:
         return f"journalctl {'--user ' if self.where.scope is Scope.USER else ''}-u ib-relay"
 
     def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
-        why = lambda: "\n".join(self.last_words())  # noqa: E731
+        def why() -> str:
+            return "\n".join(self.last_words())
+
         return self._perform(steps.Run(self.ctl.command(*words), essential, None, why))
 
     def _launch(self, *words: str) -> None:
-        """Start or restart, and wait until the relay is ready. systemctl itself would wait for ever: a job of a service that
-        crashes and is restarted (RestartMode=direct) never ends."""
+        """Start or restart, and wait until the relay is ready.
+
+        systemctl itself would wait for ever: a job of a service that crashes and is restarted (RestartMode=direct)
+        never ends.
+        """
         self._run(*words[:1], "--no-block", *words[1:])
         until = time.monotonic() + READY_WAIT
         while not self.dry_run:
@@ -124,7 +131,11 @@ class SystemdHands:
             if state["ActiveState"] == "active" and state["Job"] in ("", "0"):
                 return
             crashes = int(state["NRestarts"] or 0)
-            if (state["ActiveState"] == "failed" and state["Job"] in ("", "0")) or crashes >= CRASHES or time.monotonic() > until:
+            if (
+                (state["ActiveState"] == "failed" and state["Job"] in ("", "0"))
+                or crashes >= CRASHES
+                or time.monotonic() > until
+            ):
                 raise Refusal("\n".join(["the relay does not start", *self.last_words()]))
             time.sleep(0.02)
 
@@ -139,8 +150,10 @@ class SystemdHands:
 
 
 class LaunchdHands:
-    """What is done with launchctl: always bootout, enable, bootstrap, because bootstrap alone fails for a loaded job, a
-    disabled one and a faulty file with the same "5: Input/output error"."""
+    """What is done with launchctl: always bootout, enable, bootstrap.
+
+    Bootstrap alone fails for a loaded job, a disabled one and a faulty file with the same "5: Input/output error".
+    """
 
     def __init__(self, where: Layout, target: Target | None, say: Say, dry_run: bool) -> None:
         self.where, self.target, self.say, self.dry_run = where, target, say, dry_run
@@ -159,7 +172,9 @@ class LaunchdHands:
         for door in self.target.doors:
             for host, port in door.addresses:
                 if _taken(host, port):
-                    raise Refusal(f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself")
+                    raise Refusal(
+                        f"map {door.name}: port {port} of {host} is taken: another relay, socat, or the gateway itself"
+                    )
 
     def start(self, changed: list[steps.Step]) -> None:
         if changed or self.ctl.state() == "not loaded":

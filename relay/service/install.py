@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.addresses import host_port
 from relay.bridges import find_bridges
 from relay.config import Loaded
 from relay.service import steps
@@ -77,12 +78,14 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
 
 
 def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
-    """Replace the installed program by this one and restart it; put the old one back when the new one does not serve."""
+    """Replace the installed program by this one and restart it; put the old one back if the new one does not serve."""
     plan, hands = _installed(scope, say, dry_run)
     old = plan.where.program.with_suffix(".pyz.old")
     if plan.program.archive is not None:
         if plan.program.archive == plan.where.program.resolve():
-            raise Refusal(f"{plan.where.program} is the installed program itself: run `service upgrade` from the new file")
+            raise Refusal(
+                f"{plan.where.program} is the installed program itself: run `service upgrade` from the new file"
+            )
         say(f"from {version_of(plan.where.program)} to {version_of(plan.program.archive)}")
     changed = steps.perform(_files(plan, keep=old), say, dry_run)
     if dry_run:
@@ -156,7 +159,9 @@ def refuse_what_cannot_work(scope: Scope, dry_run: bool, starting: bool = True) 
     if scope is Scope.USER and os.geteuid() == 0 and os.environ.get("SUDO_USER"):
         raise Refusal("--user under sudo would be a service of root: run it as yourself", EX_NOPERM)
     if manager is Manager.SYSTEMD and scope is Scope.USER and Systemctl(scope)("show-environment").code:
-        raise Refusal("the user's own systemd cannot be reached: log in on a session of your own (not su), or use --system")
+        raise Refusal(
+            "the user's own systemd cannot be reached: log in on a session of your own (not su), or use --system"
+        )
     if not starting:
         return
     why = unfit_for_system(program) if scope is Scope.SYSTEM and manager is Manager.SYSTEMD else ""
@@ -178,7 +183,7 @@ def _first_process() -> str:
 
 
 def _refuse_agent_for_the_network(plan: Wanted) -> None:
-    """macOS 15 and later: errno 65 for every address of the local network, at once (Apple TN3179)."""
+    """MacOS 15 and later: errno 65 for every address of the local network, at once (Apple TN3179)."""
     if plan.where.scope is Scope.USER and plan.target.upstreams != ("localhost",):
         raise Refusal(
             "macOS lets no agent of a user reach other machines of the local network; a gateway elsewhere needs the "
@@ -209,7 +214,7 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
 
 def _after_words(plan: Wanted) -> str:
     doors = "; ".join(
-        f"{door.name}: {', '.join(f'[{host}]:{port}' if ':' in host else f'{host}:{port}' for host, port in door.addresses)}"
+        f"{door.name}: {', '.join(host_port(host, port) for host, port in door.addresses)}"
         for door in plan.target.doors
     )
     whose = "starts with the machine" if plan.where.scope is Scope.SYSTEM else "belongs to you"

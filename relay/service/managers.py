@@ -36,7 +36,13 @@ def ask(command: Sequence[str], environ: dict[str, str] | None = None) -> Answer
     """Run a command to its end. Never raises: a command that is not there is exit code 127."""
     try:
         run = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=PATIENCE, env=environ
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            env=environ,
         )
     except FileNotFoundError:
         return Answer(127, "", f"{command[0]} is not installed here")
@@ -59,7 +65,7 @@ class Systemctl:
         return ask(self.command(*words), self._environ())
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """The properties' values, one a line where there are several; all of them "" when the manager cannot be asked."""
+        """The properties' values, one a line where there are several; all "" when the manager cannot be asked."""
         found = dict.fromkeys(properties, "")
         for line in self("show", unit, f"--property={','.join(properties)}").out.splitlines():
             key, _, value = line.partition("=")
@@ -70,11 +76,13 @@ class Systemctl:
     def journal(self, unit: str, lines: int) -> list[str]:
         """The last lines that the unit wrote or that systemd wrote about it."""
         where = f"--{self.scope}-unit={unit}" if self.scope is Scope.USER else f"--unit={unit}"
-        answer = ask(("journalctl", where, "--no-pager", "--quiet", "--output=cat", f"--lines={lines}"), self._environ())
+        answer = ask(
+            ("journalctl", where, "--no-pager", "--quiet", "--output=cat", f"--lines={lines}"), self._environ()
+        )
         return answer.out.splitlines()
 
     def user_namespaces(self) -> bool:
-        """Does the user's systemd get user namespaces? Ubuntu 24.04 forbids them; half of a user unit's sandbox needs them."""
+        """Does the user's systemd get user namespaces (Ubuntu 24.04: no)? Half of a user unit's sandbox needs them."""
         probe = ("systemd-run", "--user", "--quiet", "--wait", "--collect", "--property=PrivateUsers=yes", "/bin/true")
         return self.scope is Scope.SYSTEM or ask(probe, self._environ()).code == 0
 

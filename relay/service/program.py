@@ -29,7 +29,7 @@ class Program:
     base_prefix: str
 
     def command(self, installed_archive: Path) -> tuple[str, ...]:
-        """-I: no user site-packages, no PYTHON* variables, no current folder on the path; -S: nobody's packages at all."""
+        """-I: no user site-packages, no PYTHON* variables, no current folder on the path; -S: no installed packages."""
         return (self.python, "-I", "-S", str(installed_archive)) if self.archive else (self.python, "-I", "-m", "relay")
 
     def exec_paths(self) -> tuple[str, ...]:
@@ -45,7 +45,8 @@ class Program:
 def this_program() -> Program:
     loader = relay.__spec__.loader
     archive = Path(loader.archive).resolve() if isinstance(loader, zipimporter) else None
-    # Not resolved: /usr/bin/python3 stays right when the distribution moves on to the next Python, and a venv is its link.
+    # Not resolved: /usr/bin/python3 stays right when the distribution moves on to the next Python, and a venv is its
+    # link.
     python = os.path.abspath(sys.executable)
     return Program(python, archive, Path(relay.__file__).parent, sys.prefix, sys.base_prefix)
 
@@ -76,7 +77,8 @@ def does_not_start(program: Program) -> str:
     if run.returncode == 0:
         return ""
     if program.archive is None and "No module named" in run.stderr:
-        return "this is a checkout, not an installation: build the one-file program with `python -m relay.pyz`, or pip install"
+        build = "build the one-file program with `python -m relay.pyz`, or pip install"
+        return f"this is a checkout, not an installation: {build}"
     return f"{' '.join(command)}: {(run.stderr.strip().splitlines() or ['exit code ' + str(run.returncode)])[-1]}"
 
 
@@ -100,7 +102,9 @@ def version_of(archive: Path) -> str:
 
 def _sources(archive: Path) -> dict[str, tuple[int, int]]:
     with zipfile.ZipFile(archive) as opened:
-        return {one.filename: (one.CRC, one.file_size) for one in opened.infolist() if not one.filename.endswith(".pyc")}
+        return {
+            one.filename: (one.CRC, one.file_size) for one in opened.infolist() if not one.filename.endswith(".pyc")
+        }
 
 
 def _closed_to_others(path: Path) -> Path | None:

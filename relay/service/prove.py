@@ -1,7 +1,7 @@
-"""Does the installed relay answer, and does the gateway behind it? Asked the way a client would, up to the gateway's hello.
+"""Does the installed relay answer, and the gateway behind it? Asked as a client would, up to the gateway's hello.
 
-A connection alone proves nothing: the kernel takes it for a port of systemd's even when no relay runs. So a hello is sent.
-The gateway sees a client that leaves before it has named itself: no session, no client id used.
+A connection alone proves nothing: the kernel takes it for a port of systemd's even when no relay runs. So a hello is
+sent. The gateway sees a client that leaves before it has named itself: no session, no client id used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 from time import monotonic
 
+from relay.addresses import host_port
 from relay.client import Client
 from relay.config import PortMap
 from relay.wire.session import Outcome, Session
@@ -30,7 +31,10 @@ class Proof:
 
 
 def prove(port_map: PortMap, host: str, port: int) -> Proof:
-    """One look through the relay at `host`:`port`; takes HELLO_TIMEOUT at the most. Never raises for what the network does."""
+    """One look through the relay at `host`:`port`; takes HELLO_TIMEOUT at the most.
+
+    Never raises for what the network does.
+    """
     host = ANYWHERE.get(host, host)
     if port_map.protocol == "raw":
         return _plain(port_map, host, port)
@@ -39,15 +43,16 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     try:
         asyncio.run(_hello(host, port, session))
     except OSError as error:
-        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {_why(error)}")
+        return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {_why(error)}")
     took = f"{(monotonic() - started) * 1000:.0f} ms"
-    relay, upstream = f"the relay answers on {_at(host, port)}", f"the gateway {port_map.upstream}"
+    relay, upstream = f"the relay answers on {host_port(host, port)}", f"the gateway {port_map.upstream}"
     if session.outcome is Outcome.ANSWERED:
         return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
     trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     if session.outcome is Outcome.TIMED_OUT:
         if not _turns_strangers_away(host, port):
-            return Proof(False, None, f"{_at(host, port)} takes connections, but nothing answers: the relay is down or hangs")
+            trouble = "takes connections, but nothing answers: the relay is down or hangs"
+            return Proof(False, None, f"{host_port(host, port)} {trouble}")
         why = trouble or "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
         return Proof(True, False, f"{relay}, {upstream} does not: {why}")
     why = trouble or f"the connection was {session.detail}"
@@ -75,10 +80,10 @@ def _turns_strangers_away(host: str, port: int) -> bool:
 
 def _plain(port_map: PortMap, host: str, port: int) -> Proof:
     if trouble := _dial(host, port):
-        return Proof(False, None, f"the relay's port {_at(host, port)} does not answer: {trouble}")
+        return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {trouble}")
     trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     answers = f"does not: {trouble}" if trouble else "answers"
-    return Proof(True, not trouble, f"the relay answers on {_at(host, port)}, {port_map.upstream} {answers}")
+    return Proof(True, not trouble, f"the relay answers on {host_port(host, port)}, {port_map.upstream} {answers}")
 
 
 def _dial(host: str, port: int) -> str:
@@ -98,7 +103,3 @@ def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer to the dial"
     return error.strerror or str(error)
-
-
-def _at(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from relay.addresses import host_port
+
 SERVICE = "ib-relay.service"
 LABEL = "local.ib-relay"
 DOCKER_POOL = ipaddress.ip_network("172.16.0.0/12")  # where Docker's networks are unless told otherwise
@@ -20,18 +22,25 @@ OLDEST = 252  # Debian 12; what the templates are written for
 
 CLOSED = "ib-relay-closed.target"
 
-# (since systemd version, key, the lines instead of its own). notify-reload: `systemctl reload` waits until the relay has
-# reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes. RestartMode: from 254 on
-# every crash that is about to heal would start OnFailure= units, too.
+# (since systemd version, key, the lines instead of its own). notify-reload: `systemctl reload` waits until the relay
+# has reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes. RestartMode: from 254
+# on every crash that is about to heal would start OnFailure= units, too.
 SINCE = (
     (253, "Type", ("Type=notify-reload",)),
     (253, "ExecReload", ()),
     (254, "Restart", ("Restart=always", "RestartMode=direct")),
 )
 # What a user's systemd can only do in a user namespace, and tacitly leaves out otherwise (Ubuntu 24.04 forbids them).
-NAMESPACED = (
-    "PrivateUsers PrivateDevices PrivateIPC PrivateTmp ProtectControlGroups ProtectHome ProtectKernelTunables ProtectSystem"
-).split()
+NAMESPACED = [
+    "PrivateUsers",
+    "PrivateDevices",
+    "PrivateIPC",
+    "PrivateTmp",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectKernelTunables",
+    "ProtectSystem",
+]
 
 
 class Manager(enum.StrEnum):
@@ -100,7 +109,7 @@ def socket_names(target: Target) -> list[str]:
 
 
 def _socket(target: Target, door: Door, text: str) -> str:
-    text = with_values(text, "ListenStream", [spelled(*address) for address in door.addresses])
+    text = with_values(text, "ListenStream", [host_port(*address) for address in door.addresses])
     text = with_values(text, "FileDescriptorName", [door.name])
     if len(target.doors) > 1:
         text = with_values(text, "Description", [f"Port of the relay for IB Gateway, map {door.name}"])
@@ -155,10 +164,6 @@ def quoted(word: str) -> str:
     if re.fullmatch(r"[\w@/.:,+%$=-]+", word, re.ASCII):
         return word
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def spelled(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # launchd

@@ -1,4 +1,4 @@
-"""`service status`: what the manager says, what has drifted from what install would write now, and where the logs are."""
+"""`service status`: what the manager says, what differs from what install would write now, and where the logs are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class Status:
 
 
 def status(scope: Scope) -> Status:
-    """Look at everything; nothing is changed. Refusal where there is no manager to ask or the configuration is wrong."""
+    """Look at everything; nothing is changed.
+
+    Refusal where there is no manager to ask or the configuration is wrong.
+    """
     try:
         plan = wanted(scope)
     except Refusal as refusal:
@@ -51,8 +54,12 @@ def status(scope: Scope) -> Status:
     look = _systemd_rows if plan.where.manager is Manager.SYSTEMD else _launchd_rows
     running, rows = look(plan)
     rows += [("program", words) for words in _program(plan)]
-    rows += [("drift", words) for words in _drift(plan)] or [("drift", "none: what is installed is what install would write now")]
-    rows.append(("configuration", str(plan.where.config) + ("" if plan.where.config.exists() else " (missing: defaults)")))
+    rows += [("drift", words) for words in _drift(plan)] or [
+        ("drift", "none: what is installed is what install would write now")
+    ]
+    rows.append(
+        ("configuration", str(plan.where.config) + ("" if plan.where.config.exists() else " (missing: defaults)"))
+    )
     return Status(tuple(rows), RUNNING if running else STOPPED)
 
 
@@ -70,8 +77,20 @@ def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
 
 def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     ctl = Systemctl(plan.where.scope)
-    unit = ctl.show(SERVICE, "ActiveState", "SubState", "StatusText", "MainPID", "Result", "ExecMainStatus", "NRestarts",
-                    "ActiveEnterTimestamp", "UnitFileState", "NFileDescriptorStore", "NeedDaemonReload")  # fmt: skip
+    unit = ctl.show(
+        SERVICE,
+        "ActiveState",
+        "SubState",
+        "StatusText",
+        "MainPID",
+        "Result",
+        "ExecMainStatus",
+        "NRestarts",
+        "ActiveEnterTimestamp",
+        "UnitFileState",
+        "NFileDescriptorStore",
+        "NeedDaemonReload",
+    )
     running = unit["ActiveState"] == "active"
     words = f"{unit['ActiveState']} ({unit['SubState']})"
     if running:
@@ -83,7 +102,11 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
         rows.append(("says", unit["StatusText"]))
     if running:
         rows.append(("kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"))
-    starts = "starts with the machine" if unit["UnitFileState"] == "enabled" else f"does not start by itself ({unit['UnitFileState']})"
+    starts = (
+        "starts with the machine"
+        if unit["UnitFileState"] == "enabled"
+        else f"does not start by itself ({unit['UnitFileState']})"
+    )
     rows.append(("at boot", starts))
     if unit["NeedDaemonReload"] == "yes":
         rows.append(("units", "changed on disk since systemd read them: systemctl daemon-reload"))
@@ -92,9 +115,13 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     if plan.where.scope is Scope.SYSTEM:
         rows += [("address filter", _filter_words(door)) for door in plan.target.doors]
     else:
-        rows.append(("address filter", "none: only the system's systemd has one; the relay's own access list (allow) holds"))
+        rows.append(
+            ("address filter", "none: only the system's systemd has one; the relay's own access list (allow) holds")
+        )
     rows.append(("log", hands_for(plan.where, plan.target, print, True).log_command()))
-    ends = [line for line in ctl.journal(SERVICE, 200) if " closed after " in line or "ib_relay.connection.close" in line]
+    ends = [
+        line for line in ctl.journal(SERVICE, 200) if " closed after " in line or "ib_relay.connection.close" in line
+    ]
     return running, rows + [("last end", line) for line in ends[-LAST:]]
 
 
@@ -103,7 +130,9 @@ def _socket_row(ctl: Systemctl, door: Door, name: str) -> tuple[str, str]:
     addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
     words = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
     if ctl.show(CLOSED, "ActiveState")["ActiveState"] == "active":
-        words += ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
+        words += (
+            ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
+        )
     return f"port {door.name}", words
 
 

@@ -1,4 +1,7 @@
-"""The steps of an installation: each says whether it is needed, does itself, and reads as a line. A dry run only reads."""
+"""The steps of an installation: each says whether it is needed, does itself, and reads as a line.
+
+A dry run only reads.
+"""
 
 from __future__ import annotations
 

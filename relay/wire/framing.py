@@ -1,9 +1,9 @@
-"""Length-prefixed frames and NUL-terminated fields: how both peers of a v100+ IB session delimit what they say.
+r"""Length-prefixed frames and NUL-terminated fields: how both peers of a v100+ IB session delimit what they say.
 
     frame   = u32 big-endian length, payload
     fields  = text, NUL, text, NUL ...      (the last one is terminated too)
 
-The client's very first frame has `API\\0` before it and no message id; that one belongs to hello.py.
+The client's very first frame has `API\0` before it and no message id; that one belongs to hello.py.
 """
 
 from __future__ import annotations

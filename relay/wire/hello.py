@@ -1,9 +1,9 @@
-"""The first bytes of each side, and what they are when they are not ours.
+r"""The first bytes of each side, and what they are when they are not ours.
 
-    client   "API\\0", u32 length, "v<min>..<max>[ <options>]"        no NUL at the end; "v<N>" when min is max
-    gateway  u32 length, "<server version>\\0<time and zone>\\0"       text in every era
-             u32 length, "-1\\0<host[:port]>\\0"                       redirect, which only the Java client follows
-    legacy   "<client version>\\0"                                    before v100: no prefix, no length
+    client   "API\0", u32 length, "v<min>..<max>[ <options>]"        no NUL at the end; "v<N>" when min is max
+    gateway  u32 length, "<server version>\0<time and zone>\0"       text in every era
+             u32 length, "-1\0<host[:port]>\0"                       redirect, which only the Java client follows
+    legacy   "<client version>\0"                                    before v100: no prefix, no length
 
 Recorded from ibapi 9.81.1 to 10.51.1, ib_insync, ib_async, @stoqey/ib and ib-tws-api; redirect after the Java client
 (EClientSocket, EDecoder), legacy from npm ib 0.2.9 and IbPy 1.0.3.

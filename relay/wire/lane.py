@@ -46,7 +46,7 @@ class Lane:
         return slot, False
 
     def by_id(self, counts: dict[int, int]) -> dict[int, int]:
-        """This direction's part of the shared counters, by message id."""
+        """One direction's part of the shared counters, by message id."""
         return {slot - self.base: n for slot, n in counts.items() if 0 <= slot - self.base - NO_ID < _SPAN}
 
 

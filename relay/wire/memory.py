@@ -1,8 +1,9 @@
 """What an Observer knows, as plain values, so that another process can go on watching the same connection.
 
-`saved` is everything and may go into JSON. `lanes` is the part that changes with every chunk, cheap enough to be asked for
-each time: with the last `saved` and the last `lanes`, `restored` makes an observer that goes on at the very byte. Only
-the counts by message id are as old as `saved`; the frames since then are known by their number and counted under UNKNOWN_ID.
+`saved` is everything and may go into JSON. `lanes` is the part that changes with every chunk, cheap enough to be asked
+for each time: with the last `saved` and the last `lanes`, `restored` makes an observer that goes on at the very byte.
+Only the counts by message id are as old as `saved`; the frames since then are known by their number and counted under
+UNKNOWN_ID.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ from relay.wire.rate import PeakRate
 UNKNOWN_ID = -1  # no frame has it: -2 stands for those without an id, see lane.py
 
 _PLAIN = (
-    "opaque", "legacy", "server_version", "client_id", "last_error_code", "redirect",
-    "client_hello_at", "server_hello_at", "start_api_at", "ready_at", "_request_at", "_has_order_id",
-)  # fmt: skip
+    "opaque",
+    "legacy",
+    "server_version",
+    "client_id",
+    "last_error_code",
+    "redirect",
+    "client_hello_at",
+    "server_hello_at",
+    "start_api_at",
+    "ready_at",
+    "_request_at",
+    "_has_order_id",
+)
 
 
 class Lanes(NamedTuple):
@@ -36,9 +47,13 @@ def lanes(observer: Observer) -> Lanes:
     """As of now; `held` is not copied."""
     rate = observer._rate
     return Lanes(
-        observer._up, observer._up_held, observer._down, observer._down_held,
-        sum(observer._counts.values()), rate.peak if rate is not None else 0,
-    )  # fmt: skip
+        observer._up,
+        observer._up_held,
+        observer._down,
+        observer._down_held,
+        sum(observer._counts.values()),
+        rate.peak if rate is not None else 0,
+    )
 
 
 def saved(observer: Observer) -> dict:

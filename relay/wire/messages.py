@@ -54,9 +54,9 @@ class ManagedAccounts:
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
-    """ERR_MSG: faults, warnings and greetings alike; codes.py says which.
+    r"""ERR_MSG: faults, warnings and greetings alike; codes.py says which.
 
-    `text` is as sent: from server version 153 to 202 what is not ASCII is escaped as \\uXXXX.
+    `text` is as sent: from server version 153 to 202 what is not ASCII is escaped as \uXXXX.
     """
 
     request_id: int
@@ -332,14 +332,12 @@ _ENCODERS: dict[type, tuple[Direction, int, ToText, ToProtobuf]] = {
         DOWN,
         1,
         lambda m, _: join_fields(6, m.request_id, m.tick_type, m.price, 0, 0),
-        lambda m: protobuf.int_field(1, m.request_id)
-        + protobuf.int_field(2, m.tick_type)
-        + protobuf.double_field(3, m.price),
+        lambda m: (
+            protobuf.int_field(1, m.request_id) + protobuf.int_field(2, m.tick_type) + protobuf.double_field(3, m.price)
+        ),
     ),
     ErrorMessage: (DOWN, 4, _error_to_text, _error_to_protobuf),
-    NextValidId: (
-        DOWN, 9, lambda m, _: join_fields(1, m.order_id), lambda m: protobuf.int_field(1, m.order_id)
-    ),
+    NextValidId: (DOWN, 9, lambda m, _: join_fields(1, m.order_id), lambda m: protobuf.int_field(1, m.order_id)),
     ManagedAccounts: (
         DOWN,
         15,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from relay.wire.direction import Direction
 
-
 CLIENT_TO_GATEWAY = {
     1: "REQ_MKT_DATA",
     2: "CANCEL_MKT_DATA",

@@ -284,7 +284,7 @@ class Observer:
     def _frames(
         self, lane: Lane, held: bytearray | None, data: bytes | memoryview, at: int, now: float, found: list[Event]
     ) -> tuple[int, bytearray | None]:
-        """All frames in the rest of a chunk that begins with one, or goes on with what is held; the new state, and that."""
+        """All frames in the rest of a chunk; the first may go on with what is held. The new state, and what is held."""
         size = len(data)
         while True:
             if held is None:
@@ -298,7 +298,10 @@ class Observer:
             held, at = None, at + state
 
     def _pass_by(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> int:
-        """Uninteresting frames, up to the first that is not; the last may end behind `data`. The hot path's second half."""
+        """Uninteresting frames, up to the first that is not; the last may end behind `data`.
+
+        The hot path's second half.
+        """
         counts, memo_get = self._counts, lane.memo.get
         last = len(data) - HEAD_SIZE
         frames = 0

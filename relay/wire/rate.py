@@ -21,8 +21,8 @@ class PeakRate:
 
     def __init__(self, peak: int = 0) -> None:
         self._peak = peak  # up to the latest entry
-        # The latest entry, and those before it. Arrays, because beside many busy sessions a thousand floats that lie about
-        # in memory cost more than the arithmetic.
+        # The latest entry, and those before it. Arrays, because beside many busy sessions a thousand floats that lie
+        # about in memory cost more than the arithmetic.
         self._at = float("-inf")
         self._here = 0
         self._times = array("d")

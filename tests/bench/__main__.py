@@ -3,28 +3,28 @@
 Theory.
 
 What is compared. ib-relay with and without IB observation, socat as it is found in every IB Gateway image, socat tuned,
-HAProxy, nginx stream, systemd-socket-proxyd, and no relay at all; peers.py holds each configuration. Everything talks over
-127.0.0.1, so the network is free and what remains is the relay and the kernel.
+HAProxy, nginx stream, systemd-socket-proxyd, and no relay at all; peers.py holds each configuration. Everything talks
+over 127.0.0.1, so the network is free and what remains is the relay and the kernel.
 
 What is sent. load.c, compiled on the spot, is client and gateway. It speaks the real API: hello, server hello 176,
 START_API, accounts, next valid id, then framed messages with text ids. So our observer really works, and every relay
 carries the same bytes. Each message is numbered and each byte is compared at the far end: a relay that loses, repeats,
 reorders or changes anything fails its row instead of being fast.
 
-How noise is kept out. All relays run during a whole repetition, and each measurement goes round all of them before the next
-begins, starting with another relay each time: a machine that slows down for ten seconds slows them alike. Figures
+How noise is kept out. All relays run during a whole repetition, and each measurement goes round all of them before the
+next begins, starting with another relay each time: a machine that slows down for ten seconds slows them alike. Figures
 are medians over the repetitions; a ratio is the median of the ratios within each repetition. With two cores or more the
-relay has one core to itself and the load generator the others (`--pin no` lets the scheduler choose): a relay
-then cannot gain by running on the core of its peers, and what it needs of its own core becomes its throughput. The
-price is that each hop of a round trip wakes another core.
+relay has one core to itself and the load generator the others (`--pin no` lets the scheduler choose): a relay then
+cannot gain by running on the core of its peers, and what it needs of its own core becomes its throughput. The price is
+that each hop of a round trip wakes another core.
 
-How to read it. `start` is exec to first successful connect (systemd's activator listens before it starts the relay). Memory is
-that of the whole process tree after the first sessions have come and gone; per idle session it is the growth in PSS over
-many READY sessions; kernel buffers are not in it. Bulk moves 64 KiB frames. Ticks and orders are 30 to 42 byte messages, sent
-as fast as the far end takes them, one per write (the relay decides how many it gathers in a read) or 20 per write (the load
-generator is cheap then, and what is measured is the relay's work per message). CPU figures are the tree's user and system time
-for that fixed work, read while the session stands. A connection counts when connect, hello, server hello and both FINs are
-through, 4 at a time. Goals of speed are reported, never asserted.
+How to read it. `start` is exec to first successful connect (systemd's activator listens before it starts the relay).
+Memory is that of the whole process tree after the first sessions have come and gone; per idle session it is the growth
+in PSS over many READY sessions; kernel buffers are not in it. Bulk moves 64 KiB frames. Ticks and orders are 30 to 42
+byte messages, sent as fast as the far end takes them, one per write (the relay decides how many it gathers in a read)
+or 20 per write (the load generator is cheap then, and what is measured is the relay's work per message). CPU figures
+are the tree's user and system time for that fixed work, read while the session stands. A connection counts when
+connect, hello, server hello and both FINs are through, 4 at a time. Goals of speed are reported, never asserted.
 
 Exit code 0: every row was measured and every byte was right. 1: not so, reasons above. 2: usage, or a relay is missing.
 """
@@ -55,17 +55,27 @@ MAX_FAILURES = 3  # of one relay, after which it is left alone: each can cost th
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes and 2 repetitions: is it measurable and correct?")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and 2 repetitions: is it measurable and correct?"
+    )
     parser.add_argument("--repeat", type=_count, metavar="N", help="repetitions (5, with --quick 2)")
-    parser.add_argument("--rows", type=_keys([row.key for row in ROWS]), metavar="KEYS", help="only these, comma-separated")
+    parser.add_argument(
+        "--rows", type=_keys([row.key for row in ROWS]), metavar="KEYS", help="only these, comma-separated"
+    )
     parser.add_argument("--relays", type=_keys(PEERS), metavar="KEYS", help="only these, comma-separated")
-    parser.add_argument("--pin", choices=("auto", "no"), default="auto", help="the last core for the relay, the others for the load")
-    parser.add_argument("--install", action="store_true", help="apt-get missing peers (root, on a machine you can spare)")
+    parser.add_argument(
+        "--pin", choices=("auto", "no"), default="auto", help="the last core for the relay, the others for the load"
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="apt-get missing peers (root, on a machine you can spare)"
+    )
     parser.add_argument("--allow-missing", action="store_true", help="leave missing peers out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--markdown", action="store_true", help="print the tables as README has them")
     parser.add_argument("--list", action="store_true", help="print the keys of rows and relays")
-    parser.add_argument("--profile", action="store_true", help="one pass over ib-relay alone under cProfile, and where it went")
+    parser.add_argument(
+        "--profile", action="store_true", help="one pass over ib-relay alone under cProfile, and where it went"
+    )
     return parser.parse_args()
 
 
@@ -132,7 +142,9 @@ def _present(relays: list[Peer], options: argparse.Namespace) -> list[Peer]:
             raise load.LoadError(f"--install: {error}") from None
     absent = {peer.key: peer for peer in relays if peer.missing()}
     for peer in absent.values():
-        words = f"{peer.title} is missing ({', '.join(peer.missing())}; Debian: apt-get install {' '.join(peer.packages)})"
+        words = (
+            f"{peer.title} is missing ({', '.join(peer.missing())}; Debian: apt-get install {' '.join(peer.packages)})"
+        )
         if not options.allow_missing:
             raise load.LoadError(f"{words}; --install installs it, --allow-missing leaves it out")
         print(f"left out: {words}", file=sys.stderr)
@@ -140,7 +152,9 @@ def _present(relays: list[Peer], options: argparse.Namespace) -> list[Peer]:
 
 
 def _circumstances(bench: Bench, relays: list[Peer]) -> str:
-    pinned = f"load on core {bench.load_cpus}, relay on core {bench.relay_cpus}" if bench.relay_cpus != "-" else "not pinned"
+    pinned = (
+        f"load on core {bench.load_cpus}, relay on core {bench.relay_cpus}" if bench.relay_cpus != "-" else "not pinned"
+    )
     lines = [f"{report.machine()}; {pinned}"]
     for peer in relays:
         version = peers.version_of(peer)
@@ -233,12 +247,18 @@ def _as_json(results: Results, bench: Bench) -> dict:
     return {
         "circumstances": _circumstances(bench, results.relays).splitlines(),
         "rows": [
-            {"row": row.key, "unit": row.unit, "relay": relay.key, "median": results.median(row, relay.key),
-             "ratio": results.ratio(row, relay.key), "samples": results.samples.get((row.key, relay.key), [])}
+            {
+                "row": row.key,
+                "unit": row.unit,
+                "relay": relay.key,
+                "median": results.median(row, relay.key),
+                "ratio": results.ratio(row, relay.key),
+                "samples": results.samples.get((row.key, relay.key), []),
+            }
             for row, relay in table
         ],
         "failures": results.failures,
-    }  # fmt: skip
+    }
 
 
 def _profile(bench: Bench, chosen: list[Row], sizes: rows.Sizes) -> int:

@@ -43,7 +43,7 @@ class Server:
 
 
 class Client:
-    """One run of load.c's client: sessions stand when the constructor returns, `work()` does it, `close()` checks the end.
+    """One run of load.c's client: the constructor opens the sessions, `work()` does the work, `close()` checks the end.
 
     As a context manager it closes on success and kills on failure. LoadError from each of the three.
     """

@@ -1,12 +1,13 @@
 """The relays that are compared: how each is configured, started, found to be listening, and ended.
 
-Every relay gets what its manual recommends for one long-lived TCP mapping, one process (or one worker) to do it with, and
-no log on disk: ours writes its JSON records to /dev/null, the others log nothing at all. Two socats stand for two users:
-the one who copies the line found in every IB Gateway image, and the one who has read the manual.
+Every relay gets what its manual recommends for one long-lived TCP mapping, one process (or one worker) to do it with,
+and no log on disk: ours writes its JSON records to /dev/null, the others log nothing at all. Two socats stand for two
+users: the one who copies the line found in every IB Gateway image, and the one who has read the manual.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -27,8 +28,8 @@ DEATH_TIMEOUT = 0.5  # from a failed measurement to the exit of a relay that cau
 PROFILE_TIMEOUT = 20.0  # drain bound of our relay is 10 s; cProfile writes its file after that
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # Debian keeps servers out of a user's PATH
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-PROXYD = next((path for path in map(Path, ("/lib/systemd/systemd-socket-proxyd", "/usr/lib/systemd/systemd-socket-proxyd"))
-               if path.exists()), Path("/lib/systemd/systemd-socket-proxyd"))
+PROXYDS = (Path("/lib/systemd/systemd-socket-proxyd"), Path("/usr/lib/systemd/systemd-socket-proxyd"))
+PROXYD = next((path for path in PROXYDS if path.exists()), PROXYDS[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,34 +139,75 @@ PEERS = {
     peer.key: peer
     for peer in (
         Peer(OURS, "ib-relay", "protocol ib, IB observation on; JSON records to /dev/null", _relay),
-        Peer(RAW, "ib-relay raw", "protocol raw, nothing looked at; JSON records to /dev/null",
-             lambda place: _relay(place, "--protocol", "raw")),
-        Peer(SOCAT, "socat", "as users start it: TCP-LISTEN:P,fork TCP:127.0.0.1:Q",
-             _socat_as_found, ("socat",), ("socat",), ("socat", "-V")),
-        Peer("socat-tuned", "socat tuned", "reuseaddr, backlog=128, nodelay and keepalive both ways, -t 30, -b 65536",
-             _socat_tuned, ("socat",), ("socat",), ("socat", "-V")),
-        Peer(HAPROXY, "HAProxy", "mode tcp, nbthread 1, maxconn 4096, bufsize 64k, keep-alive both ways, no log",
-             _haproxy, ("haproxy",), ("haproxy",), ("haproxy", "-v")),
-        Peer(NGINX, "nginx", "stream, 1 worker, tcp_nodelay, proxy_buffer_size 64k, proxy_half_close, no log",
-             _nginx, ("nginx",), ("nginx-light", "libnginx-mod-stream"), ("nginx", "-v")),
-        Peer("proxyd", "socket-proxyd", "systemd-socket-proxyd under systemd-socket-activate",
-             _proxyd, ("systemd-socket-activate", str(PROXYD)), ("systemd",), ("systemd-socket-activate", "--version")),
+        Peer(
+            RAW,
+            "ib-relay raw",
+            "protocol raw, nothing looked at; JSON records to /dev/null",
+            lambda place: _relay(place, "--protocol", "raw"),
+        ),
+        Peer(
+            SOCAT,
+            "socat",
+            "as users start it: TCP-LISTEN:P,fork TCP:127.0.0.1:Q",
+            _socat_as_found,
+            ("socat",),
+            ("socat",),
+            ("socat", "-V"),
+        ),
+        Peer(
+            "socat-tuned",
+            "socat tuned",
+            "reuseaddr, backlog=128, nodelay and keepalive both ways, -t 30, -b 65536",
+            _socat_tuned,
+            ("socat",),
+            ("socat",),
+            ("socat", "-V"),
+        ),
+        Peer(
+            HAPROXY,
+            "HAProxy",
+            "mode tcp, nbthread 1, maxconn 4096, bufsize 64k, keep-alive both ways, no log",
+            _haproxy,
+            ("haproxy",),
+            ("haproxy",),
+            ("haproxy", "-v"),
+        ),
+        Peer(
+            NGINX,
+            "nginx",
+            "stream, 1 worker, tcp_nodelay, proxy_buffer_size 64k, proxy_half_close, no log",
+            _nginx,
+            ("nginx",),
+            ("nginx-light", "libnginx-mod-stream"),
+            ("nginx", "-v"),
+        ),
+        Peer(
+            "proxyd",
+            "socket-proxyd",
+            "systemd-socket-proxyd under systemd-socket-activate",
+            _proxyd,
+            ("systemd-socket-activate", str(PROXYD)),
+            ("systemd",),
+            ("systemd-socket-activate", "--version"),
+        ),
         Peer(DIRECT, "no relay", "the load generator talks to its own gateway", None),
     )
-}  # fmt: skip
+}
 
 
 def install(peers: list[Peer]) -> None:
     """apt-get what is missing; subprocess.CalledProcessError when apt-get fails.
 
-    RUNLEVEL=1 keeps Debian's packages from starting nginx and haproxy as services where sysv scripts do that; on a machine
-    run by systemd they do start: meant for throw-away machines.
+    RUNLEVEL=1 keeps Debian's packages from starting nginx and haproxy as services where sysv scripts do that; on a
+    machine run by systemd they do start: meant for throw-away machines.
     """
     packages = sorted({package for peer in peers if peer.missing() for package in peer.packages})
     if packages:
         environment = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=environment
+        )
 
 
 def version_of(peer: Peer) -> str:
@@ -228,18 +270,17 @@ class Relay:
         return None if self.pid is None else processes.cpu_seconds(self.pid)
 
     def close(self, gently: bool = False) -> str:
-        """End relay and gateway; returns what the gateway had to complain about. `gently` lets the relay end by itself."""
+        """End relay and gateway; returns what the gateway had to complain about.
+
+        `gently` lets the relay end by itself.
+        """
         if self._process:
             if gently:
                 self._process.send_signal(signal.SIGTERM)
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(PROFILE_TIMEOUT)
-                except subprocess.TimeoutExpired:
-                    pass
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
         return self._server.close()
 
@@ -254,9 +295,14 @@ class Relay:
         with open(self._errors, "wb") as errors:
             begun = time.perf_counter()
             self._process = subprocess.Popen(
-                pinned, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                cwd=REPOSITORY, env=_clean_environment(), start_new_session=True,
-            )  # fmt: skip
+                pinned,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=REPOSITORY,
+                env=_clean_environment(),
+                start_new_session=True,
+            )
         self._wait_until_it_listens(begun)
         self.start_seconds = time.perf_counter() - begun
 
@@ -269,9 +315,13 @@ class Relay:
             except ConnectionRefusedError:
                 pass
             if self._process.poll() is not None:
-                raise load.LoadError(f"{self.peer.title} did not start ({self._process.returncode}): {self._last_words()}")
+                raise load.LoadError(
+                    f"{self.peer.title} did not start ({self._process.returncode}): {self._last_words()}"
+                )
             if time.perf_counter() - begun > LISTEN_TIMEOUT:
-                raise load.LoadError(f"{self.peer.title} does not listen after {LISTEN_TIMEOUT:.0f} s: {self._last_words()}")
+                raise load.LoadError(
+                    f"{self.peer.title} does not listen after {LISTEN_TIMEOUT:.0f} s: {self._last_words()}"
+                )
             time.sleep(0.001)
 
     def _last_words(self) -> str:

@@ -19,7 +19,7 @@ TINY = 0.01  # memory or CPU below this is noise around nothing; it is what a ra
 
 @dataclass(slots=True)
 class Results:
-    """Everything measured: per (row, relay) one sample per repetition, None where measuring failed; and the failures."""
+    """Everything measured: per (row, relay) one sample per repetition, None where that failed; and the failures."""
 
     relays: list[Peer]
     rows: list[Row]
@@ -46,7 +46,8 @@ class Results:
 
         Both figures of a pair were taken seconds apart, so what slows the machine for a while hits both.
         """
-        pairs = zip(self.samples.get((row.key, peers.OURS), ()), self.samples.get((row.key, key), ()))
+        mine, other = (self.samples.get((row.key, one), ()) for one in (peers.OURS, key))
+        pairs = zip(mine, other, strict=False)  # one of them may not be in this run, or be left out after failures
         ratios = [_ratio(row, ours, theirs) for ours, theirs in pairs if None not in (ours, theirs)]
         return statistics.median(ratios) if ratios else None
 
@@ -109,10 +110,13 @@ def ratios(results: Results) -> list[list[str]]:
         return []
     head = ["ib-relay is", *(f"x {column.value}" for column in COLUMNS), "goals"]
     lines = [
-        [row.title, *(_times(results.against(row, column)) for column in COLUMNS),
-         "; ".join(_verdict(results, row, goal) for goal in row.goals)]
+        [
+            row.title,
+            *(_times(results.against(row, column)) for column in COLUMNS),
+            "; ".join(_verdict(results, row, goal) for goal in row.goals),
+        ]
         for row in results.rows
-    ]  # fmt: skip
+    ]
     return [head, *lines]
 
 
@@ -148,14 +152,15 @@ def spread(results: Results) -> float:
 
 
 def as_text(table: Sequence[Sequence[str]]) -> str:
-    """Columns aligned for a terminal: the first to the left, figures to the right, a last column of words to the left."""
+    """Columns aligned for a terminal: words (the first column, units, goals) to the left, figures to the right."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))] if table else []
     words = {0, *(i for i in range(len(widths)) if table[0][i] in ("unit", "goals"))}
-    lines = (
-        "  ".join(text.ljust(width) if i in words else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths)))
-        for line in table
-    )
-    return "\n".join(line.rstrip() for line in lines)
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = enumerate(zip(line, widths, strict=True))
+        return "  ".join(text.ljust(width) if i in words else text.rjust(width) for i, (text, width) in cells)
+
+    return "\n".join(aligned(line).rstrip() for line in table)
 
 
 def as_markdown(table: Sequence[Sequence[str]]) -> str:

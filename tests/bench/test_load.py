@@ -67,28 +67,39 @@ def test_clean_bytes_are_measured_and_nobody_complains(program: Path, work: tupl
 @pytest.mark.parametrize("work", STREAMS, ids=lambda work: f"{work[0]}-{work[2]}")
 def test_a_byte_of_a_stream_that_is_wrong_fails_the_work(program: Path, work: tuple, fault: str) -> None:
     *what, direction = work
-    with serving(program) as server, faulty_relay(server.port, FAULTS[fault], {direction: AT}) as port:
-        with pytest.raises(load.LoadError):
-            run(program, port, *what)
+    with (
+        serving(program) as server,
+        faulty_relay(server.port, FAULTS[fault], {direction: AT}) as port,
+        pytest.raises(load.LoadError),
+    ):
+        run(program, port, *what)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.parametrize("work", EXCHANGES, ids=lambda work: work[0])
 def test_a_byte_of_an_exchange_that_is_wrong_fails_the_work(program: Path, work: tuple, direction: str) -> None:
     at = HELLO_AT if work[0] == "connections" else AT
-    with serving(program) as server, faulty_relay(server.port, FAULTS["changed"], {direction: at}) as port:
-        with pytest.raises(load.LoadError):
-            run(program, port, *work)
+    with (
+        serving(program) as server,
+        faulty_relay(server.port, FAULTS["changed"], {direction: at}) as port,
+        pytest.raises(load.LoadError),
+    ):
+        run(program, port, *work)
 
 
 def test_a_byte_after_the_last_answer_fails_the_work(program: Path) -> None:
-    with serving(program) as server, faulty_relay(server.port, FAULTS["changed"], {}, last_words=b"\0") as port:
-        with pytest.raises(load.LoadError):
-            run(program, port, "round_trips", 10, 0)
+    with (
+        serving(program) as server,
+        faulty_relay(server.port, FAULTS["changed"], {}, last_words=b"\0") as port,
+        pytest.raises(load.LoadError),
+    ):
+        run(program, port, "round_trips", 10, 0)
 
 
 @contextlib.contextmanager
-def faulty_relay(upstream: int, fault: Callable[[bytes, int], bytes], at: dict[str, int], last_words: bytes = b"") -> Iterator[int]:
+def faulty_relay(
+    upstream: int, fault: Callable[[bytes, int], bytes], at: dict[str, int], last_words: bytes = b""
+) -> Iterator[int]:
     """A thread-per-direction relay that applies `fault` once per connection and direction, at byte `at[direction]`."""
     sockets: list[socket.socket] = [socket.create_server(("127.0.0.1", 0))]
     threads: list[threading.Thread] = []

@@ -1,7 +1,8 @@
 """Runs ib-diagnose as a process of its own, the way a user starts it: for the black-box tests.
 
 It looks around on the machine of `plain_machine` and not on the one the tests run on, so that it finds the same routes
-everywhere: on a laptop, in a container, without a network. A bundled form brings its own modules, and looks at the real one.
+everywhere: on a laptop, in a container, without a network. A bundled form brings its own modules, and looks at the real
+one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Ended:
 
 
 def surroundings(**variables: str) -> dict[str, str]:
-    """This process's environment without the variables we read, and with these."""
+    """The environment of this process without the variables we read, and with these."""
     ours = ("IB_", "NO_COLOR", "PYTHONPATH", "COLUMNS", "TRADING_MODE", *place.VARIABLES)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": f"{PLAIN_MACHINE}:{ROOT}", **variables}

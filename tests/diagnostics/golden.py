@@ -54,10 +54,8 @@ def hostile(words: str):
     """Evidence and a diagnosis with the words wherever a string can come from outside."""
     outcomes = (Outcome.OK, Outcome.OK, Outcome.OK, Outcome.TIMED_OUT, Outcome.SKIPPED, Outcome.SKIPPED)
     stages = tuple(StageResult(*one, 1.0, words, words) for one in zip(Stage, outcomes, strict=True))
-    first = Probe(
-        Route(words, 4003, words, words), stages, (words,), words, words, None, KernelView(1, 2, 3), words, True,
-        17, 178, words, (words,), (326,),
-    )  # fmt: skip
+    seen = (KernelView(1, 2, 3), words, True, 17, 178, words, (words,), (326,))
+    first = Probe(Route(words, 4003, words, words), stages, (words,), words, words, None, *seen)
     second = replace(first, route=Route("b", 4001, "name", words), same_as=words)
     unknown = (replace(stages[0], outcome=Outcome.UNREACHABLE),)
     third = replace(first, route=Route(f"{words}c", 4001, "name", words), stages=unknown)

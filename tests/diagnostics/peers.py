@@ -1,4 +1,4 @@
-"""Peers for the tests of probing: the practice gateway beside a blocking test, and sockets that lose what is sent to them."""
+"""Peers for the tests of probing: the practice gateway beside a blocking test, and sockets that lose what is sent."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,9 @@ from relay.practice import Practice, PracticeGateway
 LOOPBACK = "127.0.0.1"
 PATIENCE = 10.0  # seconds for what takes milliseconds
 
-LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs TCP_INFO, /proc/net or the way Linux treats a full queue")
+LINUX_ONLY = pytest.mark.skipif(
+    sys.platform != "linux", reason="needs TCP_INFO, /proc/net or the way Linux treats a full queue"
+)
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
@@ -39,7 +41,10 @@ def practice(behaviour="normal", log=None, host=LOOPBACK, port=0, **settings):
 
 @contextlib.contextmanager
 def accepting(serve, host=LOOPBACK, port=0):
-    """A port on which every connection is given to `serve(sock, address)`, one after the other, on a thread. Its number."""
+    """A port on which every connection is given to `serve(sock, address)`, one after the other, on a thread.
+
+    Yields the port number.
+    """
 
     def accept():
         with contextlib.suppress(OSError):
@@ -57,12 +62,15 @@ def accepting(serve, host=LOOPBACK, port=0):
 
 
 # Classic BPF (linux/filter.h); what a filter keeps 0 bytes of is lost. It sees a segment from the TCP header on:
-# 40 bytes of that are a SYN, 32 an ACK, anything longer carries data.
-_LOSE_DATA = ((0x80, 0, 0, 0), (0x25, 0, 1, 40), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))  # ld len; jgt 40; ret 0; ret -1
+# 40 bytes of that are a SYN, 32 an ACK, anything longer carries data. In words: ld len; jgt 40; ret 0; ret -1.
+_LOSE_DATA = ((0x80, 0, 0, 0), (0x25, 0, 1, 40), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
 def lose_data(sock):
-    """From now on every byte sent to this socket, or to one that a listener accepts, is lost. Recent kernels want root."""
+    """From now on every byte sent to this socket, or to one that a listener accepts, is lost.
+
+    Recent kernels want root.
+    """
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in _LOSE_DATA))
     place = struct.pack("@HP", len(_LOSE_DATA), ctypes.addressof(program))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, place)
@@ -90,13 +98,19 @@ def data_hole(host=LOOPBACK, port=0):
 
 @contextlib.contextmanager
 def black_hole(host=LOOPBACK, port=0):
-    """A port whose SYNs get no answer, as behind a firewall that drops: on Linux, one whose queue is full. The port number."""
+    """A port whose SYNs get no answer, as behind a firewall that drops: on Linux, one whose queue is full.
+
+    Yields the port number.
+    """
     with socket.create_server((host, port), backlog=0) as listener, socket.create_connection(listener.getsockname()):
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
 def silent(host=LOOPBACK, port=0, backlog=8):
-    """A listener that never accepts: its kernel takes connections and bytes until the queue is full. The port number."""
+    """A listener that never accepts: its kernel takes connections and bytes until the queue is full.
+
+    Yields the port number.
+    """
     with socket.create_server((host, port), backlog=backlog) as listener:
         yield listener.getsockname()[1]

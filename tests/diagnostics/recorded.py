@@ -1,4 +1,4 @@
-"""Runs as they were seen or would be, as Evidence: one for every code and every healthy set-up, with what has to come out.
+"""Runs as they were seen or would be, as Evidence: one for every code and every healthy set-up, and what must come out.
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
@@ -8,13 +8,25 @@ Evidence mean, with the addresses and times measured on the real thing where the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diagnostics.diagnosis import Level, Side
 from diagnostics.evidence import (
-    Asked, Evidence, Fact, HostView, KernelView, Listener, Outcome, Probe, Route, Stage, StageResult, dump,
-)  # fmt: skip
+    Asked,
+    Evidence,
+    Fact,
+    HostView,
+    KernelView,
+    Listener,
+    Outcome,
+    Probe,
+    Route,
+    Stage,
+    StageResult,
+    dump,
+)
 from diagnostics.rules import diagnose
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "evidence"
@@ -32,7 +44,9 @@ USUAL = {S.RESOLVE: 0.0021, S.CONNECT: 0.0004, S.QUIET: 0.15, S.HELLO: 0.012, S.
 # A step that fails: (stage, outcome, seconds, error, detail).
 
 
-def fails(stage: Stage, outcome: Outcome, seconds: float | None, error: str | None = None, detail: str = "") -> StageResult:
+def fails(
+    stage: Stage, outcome: Outcome, seconds: float | None, error: str | None = None, detail: str = ""
+) -> StageResult:
     return StageResult(stage, outcome, seconds, detail, error)
 
 
@@ -44,7 +58,9 @@ NOBODY = fails(S.CONNECT, O.UNREACHABLE, 3.07, "EHOSTUNREACH", "no route to host
 PROHIBITED = fails(S.CONNECT, O.UNREACHABLE, 0.0008, "EHOSTUNREACH", "no route to host")
 NO_NETWORK = fails(S.CONNECT, O.UNREACHABLE, 0.00002, "ENETUNREACH", "network is unreachable")
 ENDED = fails(S.QUIET, O.CLOSED, 0.0007, None, "closed before anything was said, 1 ms after the connection was made")
-RESET = fails(S.QUIET, O.RESET, 0.0007, "ECONNRESET", "reset before anything was said, 1 ms after the connection was made")
+RESET = fails(
+    S.QUIET, O.RESET, 0.0007, "ECONNRESET", "reset before anything was said, 1 ms after the connection was made"
+)
 BANNER = fails(S.QUIET, O.BAD_PEER, 0.003, None, "it spoke first, SSH, 3 ms after the connection was made")
 SILENT = fails(S.HELLO, O.TIMED_OUT, 5.0, None, "no answer in 5.0 s")
 CLOSED = fails(S.HELLO, O.CLOSED, 0.004)
@@ -60,19 +76,24 @@ FINE, LISTENS = "fine", "listens"  # all of it; up to QUIET, and the handshake w
 ACKNOWLEDGED, LOST = KernelView(0, 0, 0), KernelView(1, 3, 17)
 
 
-def probe(host: str, kind: str, end: StageResult | str = FINE, address: str | None = None, port: int = 4003, **known) -> Probe:
+def probe(
+    host: str, kind: str, end: StageResult | str = FINE, address: str | None = None, port: int = 4003, **known
+) -> Probe:
     """A route as far as `end`. A host that is no address needs one in `address` if it resolves."""
     address = address or host
     reached = LISTENS if end == LISTENS else FINE
     last = end.stage if isinstance(end, StageResult) else S.QUIET if reached == LISTENS else None
     because = f"{last.name} failed" if isinstance(end, StageResult) else "one handshake is enough"
     order = list(Stage)
-    stages = tuple(
-        end if isinstance(end, StageResult) and stage is end.stage
-        else StageResult(stage, O.SKIPPED, None, because) if last is not None and order.index(stage) > order.index(last)
-        else StageResult(stage, O.OK, USUAL[stage])
-        for stage in order
-    )  # fmt: skip
+
+    def went(stage: Stage) -> StageResult:
+        if isinstance(end, StageResult) and stage is end.stage:
+            return end
+        if last is not None and order.index(stage) > order.index(last):
+            return StageResult(stage, O.SKIPPED, None, because)
+        return StageResult(stage, O.OK, USUAL[stage])
+
+    stages = tuple(went(stage) for stage in order)
     known.setdefault("source", "172.17.0.2" if stages[1].outcome is O.OK else None)
     if stages[3].outcome is O.OK:
         known = {"server_version": 176, "bytes_received": 30, **known}
@@ -106,57 +127,64 @@ def facts(**values: str) -> tuple[Fact, ...]:
 
 
 SOURCES = {
-    "container": "/.dockerenv", "runtime": "/.dockerenv", "flavour": "/proc/version", "network_mode": "/etc/resolv.conf",
-    "own_addresses": "interfaces", "default_gateway": "/proc/net/route", "resolver": "/etc/resolv.conf",
-    "hosts_entries": "/etc/hosts", "docker0": "/sys/class/net",
-}  # fmt: skip
-BRIDGE = facts(
-    container="yes", runtime="docker", flavour="linux engine", network_mode="default bridge",
-    own_addresses="172.17.0.2", default_gateway=DOCKER0, resolver="192.168.1.1",
-)  # fmt: skip
-BRIDGE_NAMED = facts(
-    container="yes", runtime="docker", flavour="linux engine", network_mode="default bridge",
-    own_addresses="172.17.0.2", default_gateway=DOCKER0, resolver="192.168.1.1", hosts_entries=f"{HDI}={DOCKER0}",
-)  # fmt: skip
-USER_NETWORK = facts(
-    container="yes", runtime="docker", flavour="linux engine", network_mode="user network",
-    own_addresses="172.18.0.5", default_gateway="172.18.0.1", resolver="127.0.0.11", hosts_entries=f"{HDI}={DOCKER0}",
-)  # fmt: skip
-HOST_NETWORK = facts(
-    container="yes", runtime="docker", flavour="linux engine", network_mode="host",
-    own_addresses="192.168.1.5, 172.17.0.1", default_gateway="192.168.1.1", resolver="192.168.1.1", docker0=DOCKER0,
-)  # fmt: skip
-NO_NETWORK_PLACE = facts(
-    container="yes", runtime="docker", flavour="linux engine", network_mode="none",
-    own_addresses="", default_gateway="", resolver="192.168.1.1",
-)  # fmt: skip
-DESKTOP = facts(
-    container="yes", runtime="docker", flavour="docker desktop", network_mode="default bridge",
-    own_addresses="172.17.0.2", default_gateway=DOCKER0, resolver="192.168.65.7",
-)  # fmt: skip
-DESKTOP_OVERRIDDEN = facts(
-    container="yes", runtime="docker", flavour="colima", network_mode="user network",
-    own_addresses="172.18.0.2", default_gateway="172.18.0.1", resolver="127.0.0.11", hosts_entries=f"{HDI}={DOCKER0}",
-)  # fmt: skip
-ORBSTACK = facts(
-    container="yes", runtime="docker", flavour="orbstack", network_mode="default bridge",
-    own_addresses="192.168.215.2", default_gateway="192.168.215.1", resolver="0.250.250.200",
-)  # fmt: skip
+    "container": "/.dockerenv",
+    "runtime": "/.dockerenv",
+    "flavour": "/proc/version",
+    "network_mode": "/etc/resolv.conf",
+    "own_addresses": "interfaces",
+    "default_gateway": "/proc/net/route",
+    "resolver": "/etc/resolv.conf",
+    "hosts_entries": "/etc/hosts",
+    "docker0": "/sys/class/net",
+}
+
+
+def docker(network: str, own: str, gateway: str, resolver: str, *, flavour: str = "linux engine", **more: str):
+    """What is known in a container of Docker."""
+    seen = {"network_mode": network, "own_addresses": own, "default_gateway": gateway, "resolver": resolver}
+    return facts(container="yes", runtime="docker", flavour=flavour, **seen, **more)
+
+
+BRIDGE = docker("default bridge", "172.17.0.2", DOCKER0, "192.168.1.1")
+BRIDGE_NAMED = docker("default bridge", "172.17.0.2", DOCKER0, "192.168.1.1", hosts_entries=f"{HDI}={DOCKER0}")
+USER_NETWORK = docker("user network", "172.18.0.5", "172.18.0.1", "127.0.0.11", hosts_entries=f"{HDI}={DOCKER0}")
+HOST_NETWORK = docker("host", "192.168.1.5, 172.17.0.1", "192.168.1.1", "192.168.1.1", docker0=DOCKER0)
+NO_NETWORK_PLACE = docker("none", "", "", "192.168.1.1")
+DESKTOP = docker("default bridge", "172.17.0.2", DOCKER0, "192.168.65.7", flavour="docker desktop")
+DESKTOP_OVERRIDDEN = docker(
+    "user network", "172.18.0.2", "172.18.0.1", "127.0.0.11", flavour="colima", hosts_entries=f"{HDI}={DOCKER0}"
+)
+ORBSTACK = docker("default bridge", "192.168.215.2", "192.168.215.1", "0.250.250.200", flavour="orbstack")
 PODMAN = facts(
-    container="yes", runtime="podman", network_mode="pasta", rootless="yes", own_addresses="192.168.1.5",
-    default_gateway="192.168.1.1", hosts_entries=f"host.containers.internal=169.254.1.2, {HDI}=169.254.1.2",
-)  # fmt: skip
+    container="yes",
+    runtime="podman",
+    network_mode="pasta",
+    rootless="yes",
+    own_addresses="192.168.1.5",
+    default_gateway="192.168.1.1",
+    hosts_entries=f"host.containers.internal=169.254.1.2, {HDI}=169.254.1.2",
+)
 POD = facts(
-    container="yes", runtime="kubernetes", network_mode="kubernetes", own_addresses="10.42.0.17", default_gateway="10.42.0.1",
-)  # fmt: skip
+    container="yes",
+    runtime="kubernetes",
+    network_mode="kubernetes",
+    own_addresses="10.42.0.17",
+    default_gateway="10.42.0.1",
+)
 PLAIN = facts(
-    container="no", runtime="none", flavour="none", network_mode="host", own_addresses="192.168.1.5",
-    default_gateway="192.168.1.1", resolver="192.168.1.1",
-)  # fmt: skip
+    container="no",
+    runtime="none",
+    flavour="none",
+    network_mode="host",
+    own_addresses="192.168.1.5",
+    default_gateway="192.168.1.1",
+    resolver="192.168.1.1",
+)
 UNKNOWN_PLACE = (Fact("os", "Darwin 24.1.0", "uname"), Fact("container", None, "no sign of one"))
+AS_CONFIGURED = Asked(configured_from="IB_HOST")
 
 
-def run(place, *probes: Probe, asked=Asked(configured_from="IB_HOST"), created=QUIET_WEDNESDAY, host=None, log=()) -> Evidence:
+def run(place, *probes: Probe, asked=AS_CONFIGURED, created=QUIET_WEDNESDAY, host=None, log=()) -> Evidence:
     if not any(one.route.kind == "configured" for one in probes):
         asked = replace(asked, configured_from="")
     return Evidence(created, "0.1.0", asked, place, probes, host, tuple(log), None if not log else created - 5.0)
@@ -188,24 +216,35 @@ def healthy(name: str, place, *probes: Probe, **more) -> Case:
     return Case(name, run(place, *probes, **more), (), level, Side.NONE)
 
 
-def works(name: str, code: str, evidence: Evidence, *candidates: str, side=Side.GATEWAY) -> Case:
-    return Case(name, evidence, (code,), Level.USABLE, side, candidates)
+def works(name: str, code: str, candidates: str = "", side: Side = Side.GATEWAY) -> Callable[..., Case]:
+    return fault(name, code, Level.USABLE, side, candidates)
 
 
-def fault(name: str, codes: str, level: Level, side: Side, evidence: Evidence, *candidates: str) -> Case:
-    return Case(name, evidence, tuple(f"IBD{code}" for code in codes.split()), level, side, tuple(f"IBD{one}" for one in candidates))
+def fault(name: str, codes: str, level: Level, side: Side, candidates: str = "") -> Callable[..., Case]:
+    """What has to come out. Call what this returns with what was seen, as one calls `run`."""
+
+    def case(place, *probes: Probe, **more) -> Case:
+        return Case(name, run(place, *probes, **more), _codes(codes), level, side, _codes(candidates))
+
+    return case
+
+
+def _codes(numbers: str) -> tuple[str, ...]:
+    return tuple(f"IBD{number}" for number in numbers.split())
 
 
 TCP, HELLO, SESSION = Level.NO_TCP, Level.NO_HANDSHAKE, Level.NO_SESSION
 GATEWAY, ROUTING, LOCAL, UNCLEAR = Side.GATEWAY, Side.ROUTING, Side.LOCAL, Side.UNCLEAR
 
 # What a forwarder does in front of a gateway that has no login yet.
-CLOSED_AT_ONCE = (probe(HDI, "configured", ENDED, DOCKER0), )
+CLOSED_AT_ONCE = (probe(HDI, "configured", ENDED, DOCKER0),)
 REFUSES = (probe("ib-gateway", "configured", REFUSED, "172.18.0.3"),)
 
 
-def login(name: str, code: str, *states: str, probes=CLOSED_AT_ONCE, place=BRIDGE_NAMED, created=QUIET_WEDNESDAY, level=HELLO):
-    return fault(name, code, level, GATEWAY, run(place, *probes, log=states, created=created))
+def login(
+    name: str, code: str, *states: str, probes=CLOSED_AT_ONCE, place=BRIDGE_NAMED, created=QUIET_WEDNESDAY, level=HELLO
+):
+    return fault(name, code, level, GATEWAY)(place, *probes, log=states, created=created)
 
 
 HEALTHY = (
@@ -215,331 +254,296 @@ HEALTHY = (
         "healthy-user-network", USER_NETWORK, probe(HDI, "name", FINE, DOCKER0), probe("172.18.0.1", "gateway", LISTENS)
     ),
     healthy(
-        "healthy-relay-on-docker0", USER_NETWORK, probe(HDI, "configured", FINE, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)
+        "healthy-relay-on-docker0",
+        USER_NETWORK,
+        probe(HDI, "configured", FINE, DOCKER0),
+        probe("172.18.0.1", "gateway", REFUSED),
     ),
     healthy(
-        "healthy-container-name", USER_NETWORK, probe("ib-gateway", "configured", FINE, "172.18.0.3"),
+        "healthy-container-name",
+        USER_NETWORK,
+        probe("ib-gateway", "configured", FINE, "172.18.0.3"),
         probe(HDI, "name", REFUSED, DOCKER0),
     ),
     healthy(
-        "healthy-host-network", HOST_NETWORK, probe("127.0.0.1", "loopback", source="127.0.0.1"),
-        probe(DOCKER0, "bridge", REFUSED), probe("192.168.1.5", "host_address", REFUSED),
+        "healthy-host-network",
+        HOST_NETWORK,
+        probe("127.0.0.1", "loopback", source="127.0.0.1"),
+        probe(DOCKER0, "bridge", REFUSED),
+        probe("192.168.1.5", "host_address", REFUSED),
         host=view(Listener("127.0.0.1", 4003, 0, 50)),
     ),
     healthy(
-        "healthy-docker-desktop", DESKTOP, probe(HDI, "name", FINE, "192.168.65.254"),
-        probe("gateway.docker.internal", "name", LISTENS, "192.168.65.1"), probe(DOCKER0, "gateway", REFUSED),
-        probe("host.containers.internal", "name", UNKNOWN), probe("host.lima.internal", "name", UNKNOWN),
+        "healthy-docker-desktop",
+        DESKTOP,
+        probe(HDI, "name", FINE, "192.168.65.254"),
+        probe("gateway.docker.internal", "name", LISTENS, "192.168.65.1"),
+        probe(DOCKER0, "gateway", REFUSED),
+        probe("host.containers.internal", "name", UNKNOWN),
+        probe("host.lima.internal", "name", UNKNOWN),
     ),
     healthy(
-        "healthy-orbstack", ORBSTACK, probe(HDI, "name", FINE, "0.250.250.254"), probe("host.orb.internal", "name", UNKNOWN),
+        "healthy-orbstack",
+        ORBSTACK,
+        probe(HDI, "name", FINE, "0.250.250.254"),
+        probe("host.orb.internal", "name", UNKNOWN),
         probe("192.168.215.1", "gateway", DROPPED),
     ),
     healthy("healthy-podman", PODMAN, probe("host.containers.internal", "name", FINE, "169.254.1.2")),
-    healthy("healthy-kubernetes-sidecar", POD, probe("127.0.0.1", "configured"), probe("10.42.0.1", "gateway", DROPPED)),
+    healthy(
+        "healthy-kubernetes-sidecar", POD, probe("127.0.0.1", "configured"), probe("10.42.0.1", "gateway", DROPPED)
+    ),
     healthy("healthy-plain-host", PLAIN, probe("127.0.0.1", "loopback", source="127.0.0.1")),
     healthy("healthy-place-unknown", UNKNOWN_PLACE, probe("192.168.1.5", "configured")),
-    healthy("healthy-hello-only", BRIDGE, probe(DOCKER0, "configured", StageResult(S.START_API, O.SKIPPED)), asked=Asked(False)),
+    healthy(
+        "healthy-hello-only",
+        BRIDGE,
+        probe(DOCKER0, "configured", StageResult(S.START_API, O.SKIPPED)),
+        asked=Asked(False),
+    ),
     healthy("healthy-farms-back", BRIDGE, probe(DOCKER0, "configured", codes=(2103, 1100, 1102, 2104, 2106))),
     healthy(
-        "healthy-old-trouble-in-the-log", BRIDGE, probe(DOCKER0, "configured"),
+        "healthy-old-trouble-in-the-log",
+        BRIDGE,
+        probe(DOCKER0, "configured"),
         log=("started", "login_failed", "twofa_pending", "logged_in", "configured", "existing_session"),
     ),
     healthy("healthy-in-a-maintenance-window", BRIDGE, probe(DOCKER0, "configured"), created=RESET_NIGHT),
-)  # fmt: skip
+)
 
 NAMES = (
-    fault(
-        "name-unknown", "101", TCP, LOCAL,
-        run(BRIDGE, probe("ib-gatway", "configured", UNKNOWN), probe(HDI, "name", UNKNOWN)),
+    fault("name-unknown", "101", TCP, LOCAL)(
+        BRIDGE, probe("ib-gatway", "configured", UNKNOWN), probe(HDI, "name", UNKNOWN)
     ),
-    fault(
-        "name-unknown-and-another-route-works", "101", Level.USABLE, ROUTING,
-        run(BRIDGE, probe(HDI, "configured", UNKNOWN), probe(DOCKER0, "gateway")),
+    fault("name-unknown-and-another-route-works", "101", Level.USABLE, ROUTING)(
+        BRIDGE, probe(HDI, "configured", UNKNOWN), probe(DOCKER0, "gateway")
     ),
-    fault("name-unknown-everywhere", "101", TCP, LOCAL, run(UNKNOWN_PLACE, probe(HDI, "name", UNKNOWN))),
-    fault(
-        "resolver-down", "102", TCP, LOCAL,
-        run(NO_NETWORK_PLACE, probe("ib-gateway", "configured", NO_RESOLVER), probe(DOCKER0, "bridge", NO_NETWORK)),
+    fault("name-unknown-everywhere", "101", TCP, LOCAL)(UNKNOWN_PLACE, probe(HDI, "name", UNKNOWN)),
+    fault("resolver-down", "102", TCP, LOCAL)(
+        NO_NETWORK_PLACE, probe("ib-gateway", "configured", NO_RESOLVER), probe(DOCKER0, "bridge", NO_NETWORK)
     ),
-    fault(
-        "resolver-hangs", "102", TCP, LOCAL,
-        run(BRIDGE, probe("gw.example", "configured", fails(S.RESOLVE, O.TIMED_OUT, 3.0))),
+    fault("resolver-hangs", "102", TCP, LOCAL)(
+        BRIDGE, probe("gw.example", "configured", fails(S.RESOLVE, O.TIMED_OUT, 3.0))
     ),
-    fault(
-        "name-is-ipv6-first", "103", Level.USABLE, LOCAL,
-        run(PLAIN, replace(probe("localhost", "configured", FINE, "127.0.0.1"), addresses=("::1", "127.0.0.1"))),
+    fault("name-is-ipv6-first", "103", Level.USABLE, LOCAL)(
+        PLAIN, replace(probe("localhost", "configured", FINE, "127.0.0.1"), addresses=("::1", "127.0.0.1"))
     ),
-    fault(
-        "name-is-ipv6-only", "103", Level.USABLE, ROUTING,
-        run(PLAIN, probe("gw.example", "configured", REFUSED, "fd00::5"), probe("127.0.0.1", "loopback", source="127.0.0.1")),
+    fault("name-is-ipv6-only", "103", Level.USABLE, ROUTING)(
+        PLAIN, probe("gw.example", "configured", REFUSED, "fd00::5"), probe("127.0.0.1", "loopback", source="127.0.0.1")
     ),
-    fault(
-        "hostname-is-vm", "104", Level.USABLE, ROUTING,
-        run(
-            DESKTOP_OVERRIDDEN, probe(HDI, "configured", REFUSED, DOCKER0),
-            probe("192.168.5.2", "host_address"), probe("172.18.0.1", "gateway", REFUSED),
-        ),
+    fault("hostname-is-vm", "104", Level.USABLE, ROUTING)(
+        DESKTOP_OVERRIDDEN,
+        probe(HDI, "configured", REFUSED, DOCKER0),
+        probe("192.168.5.2", "host_address"),
+        probe("172.18.0.1", "gateway", REFUSED),
     ),
-    fault(
-        "hostname-is-vm-and-nothing-works", "201", TCP, UNCLEAR,
-        run(DESKTOP_OVERRIDDEN, probe(HDI, "configured", REFUSED, DOCKER0)),
-        "201", "104", "601", "602", "208",
+    fault("hostname-is-vm-and-nothing-works", "201", TCP, UNCLEAR, "201 104 601 602 208")(
+        DESKTOP_OVERRIDDEN, probe(HDI, "configured", REFUSED, DOCKER0)
     ),
-    fault(
-        "hostname-stale", "105", Level.USABLE, ROUTING,
-        run(DESKTOP, probe(HDI, "configured", DROPPED, "192.168.65.254"), probe("192.168.1.5", "configured")),
+    fault("hostname-stale", "105", Level.USABLE, ROUTING)(
+        DESKTOP, probe(HDI, "configured", DROPPED, "192.168.65.254"), probe("192.168.1.5", "configured")
     ),
-    fault(
-        "localhost-in-container", "106", TCP, LOCAL,
-        run(USER_NETWORK, probe("127.0.0.1", "configured", REFUSED)),
+    fault("localhost-in-container", "106", TCP, LOCAL)(USER_NETWORK, probe("127.0.0.1", "configured", REFUSED)),
+    fault("localhost-in-container-and-another-route-works", "106", Level.USABLE, ROUTING)(
+        USER_NETWORK, probe("localhost", "configured", REFUSED, "127.0.0.1"), probe(HDI, "name", FINE, DOCKER0)
     ),
-    fault(
-        "localhost-in-container-and-another-route-works", "106", Level.USABLE, ROUTING,
-        run(USER_NETWORK, probe("localhost", "configured", REFUSED, "127.0.0.1"), probe(HDI, "name", FINE, DOCKER0)),
+    fault("localhost-in-a-place-unknown", "201", TCP, UNCLEAR, "106 201 601 602 208")(
+        UNKNOWN_PLACE, probe("127.0.0.1", "configured", REFUSED)
     ),
-    fault(
-        "localhost-in-a-place-unknown", "201", TCP, UNCLEAR,
-        run(UNKNOWN_PLACE, probe("127.0.0.1", "configured", REFUSED)), "106", "201", "601", "602", "208",
-    ),
-)  # fmt: skip
+)
 
 WAYS = (
-    fault(
-        "refused-everywhere", "201", TCP, GATEWAY,
-        run(USER_NETWORK, probe(HDI, "configured", REFUSED, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)),
-        "201", "202", "601", "602", "208",
+    fault("refused-everywhere", "201", TCP, GATEWAY, "201 202 601 602 208")(
+        USER_NETWORK, probe(HDI, "configured", REFUSED, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)
     ),
-    fault(
-        "refused-and-seen-that-nobody-listens", "201", TCP, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view()), "201", "601", "602",
+    fault("refused-and-seen-that-nobody-listens", "201", TCP, GATEWAY, "201 601 602")(
+        PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view()
     ),
-    fault(
-        "refused-and-seen-that-somebody-listens", "201", TCP, GATEWAY,
-        run(PLAIN, probe("192.168.1.5", "configured", REFUSED), host=view(OPEN)), "208", "202", "601", "602",
+    fault("refused-and-seen-that-somebody-listens", "201", TCP, GATEWAY, "208 202 601 602")(
+        PLAIN, probe("192.168.1.5", "configured", REFUSED), host=view(OPEN)
     ),
-    fault(
-        "refused-though-logged-in", "201", TCP, UNCLEAR,
-        run(USER_NETWORK, *REFUSES, log=LOGGED_IN), "310", "201", "202", "208",
+    fault("refused-though-logged-in", "201", TCP, UNCLEAR, "310 201 202 208")(USER_NETWORK, *REFUSES, log=LOGGED_IN),
+    fault("bound-to-loopback", "202", Level.USABLE, ROUTING)(
+        HOST_NETWORK,
+        probe("192.168.1.5", "configured", REFUSED),
+        probe("127.0.0.1", "loopback", source="127.0.0.1"),
+        host=view(Listener("127.0.0.1", 4003, 0, 50)),
     ),
-    fault(
-        "bound-to-loopback", "202", Level.USABLE, ROUTING,
-        run(
-            HOST_NETWORK, probe("192.168.1.5", "configured", REFUSED), probe("127.0.0.1", "loopback", source="127.0.0.1"),
-            host=view(Listener("127.0.0.1", 4003, 0, 50)),
-        ),
+    fault("bound-to-the-other-bridge", "203", Level.USABLE, ROUTING)(
+        USER_NETWORK, probe("172.18.0.1", "configured", REFUSED), probe(HDI, "name", FINE, DOCKER0)
     ),
-    fault(
-        "bound-to-the-other-bridge", "203", Level.USABLE, ROUTING,
-        run(USER_NETWORK, probe("172.18.0.1", "configured", REFUSED), probe(HDI, "name", FINE, DOCKER0)),
+    fault("another-port-answers", "204", TCP, LOCAL)(
+        BRIDGE, probe(DOCKER0, "configured", REFUSED), probe(DOCKER0, "sibling", LISTENS, port=4001)
     ),
-    fault(
-        "another-port-answers", "204", TCP, LOCAL,
-        run(BRIDGE, probe(DOCKER0, "configured", REFUSED), probe(DOCKER0, "sibling", LISTENS, port=4001)),
+    fault("filtered", "205", TCP, UNCLEAR, "205 207 105")(BRIDGE_NAMED, probe(HDI, "configured", DROPPED, DOCKER0)),
+    fault("filtered-configured-works-elsewhere", "205", Level.USABLE, ROUTING, "205 207")(
+        BRIDGE, probe("10.0.0.5", "configured", DROPPED), probe(DOCKER0, "gateway")
     ),
-    fault(
-        "filtered", "205", TCP, UNCLEAR,
-        run(BRIDGE_NAMED, probe(HDI, "configured", DROPPED, DOCKER0)), "205", "207", "105",
+    fault("accepted-once-and-then-no-more", "205", TCP, UNCLEAR, "207 205")(
+        BRIDGE, probe(DOCKER0, "configured", DROPPED, source="172.17.0.2")
     ),
-    fault(
-        "filtered-configured-works-elsewhere", "205", Level.USABLE, ROUTING,
-        run(BRIDGE, probe("10.0.0.5", "configured", DROPPED), probe(DOCKER0, "gateway")), "205", "207",
+    fault("no-such-host", "206", TCP, ROUTING, "206 208")(BRIDGE, probe("172.17.0.9", "configured", NOBODY)),
+    fault("listen-queue-full", "207", TCP, GATEWAY)(
+        PLAIN, probe("127.0.0.1", "configured", DROPPED), host=view(Listener("0.0.0.0", 4003, 51, 50), close_wait=51)
     ),
-    fault(
-        "accepted-once-and-then-no-more", "205", TCP, UNCLEAR,
-        run(BRIDGE, probe(DOCKER0, "configured", DROPPED, source="172.17.0.2")), "207", "205",
+    fault("prohibited", "208", TCP, ROUTING)(BRIDGE, probe(DOCKER0, "configured", PROHIBITED)),
+    fault("prohibited-by-policy", "208", TCP, ROUTING)(
+        PLAIN, probe("10.0.0.5", "configured", fails(S.CONNECT, O.UNREACHABLE, MS, "EACCES"))
     ),
-    fault("no-such-host", "206", TCP, ROUTING, run(BRIDGE, probe("172.17.0.9", "configured", NOBODY)), "206", "208"),
-    fault(
-        "listen-queue-full", "207", TCP, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", DROPPED), host=view(Listener("0.0.0.0", 4003, 51, 50), close_wait=51)),
+    fault("no-network-at-all", "209", TCP, LOCAL)(
+        NO_NETWORK_PLACE, probe(HDI, "name", NO_RESOLVER), probe(DOCKER0, "bridge", NO_NETWORK)
     ),
-    fault("prohibited", "208", TCP, ROUTING, run(BRIDGE, probe(DOCKER0, "configured", PROHIBITED))),
-    fault(
-        "prohibited-by-policy", "208", TCP, ROUTING,
-        run(PLAIN, probe("10.0.0.5", "configured", fails(S.CONNECT, O.UNREACHABLE, MS, "EACCES"))),
+    fault("data-disappears", "210", HELLO, ROUTING)(BRIDGE, probe(DOCKER0, "configured", SILENT, kernel=LOST)),
+    fault("refused-here-dropped-there", "205 201", TCP, UNCLEAR, "205 207")(
+        USER_NETWORK, probe("10.0.0.5", "configured", DROPPED), probe(HDI, "name", REFUSED, DOCKER0)
     ),
-    fault(
-        "no-network-at-all", "209", TCP, LOCAL,
-        run(NO_NETWORK_PLACE, probe(HDI, "name", NO_RESOLVER), probe(DOCKER0, "bridge", NO_NETWORK)),
-    ),
-    fault(
-        "data-disappears", "210", HELLO, ROUTING,
-        run(BRIDGE, probe(DOCKER0, "configured", SILENT, kernel=LOST)),
-    ),
-    fault(
-        "refused-here-dropped-there", "205 201", TCP, UNCLEAR,
-        run(USER_NETWORK, probe("10.0.0.5", "configured", DROPPED), probe(HDI, "name", REFUSED, DOCKER0)), "205", "207",
-    ),
-)  # fmt: skip
+)
 
-SEED = run(
-    DESKTOP, probe(HDI, "configured", SILENT, "192.168.65.254", kernel=ACKNOWLEDGED),
-    probe(DOCKER0, "configured", SILENT, kernel=ACKNOWLEDGED), probe("192.168.1.5", "configured", LISTENS),
-)  # fmt: skip
 SILENCE = (probe(DOCKER0, "configured", SILENT, kernel=ACKNOWLEDGED),)
 LOCAL_SILENCE = (probe("127.0.0.1", "configured", SILENT, kernel=ACKNOWLEDGED, source="127.0.0.1"),)
 
 PEERS = (
-    fault(
-        "closed-at-once", "301", HELLO, GATEWAY, run(BRIDGE_NAMED, *CLOSED_AT_ONCE),
-        "301", "302", "601", "602", "605", "607", "505",
+    fault("closed-at-once", "301", HELLO, GATEWAY, "301 302 601 602 605 607 505")(BRIDGE_NAMED, *CLOSED_AT_ONCE),
+    fault("reset-at-once", "301", HELLO, GATEWAY, "302 301 601 602 605 607 505")(
+        BRIDGE, probe(DOCKER0, "configured", RESET)
     ),
-    fault(
-        "reset-at-once", "301", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", RESET)),
-        "302", "301", "601", "602", "605", "607", "505",
+    fault("closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY, "301 310 505")(
+        BRIDGE_NAMED, *CLOSED_AT_ONCE, log=(*LOGGED_IN, "forwarder_refused")
     ),
-    fault(
-        "closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY,
-        run(BRIDGE_NAMED, *CLOSED_AT_ONCE, log=(*LOGGED_IN, "forwarder_refused")), "301", "310", "505",
+    fault("peer-rejected", "302", Level.USABLE, ROUTING)(
+        PLAIN,
+        probe("192.168.1.5", "configured", ENDED, source="192.168.1.5"),
+        probe("127.0.0.1", "loopback", source="127.0.0.1"),
+        host=view(OPEN),
     ),
-    fault(
-        "peer-rejected", "302", Level.USABLE, ROUTING,
-        run(PLAIN, probe("192.168.1.5", "configured", ENDED, source="192.168.1.5"),
-            probe("127.0.0.1", "loopback", source="127.0.0.1"), host=view(OPEN)),
+    fault("seed-accept-then-silence", "303", HELLO, GATEWAY, "305 304 306 307 309")(
+        DESKTOP,
+        probe(HDI, "configured", SILENT, "192.168.65.254", kernel=ACKNOWLEDGED),
+        probe(DOCKER0, "configured", SILENT, kernel=ACKNOWLEDGED),
+        probe("192.168.1.5", "configured", LISTENS),
     ),
-    fault("seed-accept-then-silence", "303", HELLO, GATEWAY, SEED, "305", "304", "306", "307", "309"),
-    fault(
-        "silence-nothing-known-of-the-kernel", "303", HELLO, GATEWAY,
-        run(UNKNOWN_PLACE, probe("192.168.1.5", "configured", SILENT)), "305", "304", "306", "307", "210", "309",
+    fault("silence-nothing-known-of-the-kernel", "303", HELLO, GATEWAY, "305 304 306 307 210 309")(
+        UNKNOWN_PLACE, probe("192.168.1.5", "configured", SILENT)
     ),
-    fault(
-        "silence-and-nothing-left-over", "303", HELLO, GATEWAY,
-        run(PLAIN, *LOCAL_SILENCE, host=view(OPEN)), "305", "304", "306", "309",
+    fault("silence-and-nothing-left-over", "303", HELLO, GATEWAY, "305 304 306 309")(
+        PLAIN, *LOCAL_SILENCE, host=view(OPEN)
     ),
-    fault(
-        "silence-here-refused-where-configured", "201 303", HELLO, UNCLEAR,
-        run(USER_NETWORK, probe("10.0.0.5", "configured", REFUSED), probe(HDI, "name", SILENT, DOCKER0, kernel=ACKNOWLEDGED)),
-        "201", "202", "601", "602", "208",
+    fault("silence-here-refused-where-configured", "201 303", HELLO, UNCLEAR, "201 202 601 602 208")(
+        USER_NETWORK, probe("10.0.0.5", "configured", REFUSED), probe(HDI, "name", SILENT, DOCKER0, kernel=ACKNOWLEDGED)
     ),
-    fault(
-        "silence-beside-a-virtual-machine-that-refuses", "303", HELLO, GATEWAY,
-        run(DESKTOP, probe(HDI, "name", SILENT, "192.168.65.254", kernel=ACKNOWLEDGED), probe(DOCKER0, "gateway", REFUSED)),
-        "305", "304", "306", "307", "309",
+    fault("silence-beside-a-virtual-machine-that-refuses", "303", HELLO, GATEWAY, "305 304 306 307 309")(
+        DESKTOP, probe(HDI, "name", SILENT, "192.168.65.254", kernel=ACKNOWLEDGED), probe(DOCKER0, "gateway", REFUSED)
     ),
-    fault(
-        "accept-dialog", "304", HELLO, GATEWAY, run(BRIDGE, *SILENCE, log=(*LOGGED_IN, "accept_dialog")),
+    fault("accept-dialog", "304", HELLO, GATEWAY)(BRIDGE, *SILENCE, log=(*LOGGED_IN, "accept_dialog")),
+    fault("wedged", "305", HELLO, GATEWAY, "305 306")(
+        HOST_NETWORK, *LOCAL_SILENCE, host=view(Listener("0.0.0.0", 4003, 4, 50), close_wait=7)
     ),
-    fault(
-        "wedged", "305", HELLO, GATEWAY,
-        run(HOST_NETWORK, *LOCAL_SILENCE, host=view(Listener("0.0.0.0", 4003, 4, 50), close_wait=7)), "305", "306",
+    fault("wedged-and-accepting", "305", HELLO, GATEWAY, "305 306")(
+        HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)
     ),
-    fault(
-        "wedged-and-accepting", "305", HELLO, GATEWAY,
-        run(HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)), "305", "306",
+    fault("wedged-while-others-dial-it", "305", HELLO, GATEWAY, "305 306")(
+        PLAIN, *LOCAL_SILENCE, host=view(Listener("0.0.0.0", 4003, 51, 50), close_wait=51, syn_sent=2)
     ),
-    fault(
-        "wedged-while-others-dial-it", "305", HELLO, GATEWAY,
-        run(PLAIN, *LOCAL_SILENCE, host=view(Listener("0.0.0.0", 4003, 51, 50), close_wait=51, syn_sent=2)), "305", "306",
+    fault("forwarder-dials-a-full-queue-beside-it", "307", HELLO, GATEWAY)(
+        PLAIN,
+        *LOCAL_SILENCE,
+        host=view(Listener("127.0.0.1", 4003, 0, 50), Listener("127.0.0.2", 4003, 51, 50), close_wait=1, syn_sent=1),
     ),
-    fault(
-        "forwarder-dials-a-full-queue-beside-it", "307", HELLO, GATEWAY,
-        run(PLAIN, *LOCAL_SILENCE, host=view(
-            Listener("127.0.0.1", 4003, 0, 50), Listener("127.0.0.2", 4003, 51, 50), close_wait=1, syn_sent=1,
-        )),
+    fault("forwarder-dials", "307", HELLO, GATEWAY)(PLAIN, *LOCAL_SILENCE, host=view(OPEN, syn_sent=1)),
+    fault("forwarder-dials-says-the-log", "307", HELLO, GATEWAY)(
+        BRIDGE, *SILENCE, log=(*LOGGED_IN, "forwarder_timed_out")
     ),
-    fault("forwarder-dials", "307", HELLO, GATEWAY, run(PLAIN, *LOCAL_SILENCE, host=view(OPEN, syn_sent=1))),
-    fault(
-        "forwarder-dials-says-the-log", "307", HELLO, GATEWAY,
-        run(BRIDGE, *SILENCE, log=(*LOGGED_IN, "forwarder_timed_out")),
+    works("first-handshake-slow", "308")(BRIDGE, probe(DOCKER0, "configured", attempts=2)),
+    fault("paper-warning", "309", HELLO, GATEWAY)(BRIDGE, *SILENCE, log=(*LOGGED_IN, "paper_warning")),
+    fault("api-never-opened", "310", TCP, GATEWAY)(
+        PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view(), log=LOGGED_IN
     ),
-    works("first-handshake-slow", "IBD308", run(BRIDGE, probe(DOCKER0, "configured", attempts=2))),
-    fault(
-        "paper-warning", "309", HELLO, GATEWAY, run(BRIDGE, *SILENCE, log=(*LOGGED_IN, "paper_warning")),
+    fault("ssh", "401", HELLO, LOCAL)(
+        BRIDGE, probe(DOCKER0, "configured", BANNER, first_bytes="ssh", spoke_first=True)
     ),
-    fault(
-        "api-never-opened", "310", TCP, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view(), log=LOGGED_IN),
+    fault("http", "402", HELLO, LOCAL)(
+        BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="http", bytes_received=47)
     ),
-    fault(
-        "ssh", "401", HELLO, LOCAL, run(BRIDGE, probe(DOCKER0, "configured", BANNER, first_bytes="ssh", spoke_first=True)),
+    fault("tls", "403", HELLO, LOCAL)(
+        BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="tls", bytes_received=7)
     ),
-    fault("http", "402", HELLO, LOCAL, run(BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="http", bytes_received=47))),
-    fault("tls", "403", HELLO, LOCAL, run(BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="tls", bytes_received=7))),
-    fault(
-        "closed-after-hello", "404", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", CLOSED)),
-        "302", "301", "404", "601", "505",
+    fault("closed-after-hello", "404", HELLO, GATEWAY, "302 301 404 601 505")(
+        BRIDGE, probe(DOCKER0, "configured", CLOSED)
     ),
-    fault(
-        "nothing-behind-the-relay", "404", HELLO, GATEWAY,
-        run(BRIDGE_NAMED, probe(HDI, "configured", REFUSED_BEHIND, DOCKER0)), "301", "302", "404", "601", "505",
+    fault("nothing-behind-the-relay", "404", HELLO, GATEWAY, "301 302 404 601 505")(
+        BRIDGE_NAMED, probe(HDI, "configured", REFUSED_BEHIND, DOCKER0)
     ),
-    fault(
-        "nothing-behind-the-relay-on-this-machine", "404", HELLO, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", REFUSED_BEHIND, source="127.0.0.1"), host=view(OPEN)),
-        "301", "404", "601", "302",
+    fault("nothing-behind-the-relay-on-this-machine", "404", HELLO, GATEWAY, "301 404 601 302")(
+        PLAIN, probe("127.0.0.1", "configured", REFUSED_BEHIND, source="127.0.0.1"), host=view(OPEN)
     ),
-    fault(
-        "no-answer-behind-the-relay", "404", HELLO, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", DROPPED_BEHIND, source="127.0.0.1"), host=view(OPEN, syn_sent=0)),
-        "307", "301", "404", "601", "302",
+    fault("no-answer-behind-the-relay", "404", HELLO, GATEWAY, "307 301 404 601 302")(
+        PLAIN, probe("127.0.0.1", "configured", DROPPED_BEHIND, source="127.0.0.1"), host=view(OPEN, syn_sent=0)
     ),
-    fault(
-        "garbage", "405", HELLO, UNCLEAR,
-        run(BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="garbage", bytes_received=64)),
+    fault("garbage", "405", HELLO, UNCLEAR)(
+        BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="garbage", bytes_received=64)
     ),
-    fault(
-        "half-a-hello", "405", HELLO, UNCLEAR,
-        run(BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9)),
+    fault("half-a-hello", "405", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9)),
+    works("old-server", "406")(BRIDGE, probe(DOCKER0, "configured", server_version=142)),
+    fault("redirected", "407", HELLO, GATEWAY)(
+        BRIDGE, probe(DOCKER0, "configured", STRANGER, redirect="10.0.0.9:4001")
     ),
-    works("old-server", "IBD406", run(BRIDGE, probe(DOCKER0, "configured", server_version=142))),
-    fault("redirected", "407", HELLO, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", STRANGER, redirect="10.0.0.9:4001"))),
-)  # fmt: skip
+)
 
 SESSIONS = (
-    fault("id-in-use", "501", SESSION, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", TAKEN, codes=(326,)), asked=Asked(True, 7))),
-    fault(
-        "id-in-use-by-a-ghost", "501 506", SESSION, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", TAKEN, codes=(326,)), host=view(OPEN, close_wait=2), asked=Asked(True, 7)),
-        "501", "506",
+    fault("id-in-use", "501", SESSION, GATEWAY)(
+        BRIDGE, probe(DOCKER0, "configured", TAKEN, codes=(326,)), asked=Asked(True, 7)
     ),
-    fault(
-        "closed-on-start-api", "502", SESSION, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", SENT_AWAY)),
-        "501", "602", "505", "502",
+    fault("id-in-use-by-a-ghost", "501 506", SESSION, GATEWAY, "501 506")(
+        PLAIN,
+        probe("127.0.0.1", "configured", TAKEN, codes=(326,)),
+        host=view(OPEN, close_wait=2),
+        asked=Asked(True, 7),
     ),
-    fault(
-        "session-ended-at-once", "502", SESSION, GATEWAY,
-        run(BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.RESET, 0.01, "ECONNRESET"))), "501", "602", "505", "502",
+    fault("closed-on-start-api", "502", SESSION, GATEWAY, "501 602 505 502")(
+        BRIDGE, probe(DOCKER0, "configured", SENT_AWAY)
     ),
-    fault(
-        "never-ready", "503", SESSION, GATEWAY, run(BRIDGE, probe(DOCKER0, "configured", NOT_READY)),
-        "602", "605", "607", "601", "309",
+    fault("session-ended-at-once", "502", SESSION, GATEWAY, "501 602 505 502")(
+        BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.RESET, 0.01, "ECONNRESET"))
     ),
-    works("partial-sync", "IBD504", run(BRIDGE, probe(DOCKER0, "configured", UNANSWERED))),
-    fault(
-        "client-limit", "505", HELLO, GATEWAY,
-        run(PLAIN, probe("127.0.0.1", "configured", ENDED), host=view(OPEN, established=64)),
+    fault("never-ready", "503", SESSION, GATEWAY, "602 605 607 601 309")(
+        BRIDGE, probe(DOCKER0, "configured", NOT_READY)
     ),
-    works("upstream-lost", "IBD701", run(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))), "IBD703", "IBD611", "IBD607"),
-    works("farm-broken", "IBD702", run(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158)))),
-    fault(
-        "maintenance", "701 703", Level.USABLE, GATEWAY,
-        run(BRIDGE, probe(DOCKER0, "configured", codes=(1100,)), created=RESET_NIGHT), "703", "611", "607",
+    works("partial-sync", "504")(BRIDGE, probe(DOCKER0, "configured", UNANSWERED)),
+    fault("client-limit", "505", HELLO, GATEWAY)(
+        PLAIN, probe("127.0.0.1", "configured", ENDED), host=view(OPEN, established=64)
     ),
-    fault(
-        "port-changed", "704", SESSION, GATEWAY,
-        run(BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.CLOSED, 0.01), codes=(2104, 1300))),
+    works("upstream-lost", "701", "703 611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
+    works("farm-broken", "702")(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158))),
+    fault("maintenance", "701 703", Level.USABLE, GATEWAY, "703 611 607")(
+        BRIDGE, probe(DOCKER0, "configured", codes=(1100,)), created=RESET_NIGHT
     ),
-    works("paper-account-on-live-port", "IBD801", run(BRIDGE, probe(DOCKER0, "configured", port=4001))),
-    works("live-account-in-paper-mode", "IBD801", run(
-        facts(container="yes", runtime="docker", env__TRADING_MODE="paper"), probe(DOCKER0, "configured", accounts=("U1***567",)),
-    )),
-    works("read-only", "IBD802", run(BRIDGE, probe(DOCKER0, "configured", codes=(2104, 321)))),
-    works("read-only-says-the-log", "IBD802", run(BRIDGE, probe(DOCKER0, "configured"), log=(*LOGGED_IN, "write_access"))),
-    works("competing-session", "IBD803", run(BRIDGE, probe(DOCKER0, "configured", codes=(2104, 10197)))),
-    fault(
-        "too-fast", "804", SESSION, GATEWAY,
-        run(BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.CLOSED, 0.01), codes=(2104, 100))),
+    fault("port-changed", "704", SESSION, GATEWAY)(
+        BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.CLOSED, 0.01), codes=(2104, 1300))
     ),
-)  # fmt: skip
+    works("paper-account-on-live-port", "801")(BRIDGE, probe(DOCKER0, "configured", port=4001)),
+    works("live-account-in-paper-mode", "801")(
+        facts(container="yes", runtime="docker", env__TRADING_MODE="paper"),
+        probe(DOCKER0, "configured", accounts=("U1***567",)),
+    ),
+    works("read-only", "802")(BRIDGE, probe(DOCKER0, "configured", codes=(2104, 321))),
+    works("read-only-says-the-log", "802")(BRIDGE, probe(DOCKER0, "configured"), log=(*LOGGED_IN, "write_access")),
+    works("competing-session", "803")(BRIDGE, probe(DOCKER0, "configured", codes=(2104, 10197))),
+    fault("too-fast", "804", SESSION, GATEWAY)(
+        BRIDGE, probe(DOCKER0, "configured", fails(S.SYNC, O.CLOSED, 0.01), codes=(2104, 100))
+    ),
+)
 
 NOT_READY_PROBES = (probe(DOCKER0, "configured", NOT_READY),)
+AFRESH = ("started", "full_login", "starting")
+REFUSING = {"probes": REFUSES, "place": USER_NETWORK, "level": TCP}
 LOGINS = (
     login("starting", "601", *STARTED),
     login("starting-after-the-second-factor", "601", *STARTED, "twofa_pending", "twofa_closed"),
-    login("starting-on-another-day", "601", "started", "full_login", "starting", probes=REFUSES, place=USER_NETWORK, level=TCP),
+    login("starting-on-another-day", "601", *AFRESH, **REFUSING),
     login("twofa-pending", "602", *STARTED, "twofa_pending"),
-    login("twofa-pending-and-a-silent-session", "602", *STARTED, "twofa_pending", probes=NOT_READY_PROBES, level=SESSION),
+    login(
+        "twofa-pending-and-a-silent-session", "602", *STARTED, "twofa_pending", probes=NOT_READY_PROBES, level=SESSION
+    ),
     login("twofa-pending-again", "602", *STARTED, "twofa_timeout", "twofa_pending"),
     login("twofa-timeout", "603", *STARTED, "twofa_pending", "twofa_timeout"),
     login("twofa-device", "604", *STARTED, "twofa_device"),
@@ -549,12 +553,9 @@ LOGINS = (
     login("kicked-by-another-session", "607", *LOGGED_IN, "existing_session", probes=NOT_READY_PROBES, level=SESSION),
     login("login-dialog-missing", "608", "started", "starting", "login_dialog_missing"),
     login("restarting", "609", *LOGGED_IN, "restarting", "starting"),
-    login(
-        "weekly-login", "610", "started", "full_login", "starting", "logging_in", "twofa_pending", probes=REFUSES,
-        place=USER_NETWORK, created=SUNDAY, level=TCP,
-    ),
+    login("weekly-login", "610", *AFRESH, "logging_in", "twofa_pending", created=SUNDAY, **REFUSING),
     login("servers-unreachable", "611", *STARTED, "servers_unreachable", "restarting"),
-)  # fmt: skip
+)
 
 CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS)
 
@@ -565,7 +566,8 @@ def check(case: Case) -> None:
     found = tuple(one.code for one in diagnosis.findings)
     first = tuple(one.code for one in diagnosis.findings[0].candidates) if found else ()
     verdict = diagnosis.verdict
-    assert (found, verdict.level, verdict.side, first) == (case.codes, case.level, case.side, case.candidates), verdict.line
+    expected = (case.codes, case.level, case.side, case.candidates)
+    assert (found, verdict.level, verdict.side, first) == expected, verdict.line
 
 
 def files() -> dict[str, str]:

@@ -46,7 +46,7 @@ def test_packages_and_modules_are_imported_from_the_text(installed):
 
 def test_what_is_not_in_the_text_is_left_to_others(installed):
     assert installed.find_spec("json") is None
-    with pytest.raises(ModuleNotFoundError, match="odd_house.attic"):
+    with pytest.raises(ModuleNotFoundError, match=r"odd_house\.attic"):
         import odd_house.attic  # noqa: F401
 
 

@@ -49,7 +49,9 @@ def python(version):
 
 def needs(versions):
     found = [version for version in versions if python(version)]
-    return pytest.mark.parametrize("version", found or [pytest.param("", marks=pytest.mark.skip(reason="none is here"))])
+    return pytest.mark.parametrize(
+        "version", found or [pytest.param("", marks=pytest.mark.skip(reason="none is here"))]
+    )
 
 
 def from_a_pipe(interpreter, path, *words, cwd=None):
@@ -67,8 +69,15 @@ def read(path):
 
 def test_everything_the_commands_can_come_to_import_is_in_and_nothing_else():
     sources = bundle.collect()
-    assert {"diagnostics/cli.py", "diagnostics/findings.py", "diagnostics/html_report.py", "diagnostics/gateway_log.py",
-            "relay/__init__.py", "relay/wire/__init__.py", "relay/wire/session.py"} <= set(sources)  # fmt: skip
+    assert {
+        "diagnostics/cli.py",
+        "diagnostics/findings.py",
+        "diagnostics/html_report.py",
+        "diagnostics/gateway_log.py",
+        "relay/__init__.py",
+        "relay/wire/__init__.py",
+        "relay/wire/session.py",
+    } <= set(sources)
     assert {path for path in sources if not path.startswith(("diagnostics/", "relay/wire/"))} == {"relay/__init__.py"}
     assert not {"diagnostics/bundle.py", "diagnostics/archive.py", "diagnostics/__main__.py"} & set(sources)
 
@@ -115,7 +124,10 @@ def test_the_front_doors_are_ascii_and_older_syntax(made, at):
 @needs(OLD)
 def test_an_older_python_gets_one_line_and_69(made, version):
     said = f"ib-diagnose: this is Python {version} ({python(version)}); 3.11 or newer is needed\n"
-    for ended in (from_a_pipe(python(version), made[1]), *(run(command=(python(version), path), env={}) for path in made)):
+    for ended in (
+        from_a_pipe(python(version), made[1]),
+        *(run(command=(python(version), path), env={}) for path in made),
+    ):
         assert (ended.code, ended.out, ended.err) == (69, "", said)
 
 
@@ -148,8 +160,10 @@ async def test_both_files_do_what_the_installed_command_does(made, which, behavi
 def test_in_the_single_file_every_page_can_be_explained_and_nothing_can_be_bundled(made, tmp_path):
     assert from_a_pipe(sys.executable, made[1], "explain", "IBD303").out.startswith("IBD303 ")
     assert from_a_pipe(sys.executable, made[1], "bundle", cwd=tmp_path).said == (
-        1, "", ["ib-diagnose: bundle: made from an installation or a checkout only, not from a bundle"],
-    )  # fmt: skip
+        1,
+        "",
+        ["ib-diagnose: bundle: made from an installation or a checkout only, not from a bundle"],
+    )
 
 
 HOOK = """

@@ -1,4 +1,4 @@
-"""Where the container alone cannot tell: every order has its checks, and what is seen moves or removes an explanation."""
+"""Where the container alone cannot tell: every order has its checks; what is seen moves or removes an explanation."""
 
 from dataclasses import replace
 
@@ -27,13 +27,22 @@ def here(**seen):
 
 KNOWN = [
     ("nothing more is known", silence(), ["IBD305", "IBD304", "IBD306", "IBD307", "IBD210", "IBD309"]),
-    ("the bytes were acknowledged", silence(kernel=KernelView(0, 0, 0)), ["IBD305", "IBD304", "IBD306", "IBD307", "IBD309"]),
-    ("a kernel that says nothing", silence(kernel=KernelView()), ["IBD305", "IBD304", "IBD306", "IBD307", "IBD210", "IBD309"]),
+    (
+        "the bytes were acknowledged",
+        silence(kernel=KernelView(0, 0, 0)),
+        ["IBD305", "IBD304", "IBD306", "IBD307", "IBD309"],
+    ),
+    (
+        "a kernel that says nothing",
+        silence(kernel=KernelView()),
+        ["IBD305", "IBD304", "IBD306", "IBD307", "IBD210", "IBD309"],
+    ),
     ("sockets that could not be looked at", here(), ["IBD305", "IBD306", "IBD307", "IBD304", "IBD309"]),
     ("nobody dials", here(syn_sent=0), ["IBD305", "IBD306", "IBD304", "IBD309"]),
     (
         "the queue is empty: a stopped process is unlikely, unless a relay has the port",
-        here(listeners=(OPEN,)), ["IBD305", "IBD307", "IBD304", "IBD306", "IBD309"],
+        here(listeners=(OPEN,)),
+        ["IBD305", "IBD307", "IBD304", "IBD306", "IBD309"],
     ),
 ]
 
@@ -81,9 +90,12 @@ def test_the_tables_name_codes_there_are():
 
 # The pairs that a container cannot tell apart, both ways round: whichever is found offers the other.
 PAIRS = [
-    ("IBD303", {"IBD304", "IBD305", "IBD306", "IBD307"}), ("IBD301", {"IBD302"}), ("IBD201", {"IBD202", "IBD208"}),
-    ("IBD205", {"IBD207"}), ("IBD503", {"IBD602", "IBD605", "IBD607"}),
-]  # fmt: skip
+    ("IBD303", {"IBD304", "IBD305", "IBD306", "IBD307"}),
+    ("IBD301", {"IBD302"}),
+    ("IBD201", {"IBD202", "IBD208"}),
+    ("IBD205", {"IBD207"}),
+    ("IBD503", {"IBD602", "IBD605", "IBD607"}),
+]
 
 
 @pytest.mark.parametrize(("code", "others"), PAIRS, ids=[code for code, _ in PAIRS])

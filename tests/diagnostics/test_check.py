@@ -15,9 +15,9 @@ from relay.practice import Practice, PracticeGateway
 HOST = "127.0.0.1"
 
 
-async def looked(port, level=Level.HELLO, limit=2.0, timeout=0.3):
+async def looked(port, level=Level.HELLO, limit=2.0, patience=0.3):
     route = Route(HOST, port, "configured", "a test")
-    asked = Asked(session=level is Level.SESSION, timeout=timeout)
+    asked = Asked(session=level is Level.SESSION, timeout=patience)
     return await asyncio.to_thread(look, route, level, asked, limit)
 
 
@@ -45,8 +45,10 @@ async def test_a_look_says_how_far_it_came_and_why_not_further(behaviour, level,
         seen = await looked(gateway.port, level)
         word = "FAIL" if code else "OK"
         assert (seen.exit_code, seen.ready, seen.line.partition(said)[:2]) == (
-            code, not code, (f"{word} {HOST}:{gateway.port}: ", said),
-        )  # fmt: skip
+            code,
+            not code,
+            (f"{word} {HOST}:{gateway.port}: ", said),
+        )
         assert gateway.accepted == 1, "one look is one connection"
 
 

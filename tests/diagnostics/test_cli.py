@@ -68,7 +68,9 @@ VERDICTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("behaviour, words, code, said", VERDICTS, ids=[" ".join((one[0], *one[1])) for one in VERDICTS])
+@pytest.mark.parametrize(
+    "behaviour, words, code, said", VERDICTS, ids=[" ".join((one[0], *one[1])) for one in VERDICTS]
+)
 async def test_the_exit_code_and_the_first_line_are_the_verdict(behaviour, words, code, said):
     async with PracticeGateway(Practice.named(behaviour)) as gateway:
         ended = await beside("--target", f"{HOST}:{gateway.port}", *FAST, *words)
@@ -95,6 +97,11 @@ async def test_with_json_standard_output_is_one_object_even_when_much_is_told_on
     assert found["tool_version"] == __version__ and ended.err
 
 
+def content(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 @pytest.mark.slow
 @pytest.mark.long
 async def test_saved_evidence_gives_the_same_report_elsewhere(tmp_path):
@@ -103,12 +110,10 @@ async def test_saved_evidence_gives_the_same_report_elsewhere(tmp_path):
         live = await beside("--target", f"{HOST}:{gateway.port}", *FAST, "--save", saved)
     again = run("--from", saved)
     assert again.said == live.said and live.code == 3
-    with open(saved) as file:
-        assert load(text := file.read()).asked.configured_from == "--target"
+    assert load(text := content(saved)).asked.configured_from == "--target"
     assert run("--from", "-", stdin=text).said == live.said
     assert run("--from", saved, "--format", "html", "--output", page).said == (3, "", [])
-    with open(page, encoding="utf-8") as file:
-        assert file.read().startswith("<!doctype html>")
+    assert content(page).startswith("<!doctype html>")
     assert run("--from", saved, "--save", "-").said == (3, text, [])
 
 
@@ -352,7 +357,9 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_for_those_who_want_it(monke
     monkeypatch.delenv(cli.TRACEBACK, raising=False)
     assert cli.run(["explain"]) == 70
     said = capsys.readouterr().err
-    assert re.fullmatch(r"ib-diagnose: a fault of ours at .*test_cli.py:\d+: KeyError: 'a\\nb'; .*TRACEBACK=1 .*\n", said)
+    assert re.fullmatch(
+        r"ib-diagnose: a fault of ours at .*test_cli.py:\d+: KeyError: 'a\\nb'; .*TRACEBACK=1 .*\n", said
+    )
     monkeypatch.setenv(cli.TRACEBACK, "1")
     assert cli.run(["explain"]) == 70
     assert "Traceback (most recent call last)" in capsys.readouterr().err
@@ -421,8 +428,10 @@ def processor_seconds():
 async def test_check_says_what_is_missing():
     port = closed_port()
     assert (await beside("check", "--target", f"{HOST}:{port}")).said == (
-        2, f"FAIL {HOST}:{port}: connect REFUSED: IBD201 {CATALOGUE['IBD201'].title}\n", [],
-    )  # fmt: skip
+        2,
+        f"FAIL {HOST}:{port}: connect REFUSED: IBD201 {CATALOGUE['IBD201'].title}\n",
+        [],
+    )
     async with PracticeGateway(Practice.named("silent")) as gateway:
         where = ("--target", f"{HOST}:{gateway.port}", *FAST)
         assert (await beside("check", *where, "--level", "tcp")).code == 0
@@ -488,7 +497,9 @@ def test_every_finding_is_explained_by_code_number_and_slug(capsys):
     text = capsys.readouterr().out
     assert cli.run(["explain"]) == 0 and capsys.readouterr().out == text
     listed = text.splitlines()
-    assert [line.split()[:2] for line in listed if line.startswith("IBD")] == [[one.code, one.slug] for one in CATALOGUE.values()]
+    assert [line.split()[:2] for line in listed if line.startswith("IBD")] == [
+        [one.code, one.slug] for one in CATALOGUE.values()
+    ]
     assert max(map(len, listed)) <= 80
     for one in CATALOGUE.values():
         pages = set()

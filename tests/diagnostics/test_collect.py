@@ -1,4 +1,4 @@
-"""Whole runs against real gateways on loopback: what is dialled, who is asked, how long it may take, what is left behind."""
+"""Whole runs against real gateways on loopback: what is dialled, who is asked, how long it takes, what is left."""
 
 import contextlib
 import socket
@@ -21,6 +21,7 @@ from tests.relay.scripted import wait_until
 
 OK, REFUSED, SKIPPED, TIMED_OUT = Outcome.OK, Outcome.REFUSED, Outcome.SKIPPED, Outcome.TIMED_OUT
 CLOSED = Outcome.CLOSED
+USUAL = Asked()
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")  # on Linux all of them are this machine
 
 
@@ -43,8 +44,8 @@ def everywhere(behaviour="normal", log=None):
         yield gateway
 
 
-def run(found, port, asked=Asked(), **more):
-    """(probes, host view, seconds)"""
+def run(found, port, asked=USUAL, **more):
+    """(probes, host view, seconds)."""
     started = monotonic()
     probes, view = examine(routes(*found, port=port), asked, **more)
     return probes, view, monotonic() - started
@@ -301,7 +302,9 @@ def test_where_no_thread_can_be_started_it_goes_one_by_one(monkeypatch):
 
     with practice() as gateway:
         monkeypatch.setattr(threading.Thread, "start", refuse)
-        probes = dial_all(routes(LOOPBACK, "gate.example", port=gateway.port), [Resolution((LOOPBACK,), 0.0), None], 4.6)
+        probes = dial_all(
+            routes(LOOPBACK, "gate.example", port=gateway.port), [Resolution((LOOPBACK,), 0.0), None], 4.6
+        )
         monkeypatch.undo()
     assert outcomes(probes[0]) == walked(OK, OK, OK)
     assert (outcomes(probes[1]), probes[1].stages[0].error) == (walked(Outcome.UNREACHABLE), "EAGAIN")
@@ -367,7 +370,9 @@ ACCEPTING = (
 )
 
 
-@pytest.mark.parametrize("view, address, port, wedged", [case[1:] for case in ACCEPTING], ids=[case[0] for case in ACCEPTING])
+@pytest.mark.parametrize(
+    "view, address, port, wedged", [case[1:] for case in ACCEPTING], ids=[case[0] for case in ACCEPTING]
+)
 def test_a_queue_that_is_not_worked_off_is_recognised(view, address, port, wedged):
     assert nobody_accepts(view, Probe(Route(address, port, "name", ""), (), (address,), address)) is wedged
 
@@ -375,6 +380,6 @@ def test_a_queue_that_is_not_worked_off_is_recognised(view, address, port, wedge
 @LINUX_ONLY
 def test_the_usual_other_ports_are_part_of_the_hosts_side(monkeypatch):
     asked = []
-    monkeypatch.setattr(host, "look", lambda ports: asked.append(ports))
+    monkeypatch.setattr(host, "look", asked.append)
     run((LOOPBACK,), unused_port())
     assert {number for number, _ in SIBLINGS} < asked[0]

@@ -114,7 +114,9 @@ FAILURES = (
 )
 
 
-@pytest.mark.parametrize("addresses, outcome, error, detail", [case[1:] for case in FAILURES], ids=[case[0] for case in FAILURES])
+@pytest.mark.parametrize(
+    "addresses, outcome, error, detail", [case[1:] for case in FAILURES], ids=[case[0] for case in FAILURES]
+)
 def test_a_connect_fails_at_once(addresses, outcome, error, detail):
     dialled = dial.dial(addresses, unused_port())
     assert (dialled.outcome, dialled.sock) == (outcome, None)
@@ -162,10 +164,15 @@ def test_an_address_that_says_nothing_does_not_use_up_the_time_of_the_next(port)
 @LINUX_ONLY
 @pytest.mark.slow  # until the kernel's second SYN, a second after the first
 def test_an_address_that_was_slow_still_wins_when_the_next_ones_fail():
+
+    def make_room():
+        """For one more in the queue."""
+        slow.accept()[0].close()
+
     with socket.create_server(("127.0.0.3", 0), backlog=0) as slow:
         port = slow.getsockname()[1]
         with socket.create_connection(("127.0.0.3", port)):
-            timer = threading.Timer(0.5, lambda: slow.accept()[0].close())  # room for one more in the queue
+            timer = threading.Timer(0.5, make_room)
             timer.start()
             dialled = dial.dial(("127.0.0.3", LOOPBACK), port)
             timer.join()
@@ -208,7 +215,11 @@ def test_every_errno_has_a_class(number, outcome):
 
 
 def test_errors_are_called_by_name():
-    assert [dial.error_name(number) for number in (errno.ECONNREFUSED, 9999, None)] == ["ECONNREFUSED", "errno 9999", "errno None"]
+    assert [dial.error_name(number) for number in (errno.ECONNREFUSED, 9999, None)] == [
+        "ECONNREFUSED",
+        "errno 9999",
+        "errno None",
+    ]
 
 
 # Listening.

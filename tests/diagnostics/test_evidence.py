@@ -83,9 +83,17 @@ BAD = [
     ("no number", changed(["created"], float("nan")), "evidence.created: a number up to"),
     ("a time beyond time", changed(["created"], 1e300), "evidence.created: a number up to"),
     ("a truth for a number", changed(["asked", "client_id"], True), "evidence.asked.client_id: int was expected"),
-    ("an unknown outcome", changed(["probes", 0, "stages", 1, "outcome"], "FINE"), "evidence.probes[0].stages[1].outcome: one of"),
+    (
+        "an unknown outcome",
+        changed(["probes", 0, "stages", 1, "outcome"], "FINE"),
+        "evidence.probes[0].stages[1].outcome: one of",
+    ),
     ("too many", changed(["log_states"], ["x"] * 1001), "evidence.log_states: a list of at most 1000"),
-    ("null where it matters", changed(["probes", 0, "route"], None), "evidence.probes[0].route: an object was expected, null"),
+    (
+        "null where it matters",
+        changed(["probes", 0, "route"], None),
+        "evidence.probes[0].route: an object was expected, null",
+    ),
 ]
 
 

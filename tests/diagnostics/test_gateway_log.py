@@ -12,7 +12,10 @@ LINES = [
     (".> Forking :::4001 onto 0.0.0.0:4003", "forwarder_up"),
     ("Listening for incoming API connections on 8888", "forwarder_up"),
     ("2024/03/18 20:43:32 socat[90] E connect(5, AF=2 127.0.0.1:4002, 16): Connection refused", "forwarder_refused"),
-    ("2024/03/18 20:43:32 socat[90] E connect(5, AF=2 127.0.0.1:4002, 16): Connection timed out", "forwarder_timed_out"),
+    (
+        "2024/03/18 20:43:32 socat[90] E connect(5, AF=2 127.0.0.1:4002, 16): Connection timed out",
+        "forwarder_timed_out",
+    ),
     ("autorestart file not found: full authentication will be required", "full_login"),
     ("autorestart file found at /root/Jts/x/autorestart: authentication will not be required", "restarting"),
     (STAMP + "Re-starting session", "restarting"),
@@ -41,7 +44,10 @@ LINES = [
     (STAMP + "Configuration tasks completed", "configured"),
     (STAMP + "could not accept incoming connection because we could not find one of the controls.", "accept_dialog"),
     (STAMP + "could not dismiss non-brokerage account warning dialog.", "paper_warning"),
-    (STAMP + "detected dialog entitled: API client needs write access action confirmation; event=Opened", "write_access"),
+    (
+        STAMP + "detected dialog entitled: API client needs write access action confirmation; event=Opened",
+        "write_access",
+    ),
 ]
 # Lines that look like one of them and are none: the settings IBC lists at its start, and everyday messages.
 OTHERS = [
@@ -82,12 +88,20 @@ def test_a_restart_within_a_life_is_no_new_life():
 
 
 def test_a_state_is_where_it_was_last_seen():
-    steps = ["Second Factor Authentication initiated", "second factor authentication timeout", "Second Factor Authentication initiated"]
+    steps = [
+        "Second Factor Authentication initiated",
+        "second factor authentication timeout",
+        "Second Factor Authentication initiated",
+    ]
     assert read("\n".join(steps)) == ("twofa_timeout", "twofa_pending")
 
 
 def test_lines_may_end_in_any_way():
-    assert read("Login failed\r\nLogin has completed\rConfiguration tasks completed") == ("login_failed", "logged_in", "configured")
+    assert read("Login failed\r\nLogin has completed\rConfiguration tasks completed") == (
+        "login_failed",
+        "logged_in",
+        "configured",
+    )
 
 
 def test_nothing_but_names_of_states_comes_out():

@@ -24,10 +24,18 @@ V4, V4_PEER = "0100007F:0FA3", "0100007F:9C40"
 V6_ANY = "0" * 32 + ":0FA1"
 MAPPED = "0000000000000000FFFF00000100007F:0FA2"
 TABLES = (
-    ("a listener with two waiting", line(V4, "00000000:0000", "0A", "00000000:00000002"), [Row(LISTEN, "127.0.0.1", 4003, 0, 2)]),
+    (
+        "a listener with two waiting",
+        line(V4, "00000000:0000", "0A", "00000000:00000002"),
+        [Row(LISTEN, "127.0.0.1", 4003, 0, 2)],
+    ),
     ("the wildcard of IPv6", line(V6_ANY, "0" * 32 + ":0000", "0A"), [Row(LISTEN, "::", 4001, 0, 0)]),
     ("a mapped IPv4 address", line(MAPPED, "0" * 32 + ":0000", "0A"), [Row(LISTEN, "127.0.0.1", 4002, 0, 0)]),
-    ("a peer that is gone", line(V4, V4_PEER, "08", "00000000:00000012"), [Row(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)]),
+    (
+        "a peer that is gone",
+        line(V4, V4_PEER, "08", "00000000:00000012"),
+        [Row(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)],
+    ),
     ("a dial", line(V4_PEER, V4, "02", "00000001:00000000"), [Row(SYN_SENT, "127.0.0.1", 40000, 4003, 0)]),
     ("a client", line(V4, V4_PEER, "01"), [Row(ESTABLISHED, "127.0.0.1", 4003, 40000, 0)]),
     ("states that do not matter", line(V4, V4_PEER, "03") + line(V4, V4_PEER, "06"), []),

@@ -1,4 +1,4 @@
-"""IB's windows: inside, outside, on the edge, over midnight, over the change of clocks, and without a time zone database."""
+"""IB's windows: inside, outside, on the edge, over midnight, over the change of clocks, without a zone database."""
 
 import sys
 from datetime import UTC, datetime, time, timedelta
@@ -65,7 +65,11 @@ def test_without_the_time_zone_database_it_is_not_known(monkeypatch):
     assert ([one.code for one in diagnosis.findings], diagnosis.verdict.level) == (["IBD701"], Level.USABLE)
 
 
-WEEKLY = [("before it", "2026-11-22T05:59", False), ("after it", "2026-11-22T06:00", True), ("a day later", "2026-11-23T06:00", False)]
+WEEKLY = [
+    ("before it", "2026-11-22T05:59", False),
+    ("after it", "2026-11-22T06:00", True),
+    ("a day later", "2026-11-23T06:00", False),
+]
 
 
 @pytest.mark.parametrize(("name", "moment", "due"), WEEKLY, ids=[row[0] for row in WEEKLY])

@@ -1,7 +1,7 @@
-"""The failure matrix on loopback: real peers play a failure, and the code of its cause must be named first, or be a candidate.
+"""The failure matrix on loopback: real peers play a failure; its cause must be named first, or be a candidate.
 
-What needs containers, a firewall or other machines is played in tests/docker. `test_every_code_is_played_somewhere` walks
-the catalogue over both and over the evidence files.
+What needs containers, a firewall or other machines is played in tests/docker. `test_every_code_is_played_somewhere`
+walks the catalogue over both and over the evidence files.
 """
 
 import concurrent.futures
@@ -139,7 +139,10 @@ def forwarder_before_a_hole():
 
 @contextlib.contextmanager
 def slow_to_wake():
-    """Says nothing to the first handshake, answers every later one. The first connection is that of the quiet moment."""
+    """Says nothing to the first handshake, answers every later one.
+
+    The first connection is that of the quiet moment.
+    """
     heard = []
     with contextlib.ExitStack() as stack:
 
@@ -201,7 +204,7 @@ MATRIX = (
     ("IBD802", script(HELLO, READY + code(321), TIME), "321"),
     ("IBD803", script(HELLO, READY + code(10197), TIME), "10197"),
     ("IBD804", script(HELLO, READY + code(100), TIME), "100"),
-)  # fmt: skip
+)
 
 
 def run(port, **asked):
@@ -234,8 +237,8 @@ def test_a_failure_that_is_played_gets_the_code_of_its_cause(at, diagnoses):
 
 
 # Behind our own relay, which dials after the hello only and passes on what it meets there.
-# (what is behind it, its name, the finding, the explanation that comes first, what else it could be, and what the relay's
-# log then says, where that is the check that decides)
+# Each row: what is behind it, its name, the finding, the explanation that comes first, what else it could be, and what
+# the relay's log then says, where that is the check that decides.
 RELAYED = (
     (nobody, "nothing listens", "IBD404", "IBD301", "IBD302 IBD404", "connection_refused"),
     (black_hole, "no answer", "IBD404", "IBD307", "IBD301", "connect_timeout"),

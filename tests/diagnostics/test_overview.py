@@ -55,7 +55,15 @@ def test_the_length_is_bounded(length, char):
 
 @pytest.mark.parametrize(
     "seconds, told",
-    [(0.0, "1 ms"), (0.0004, "1 ms"), (0.012, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (3.5, "3.5 s"), (59.6, "60 s")],
+    [
+        (0.0, "1 ms"),
+        (0.0004, "1 ms"),
+        (0.012, "12 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (3.5, "3.5 s"),
+        (59.6, "60 s"),
+    ],
 )
 def test_durations_have_two_or_three_digits(seconds, told):
     assert duration(seconds) == told
@@ -70,12 +78,20 @@ def test_a_cell_is_the_outcome_with_its_time():
     failed = probe("gw", (OK, 0.0012), (TIMED_OUT, 3.5), address="10.0.0.1")
     assert cells(failed) == (Cell(OK, "OK 1 ms"), Cell(TIMED_OUT, "TIMED_OUT 3.5 s"), *(NOTHING,) * 4)
     assert [cell.text for cell in cells(probe("gw", *HEALTHY))] == [
-        "OK 1 ms", "OK 1 ms", "OK", "OK 12 ms", "OK 30 ms", "OK 4 ms",
-    ]  # fmt: skip
+        "OK 1 ms",
+        "OK 1 ms",
+        "OK",
+        "OK 12 ms",
+        "OK 30 ms",
+        "OK 4 ms",
+    ]
 
 
 def test_an_address_was_not_looked_up():
-    assert cells(probe("10.0.0.1", (OK, 0.0), (REFUSED, None), address="10.0.0.1"))[:2] == (NOTHING, Cell(REFUSED, "REFUSED"))
+    assert cells(probe("10.0.0.1", (OK, 0.0), (REFUSED, None), address="10.0.0.1"))[:2] == (
+        NOTHING,
+        Cell(REFUSED, "REFUSED"),
+    )
 
 
 def test_stages_that_are_missing_doubled_or_out_of_order_do_no_harm():

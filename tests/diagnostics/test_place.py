@@ -12,7 +12,9 @@ MACHINE = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
 
 def test_a_whole_place():
-    seen = Seen({place.MOUNTINFO: ROOT + HOSTS, place.UID_MAP: "0 0 4294967295\n"}, ("lo", "eth0"), ("172.17.0.2",), peered=True)
+    seen = Seen(
+        {place.MOUNTINFO: ROOT + HOSTS, place.UID_MAP: "0 0 4294967295\n"}, ("lo", "eth0"), ("172.17.0.2",), peered=True
+    )
     assert recognise(seen) == Place(
         Guess("yes", place.MOUNTINFO),
         Guess("docker", place.MOUNTINFO),
@@ -48,10 +50,20 @@ RUNTIMES = [  # (name, texts, container, runtime)
     ("apptainer", {"/.singularity.d": "", place.MOUNTINFO: ROOT}, "yes", "apptainer"),
     ("docker by the cgroup of systemd", {place.CGROUP: f"0::/system.slice/docker-{ID}.scope\n"}, "yes", "docker"),
     ("podman by its cgroup", {place.CGROUP: f"0::/user.slice/libpod-{ID}.scope/container\n"}, "yes", "podman"),
-    ("kubernetes before docker", {place.CGROUP: f"1:cpu:/kubepods/burstable/{ID}\n", place.DOCKERENV: ""}, "yes", "kubernetes"),
+    (
+        "kubernetes before docker",
+        {place.CGROUP: f"1:cpu:/kubepods/burstable/{ID}\n", place.DOCKERENV: ""},
+        "yes",
+        "kubernetes",
+    ),
     ("podman inside docker", {place.DECLARED: "podman", place.DOCKERENV: "", place.MOUNTINFO: ROOT}, "yes", "podman"),
     ("litter of podman", {place.CONTAINERENV: "", place.MOUNTINFO: MACHINE}, "no", "none"),
-    ("a docker marker on storage without layers", {place.DOCKERENV: "", place.MOUNTINFO: MACHINE + HOSTS}, "yes", "docker"),
+    (
+        "a docker marker on storage without layers",
+        {place.DOCKERENV: "", place.MOUNTINFO: MACHINE + HOSTS},
+        "yes",
+        "docker",
+    ),
     ("nothing known", {}, None, None),
 ]
 
@@ -65,8 +77,11 @@ def test_runtime(texts, container, runtime):
 def test_off_linux_there_is_no_container():
     found = recognise(Seen(linux=False, interfaces=("lo0", "en0"), addresses=("10.0.0.2",)))
     assert [guess.value for guess in (found.container, found.runtime, found.flavour, found.network_mode)] == [
-        "no", "none", "none", "host",
-    ]  # fmt: skip
+        "no",
+        "none",
+        "none",
+        "host",
+    ]
 
 
 ROOTLESS = [

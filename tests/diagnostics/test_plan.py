@@ -13,7 +13,7 @@ PORT = 4003
 def probe(address, *outcomes, port=PORT, kind="name", host=None, **more):
     """A probe whose first stages went like that; the others were skipped."""
     walked = [*outcomes, *[SKIPPED] * (len(Stage) - len(outcomes))]
-    stages = tuple(StageResult(stage, outcome) for stage, outcome in zip(Stage, walked))
+    stages = tuple(StageResult(stage, outcome) for stage, outcome in zip(Stage, walked, strict=True))
     addresses = (address,) if address else ()
     return Probe(Route(host or address or "?", port, kind, ""), stages, addresses, address, **more)
 
@@ -37,7 +37,11 @@ NEXT = (
     ("not one of the same address", [through(A, same_as="x:4003"), through(B)], 1),
     ("not one that spoke first", [probe(A, OK, OK, BAD_PEER), through(B)], 1),
     ("answered: enough", [hello(A, OK), through(B)], None),
-    ("answered, and the session failed: the same gateway again would not help", [probe(A, OK, OK, OK, OK, CLOSED), through(B)], None),
+    (
+        "answered, and the session failed: the same gateway again would not help",
+        [probe(A, OK, OK, OK, OK, CLOSED), through(B)],
+        None,
+    ),
     ("closed: another address", [hello(A, CLOSED), through(A), through(B)], 2),
     ("reset: another address", [hello(A, RESET), through(B)], 1),
     ("a stranger: another port of the same host", [hello(A, BAD_PEER), through(A, port=4002)], 1),
@@ -50,7 +54,11 @@ NEXT = (
     ("silent twice on one route", [hello(A, TIMED_OUT, attempts=2)], None),
     ("silent on two routes: it is the gateway", [hello(A, TIMED_OUT), hello(B, TIMED_OUT), through(C)], None),
     ("silent here, answered there: was it slow or is it the route", [hello(A, TIMED_OUT), hello(B, OK)], 0),
-    ("our bytes got lost here, answered there: it is the route", [hello(A, TIMED_OUT, kernel=LOST), hello(B, OK)], None),
+    (
+        "our bytes got lost here, answered there: it is the route",
+        [hello(A, TIMED_OUT, kernel=LOST), hello(B, OK)],
+        None,
+    ),
     ("that was asked as well", [hello(A, TIMED_OUT, attempts=2), hello(B, OK)], None),
     ("slow it was", [hello(A, OK, attempts=2), hello(B, OK)], None),
     ("closed here, silent there", [hello(A, CLOSED), hello(B, TIMED_OUT), through(C)], None),
@@ -97,7 +105,11 @@ def test_every_route_has_an_end():
 SIBLINGS = (
     ("all refused", [probe(A, OK, REFUSED), probe(B, OK, REFUSED)], True),
     ("refused, and names that are not known", [probe(None, UNREACHABLE), probe(A, OK, REFUSED)], True),
-    ("refused, and a guess that leads nowhere", [probe(A, OK, REFUSED, kind="configured"), probe(B, OK, TIMED_OUT)], True),
+    (
+        "refused, and a guess that leads nowhere",
+        [probe(A, OK, REFUSED, kind="configured"), probe(B, OK, TIMED_OUT)],
+        True,
+    ),
     ("what was configured is not answered", [probe(A, OK, TIMED_OUT, kind="configured"), probe(B, OK, REFUSED)], False),
     ("nothing was configured, and one is not answered", [probe(A, OK, TIMED_OUT), probe(B, OK, REFUSED)], False),
     ("one gets through", [probe(A, OK, REFUSED, kind="configured"), through(B)], False),
@@ -127,7 +139,9 @@ def test_the_other_ports_of_a_few_hosts_are_enough():
     assert len(plan.refused([probe(f"10.0.0.{at}", OK, REFUSED) for at in range(20)])) == plan.MOST_SIBLING_HOSTS
 
 
-ROUTES = [Route(host, port, "name", "") for host, port in (("a", 4003), ("b", 4003), ("c", 4002), ("d", 4003), ("e", 4003))]
+ROUTES = [
+    Route(host, port, "name", "") for host, port in (("a", 4003), ("b", 4003), ("c", 4002), ("d", 4003), ("e", 4003))
+]
 ADDRESSES = [(A, B), (B, A), (A, B), (A,), ()]
 SAME = (
     ("the first has nobody before it", 0, [], None),

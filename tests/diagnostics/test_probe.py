@@ -1,4 +1,4 @@
-"""A route from its name to an answered request, over real sockets: each outcome at each stage, and what is skipped then."""
+"""A route from its name to an answered request, over real sockets: each outcome at each stage, and what is skipped."""
 
 import socket
 import threading
@@ -96,7 +96,9 @@ AT_CONNECT = (
 )
 
 
-@pytest.mark.parametrize("host, outcome, error", [case[1:] for case in AT_CONNECT], ids=[case[0] for case in AT_CONNECT])
+@pytest.mark.parametrize(
+    "host, outcome, error", [case[1:] for case in AT_CONNECT], ids=[case[0] for case in AT_CONNECT]
+)
 def test_a_connect_that_fails_ends_it(host, outcome, error):
     found = tcp(unused_port(), host)
     assert outcomes(found) == walked(OK, outcome)
@@ -299,7 +301,8 @@ def test_many_walks_at_once_do_not_disturb_each_other():
     found = []
     with practice() as gateway:
         threads = [
-            threading.Thread(target=lambda: found.append(probe.walk(to(gateway.port), Asked(), Stage.SYNC))) for _ in range(8)
+            threading.Thread(target=lambda: found.append(probe.walk(to(gateway.port), Asked(), Stage.SYNC)))
+            for _ in range(8)
         ]
         for thread in threads:
             thread.start()

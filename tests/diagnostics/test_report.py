@@ -27,10 +27,14 @@ ROUTE = Route("host.docker.internal", 4003, "name", "the host")
 
 
 def evidence(*probes, **known):
-    return Evidence(1763740000.0, "1.2.3", Asked(), probes=probes or (Probe(ROUTE, SILENT, address="172.17.0.1"),), **known)
+    return Evidence(
+        1763740000.0, "1.2.3", Asked(), probes=probes or (Probe(ROUTE, SILENT, address="172.17.0.1"),), **known
+    )
 
 
-def diagnosis(*findings, line="does not work: nothing answers", level=Level.NO_HANDSHAKE, route="host.docker.internal:4003"):
+def diagnosis(
+    *findings, line="does not work: nothing answers", level=Level.NO_HANDSHAKE, route="host.docker.internal:4003"
+):
     return Diagnosis(Verdict(level, line, route, Side.GATEWAY), findings)
 
 
@@ -71,10 +75,21 @@ def test_texts_keep_to_the_width_but_for_commands(name, width):
 def test_the_parts_come_in_the_order_a_reader_needs_them():
     told = report.text(evidence(facts=(Fact("os", "Linux", "/proc/version"),)), diagnosis(SILENCE), verbose=True)
     parts = [
-        "does not work: nothing answers", "RESOLVE  CONNECT  QUIET  HELLO", "host.docker.internal  OK 1 ms",
-        "error IBD303", "seen  no answer", "1. IBD305", "look for CLOSE_WAIT", "2. IBD304", "fix ", "    ss -tn",
-        "    ib-diagnose explain IBD303", "The routes in detail", "What is known", "os: Linux (/proc/version)",
-    ]  # fmt: skip
+        "does not work: nothing answers",
+        "RESOLVE  CONNECT  QUIET  HELLO",
+        "host.docker.internal  OK 1 ms",
+        "error IBD303",
+        "seen  no answer",
+        "1. IBD305",
+        "look for CLOSE_WAIT",
+        "2. IBD304",
+        "fix ",
+        "    ss -tn",
+        "    ib-diagnose explain IBD303",
+        "The routes in detail",
+        "What is known",
+        "os: Linux (/proc/version)",
+    ]
     places = [told.index(part) for part in parts]
     assert places == sorted(places) and places[0] == 0
 
@@ -87,7 +102,9 @@ def test_facts_are_told_on_request_only():
 
 
 def test_a_failure_ends_its_row_and_runs_over_the_empty_columns():
-    refused = Probe(Route("10.0.0.1", 4003, "bridge", ""), results((Outcome.OK, 0.0), (Outcome.REFUSED, 0.021)), address="10.0.0.1")
+    refused = Probe(
+        Route("10.0.0.1", 4003, "bridge", ""), results((Outcome.OK, 0.0), (Outcome.REFUSED, 0.021)), address="10.0.0.1"
+    )
     table = report.text(evidence(Probe(ROUTE, SILENT), refused), diagnosis()).split("\n\n")[1]
     assert table.splitlines()[:3] == [
         "route (port 4003)     RESOLVE  CONNECT  QUIET  HELLO  START_API  SYNC",
@@ -100,7 +117,10 @@ def test_a_long_name_has_a_line_of_its_own():
     long = Probe(Route("ib-gateway.trading.svc.cluster.local", 4003, "configured", ""), SILENT)
     working = Probe(ROUTE, results(*((Outcome.OK, 0.123),) * 6))
     table = report.text(evidence(long, working), diagnosis()).split("\n\n")[1].splitlines()
-    assert table[1:3] == ["ib-gateway.trading.svc.cluster.local", " " * 18 + "  OK 1 ms    OK 1 ms    OK     TIMED_OUT 5.0 s"]
+    assert table[1:3] == [
+        "ib-gateway.trading.svc.cluster.local",
+        " " * 18 + "  OK 1 ms    OK 1 ms    OK     TIMED_OUT 5.0 s",
+    ]
 
 
 def test_where_no_table_fits_the_stages_are_below_the_route():
@@ -169,12 +189,16 @@ def test_wrap(words, width, lines):
 
 
 def test_placeholders_are_explained_where_they_occur():
-    assert report.stands_for(("docker logs GATEWAY",)) == "In the commands GATEWAY is the name of the gateway's container."
+    assert (
+        report.stands_for(("docker logs GATEWAY",)) == "In the commands GATEWAY is the name of the gateway's container."
+    )
     assert report.stands_for(("docker ps",)) == ""
 
 
 def test_every_word_in_capitals_in_a_command_is_a_placeholder_or_a_name():
-    words = {word for entry in CATALOGUE.values() for line in entry.commands for word in re.findall(r"\b[A-Z]{2,}\b", line)}
+    words = {
+        word for entry in CATALOGUE.values() for line in entry.commands for word in re.findall(r"\b[A-Z]{2,}\b", line)
+    }
     assert words <= set(report.PLACEHOLDERS)
 
 
@@ -202,9 +226,13 @@ def test_the_keys_of_the_object_are_the_documented_ones():
     assert [key for key in documented() if "." not in key] == list(told)
     route, finding = told["routes"][0], told["findings"][0]
     inside = {
-        "verdict": told["verdict"], "routes": route, "routes.stages": route["stages"][0], "findings": finding,
-        "findings.candidates": finding["candidates"][0], "facts": told["facts"][0],
-    }  # fmt: skip
+        "verdict": told["verdict"],
+        "routes": route,
+        "routes.stages": route["stages"][0],
+        "findings": finding,
+        "findings.candidates": finding["candidates"][0],
+        "facts": told["facts"][0],
+    }
     assert {key: documented()[key].split(", ") for key in inside} == {key: list(found) for key, found in inside.items()}
 
 

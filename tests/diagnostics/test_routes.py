@@ -1,5 +1,7 @@
 """Facts and wishes to routes: which ones, in which order, with which reason; and targets as people type them."""
 
+import re
+
 import pytest
 
 from diagnostics.evidence import Fact, Route
@@ -27,149 +29,162 @@ def hosts(found, *kinds):
     return [route.host for route in found if not kinds or route.kind in kinds]
 
 
-DOCKER = dict(container="yes", runtime="docker", flavour="linux engine")
-DESKTOP = dict(container="yes", runtime="docker", flavour="docker desktop")
-HOST = dict(container="no", runtime="none", flavour="none", network_mode="host", default_gateway="192.168.1.1")
+DOCKER = {"container": "yes", "runtime": "docker", "flavour": "linux engine"}
+DESKTOP = {"container": "yes", "runtime": "docker", "flavour": "docker desktop"}
+HOST = {
+    "container": "no",
+    "runtime": "none",
+    "flavour": "none",
+    "network_mode": "host",
+    "default_gateway": "192.168.1.1",
+}
+WSL = {"container": "no", "runtime": "wsl", "flavour": "wsl2"}
 ADDRESSES = "192.168.1.20, 172.17.0.1, fd00::20"
 
 PLACES = [  # (name, facts, the first routes in order, what must not be among the routes)
     (
         "docker, default bridge",
-        DOCKER | dict(network_mode="default bridge", default_gateway="172.17.0.1", own_addresses="172.17.0.2"),
+        DOCKER | {"network_mode": "default bridge", "default_gateway": "172.17.0.1", "own_addresses": "172.17.0.2"},
         ["host.docker.internal", "172.17.0.1", "gateway.docker.internal"],
         ["127.0.0.1", "172.17.0.2"],
     ),
     (
         "docker, user network: docker0 is somewhere else",
-        DOCKER | dict(network_mode="user network", default_gateway="172.18.0.1", own_addresses="172.18.0.3"),
+        DOCKER | {"network_mode": "user network", "default_gateway": "172.18.0.1", "own_addresses": "172.18.0.3"},
         ["host.docker.internal", "172.18.0.1", "172.17.0.1", "gateway.docker.internal"],
         ["127.0.0.1", "172.18.0.3"],
     ),
     (
         "docker, rootless: docker0 is the engine's own",
-        DOCKER | dict(network_mode="user network", default_gateway="172.18.0.1", rootless="yes"),
+        DOCKER | {"network_mode": "user network", "default_gateway": "172.18.0.1", "rootless": "yes"},
         ["host.docker.internal", "172.18.0.1", "gateway.docker.internal"],
         ["127.0.0.1", "172.17.0.1"],
     ),
     (
         "docker, host networking",
-        DOCKER | dict(network_mode="host", default_gateway="192.168.1.1", docker0="172.17.0.1", own_addresses=ADDRESSES),
+        DOCKER
+        | {"network_mode": "host", "default_gateway": "192.168.1.1"}
+        | {"docker0": "172.17.0.1", "own_addresses": ADDRESSES},
         ["127.0.0.1", "172.17.0.1", "192.168.1.20", "fd00::20", "host.docker.internal"],
         ["192.168.1.1"],
     ),
     (
         "docker, host networking, rootless: the way out of the engine's namespace is a candidate",
-        DOCKER | dict(network_mode="host", default_gateway="10.0.2.2", rootless="yes"),
+        DOCKER | {"network_mode": "host", "default_gateway": "10.0.2.2", "rootless": "yes"},
         ["127.0.0.1", "host.docker.internal", "10.0.2.2"],
         [],
     ),
     (
         "docker, network none: one name and one address show it",
-        DOCKER | dict(network_mode="none", own_addresses="", default_gateway=""),
+        DOCKER | {"network_mode": "none", "own_addresses": "", "default_gateway": ""},
         ["host.docker.internal", "172.17.0.1"],
         ["127.0.0.1", *MAGIC[1:]],
     ),
     (
         "docker desktop",
-        DESKTOP | dict(network_mode="default bridge", default_gateway="172.17.0.1"),
+        DESKTOP | {"network_mode": "default bridge", "default_gateway": "172.17.0.1"},
         ["host.docker.internal", "gateway.docker.internal", "192.168.65.254", "172.17.0.1", "host.containers.internal"],
         ["127.0.0.1"],
     ),
     (
         "docker desktop, user network: its docker0 is that of a machine nobody wants",
-        DESKTOP | dict(network_mode="user network", default_gateway="172.18.0.1"),
+        DESKTOP | {"network_mode": "user network", "default_gateway": "172.18.0.1"},
         ["host.docker.internal", "gateway.docker.internal", "192.168.65.254", "172.18.0.1"],
         ["127.0.0.1", "172.17.0.1"],
     ),
     (
         "orbstack",
-        DESKTOP | dict(flavour="orbstack", network_mode="default bridge", default_gateway="192.168.215.1"),
+        DESKTOP | {"flavour": "orbstack", "network_mode": "default bridge", "default_gateway": "192.168.215.1"},
         ["host.docker.internal", "host.orb.internal", "0.250.250.254", "192.168.215.1"],
         ["127.0.0.1", "172.17.0.1"],
     ),
     (
         "colima",
-        DESKTOP | dict(flavour="colima", network_mode="default bridge", default_gateway="172.17.0.1"),
+        DESKTOP | {"flavour": "colima", "network_mode": "default bridge", "default_gateway": "172.17.0.1"},
         ["host.docker.internal", "host.lima.internal", "192.168.5.2", "172.17.0.1"],
         ["127.0.0.1"],
     ),
     (
         "rancher desktop",
-        DESKTOP | dict(flavour="rancher", network_mode="default bridge", default_gateway="172.17.0.1"),
+        DESKTOP | {"flavour": "rancher", "network_mode": "default bridge", "default_gateway": "172.17.0.1"},
         ["host.docker.internal", "host.lima.internal", "host.rancher-desktop.internal", "172.17.0.1"],
         ["127.0.0.1"],
     ),
     (
         "docker engine in wsl 2: its name server may be Windows",
-        DOCKER | dict(flavour="wsl2", network_mode="default bridge", default_gateway="172.17.0.1", resolver="172.29.32.1"),
+        DOCKER
+        | {"flavour": "wsl2", "network_mode": "default bridge"}
+        | {"default_gateway": "172.17.0.1", "resolver": "172.29.32.1"},
         ["host.docker.internal", "172.29.32.1", "172.17.0.1"],
         ["127.0.0.1"],
     ),
     (
         "podman, pasta: the gateway is the router of the host",
-        dict(container="yes", runtime="podman", network_mode="pasta", default_gateway="192.168.1.1")
-        | dict(hosts_entries="host.containers.internal=169.254.1.2"),
+        {"container": "yes", "runtime": "podman", "network_mode": "pasta", "default_gateway": "192.168.1.1"}
+        | {"hosts_entries": "host.containers.internal=169.254.1.2"},
         ["host.docker.internal", "host.containers.internal", "169.254.1.2", "gateway.docker.internal"],
         ["127.0.0.1", "192.168.1.1", "172.17.0.1"],
     ),
     (
         "podman, slirp4netns",
-        dict(container="yes", runtime="podman", network_mode="slirp4netns", default_gateway="10.0.2.2", rootless="yes"),
+        {"container": "yes", "runtime": "podman", "network_mode": "slirp4netns"}
+        | {"default_gateway": "10.0.2.2", "rootless": "yes"},
         ["host.docker.internal", "host.containers.internal", "10.0.2.2"],
         ["127.0.0.1"],
     ),
     (
         "podman machine",
-        dict(container="yes", runtime="podman", flavour="podman machine", network_mode="default bridge"),
+        {"container": "yes", "runtime": "podman", "flavour": "podman machine", "network_mode": "default bridge"},
         ["host.docker.internal", "host.containers.internal", "192.168.127.254"],
         ["127.0.0.1"],
     ),
     (
         "kubernetes",
-        dict(container="yes", runtime="kubernetes", network_mode="kubernetes", default_gateway="10.244.0.1"),
+        {"container": "yes", "runtime": "kubernetes", "network_mode": "kubernetes", "default_gateway": "10.244.0.1"},
         ["host.k3d.internal", "host.minikube.internal", "10.244.0.1", "host.docker.internal"],
         ["127.0.0.1", "172.17.0.1"],
     ),
     (
         "plain host: no names to trouble a resolver with",
-        HOST | dict(own_addresses=ADDRESSES, docker0="172.17.0.1"),
+        HOST | {"own_addresses": ADDRESSES, "docker0": "172.17.0.1"},
         ["127.0.0.1", "172.17.0.1", "192.168.1.20", "fd00::20"],
         [*MAGIC, "192.168.1.1"],
     ),
     (
         "machine without a network: the gateway may run on it",
-        HOST | dict(network_mode="none", own_addresses="", default_gateway=""),
+        HOST | {"network_mode": "none", "own_addresses": "", "default_gateway": ""},
         ["127.0.0.1"],
         MAGIC,
     ),
     (
         "plain Mac or Windows, on which Docker Desktop wrote its names into the hosts file",
-        HOST | dict(hosts_entries="host.docker.internal=192.168.1.20, gateway.docker.internal=192.168.1.20"),
+        HOST | {"hosts_entries": "host.docker.internal=192.168.1.20, gateway.docker.internal=192.168.1.20"},
         ["127.0.0.1", "host.docker.internal", "gateway.docker.internal"],
         [*MAGIC[2:]],
     ),
     (
         "wsl 2, nat: the gateway is Windows",
-        dict(container="no", runtime="wsl", flavour="wsl2", network_mode="wsl nat", default_gateway="172.29.32.1")
-        | dict(own_addresses="172.29.37.89", resolver="10.255.255.254"),
+        WSL
+        | {"network_mode": "wsl nat", "default_gateway": "172.29.32.1"}
+        | {"own_addresses": "172.29.37.89", "resolver": "10.255.255.254"},
         ["127.0.0.1", "172.29.37.89", "172.29.32.1"],
         MAGIC,
     ),
     (
         "wsl 2, mirrored: loopback is Windows",
-        dict(container="no", runtime="wsl", flavour="wsl2", network_mode="wsl mirrored", default_gateway="192.168.1.1"),
+        WSL | {"network_mode": "wsl mirrored", "default_gateway": "192.168.1.1"},
         ["127.0.0.1"],
         [*MAGIC, "192.168.1.1"],
     ),
     (
         "a shell in the machine of colima",
-        dict(container="no", runtime="none", flavour="colima", network_mode="host", default_gateway="192.168.5.2"),
+        HOST | {"flavour": "colima", "default_gateway": "192.168.5.2"},
         ["127.0.0.1", "host.docker.internal", "host.lima.internal", "192.168.5.2"],
         ["host.orb.internal"],
     ),
     (
         "another container runtime",
-        dict(container="yes", default_gateway="10.0.3.1"),
+        {"container": "yes", "default_gateway": "10.0.3.1"},
         ["10.0.3.1", *MAGIC],
         ["127.0.0.1", "172.17.0.1"],
     ),
@@ -215,23 +230,29 @@ WHOLE = (
     Route("host.orb.internal", 4003, "name", "OrbStack's name for the Mac; nothing here looks like it"),
     Route("host.k3d.internal", 4003, "name", "k3d's name for its host; nothing here looks like it"),
     Route("host.minikube.internal", 4003, "name", "minikube's name for its host; nothing here looks like it"),
-    Route("host.rancher-desktop.internal", 4003, "name", "Rancher Desktop's name for its host; nothing here looks like it"),
+    Route(
+        "host.rancher-desktop.internal", 4003, "name", "Rancher Desktop's name for its host; nothing here looks like it"
+    ),
 )
 
 
 def test_a_whole_list():
-    given = DOCKER | dict(network_mode="user network", default_gateway="172.18.0.1")
+    given = DOCKER | {"network_mode": "user network", "default_gateway": "172.18.0.1"}
     assert candidates(facts(**given, hosts_entries="host.docker.internal=172.17.0.1"), (Target("gate"),)) == WHOLE
 
 
-BRIDGED = DOCKER | dict(network_mode="default bridge")
+BRIDGED = DOCKER | {"network_mode": "default bridge"}
 REASONS = [  # (facts, target, why)
     (BRIDGED, Target("127.0.0.1"), "--target says so; inside a container this is the container itself"),
     (BRIDGED, Target("localhost", 1, "IB_HOST"), "IB_HOST says so; inside a container this is the container itself"),
     (BRIDGED, Target("0.0.0.0"), "--target says so; inside a container this is the container itself"),
-    (DOCKER | dict(network_mode="host"), Target("127.0.0.1"), "--target says so"),
+    (DOCKER | {"network_mode": "host"}, Target("127.0.0.1"), "--target says so"),
     (HOST, Target("localhost"), "--target says so"),
-    (BRIDGED, Target("Host.Docker.Internal."), "--target says so; Docker's name for its host; on Linux only with extra_hosts"),
+    (
+        BRIDGED,
+        Target("Host.Docker.Internal."),
+        "--target says so; Docker's name for its host; on Linux only with extra_hosts",
+    ),
     (BRIDGED, Target("host.orb.internal"), "--target says so; OrbStack's name for the Mac; nothing here looks like it"),
     (BRIDGED, Target("10.0.0.9"), "--target says so"),
 ]
@@ -275,11 +296,11 @@ def test_the_port_is_the_one_asked_for_or_the_first_of_a_target(targets, port, e
 
 def test_own_addresses_are_few_and_nothing_untrusted_becomes_a_route():
     many = ", ".join(f"10.0.0.{at}" for at in range(20))
-    found = candidates(facts(**HOST | dict(own_addresses=f"gate\x1b, , ::1, 999.1.1.1, {many}", docker0="no")), ())
+    found = candidates(facts(**HOST | {"own_addresses": f"gate\x1b, , ::1, 999.1.1.1, {many}", "docker0": "no"}), ())
     assert hosts(found, "host_address") == ["10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3"]
     assert hosts(found, "bridge") == []
     entries = "evil\x1b=1.1.1.1, host.orb.internal=192.168.0.1, =, host.docker.internal"
-    assert hosts(candidates(facts(**HOST | dict(hosts_entries=entries)), ()), "name") == ["host.orb.internal"]
+    assert hosts(candidates(facts(**HOST | {"hosts_entries": entries}), ()), "name") == ["host.orb.internal"]
 
 
 def test_siblings_are_the_usual_ports_but_the_one_that_refused():
@@ -291,9 +312,14 @@ def test_siblings_are_the_usual_ports_but_the_one_that_refused():
     assert siblings((), 4003) == ()
 
 
-LABELS = [("gate", 4003, "gate:4003"), ("10.0.0.1", 1, "10.0.0.1:1"), ("::1", 4003, "[::1]:4003")] + [
-    ("fe80::1%eth0", 4003, "[fe80::1%eth0]:4003"), ("gate", None, "gate"), ("::1", None, "[::1]"),
-]  # fmt: skip
+LABELS = [
+    ("gate", 4003, "gate:4003"),
+    ("10.0.0.1", 1, "10.0.0.1:1"),
+    ("::1", 4003, "[::1]:4003"),
+    ("fe80::1%eth0", 4003, "[fe80::1%eth0]:4003"),
+    ("gate", None, "gate"),
+    ("::1", None, "[::1]"),
+]
 
 
 @pytest.mark.parametrize("host, port, expected", LABELS)
@@ -303,10 +329,21 @@ def test_label(host, port, expected):
         assert label(Route(host, port, "configured", "")) == expected
 
 
-LOOPBACKS = [("localhost", True), ("LOCALHOST.", True), ("a.localhost", True), ("127.0.0.1", True), ("127.9.9.9", True)] + [
-    ("::1", True), ("0.0.0.0", True), ("::", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("gate", False),
-    ("localhost.example.com", False), ("", False),
-]  # fmt: skip
+LOOPBACKS = [
+    ("localhost", True),
+    ("LOCALHOST.", True),
+    ("a.localhost", True),
+    ("127.0.0.1", True),
+    ("127.9.9.9", True),
+    ("::1", True),
+    ("0.0.0.0", True),
+    ("::", True),
+    ("::ffff:127.0.0.1", True),
+    ("10.0.0.1", False),
+    ("gate", False),
+    ("localhost.example.com", False),
+    ("", False),
+]
 
 
 @pytest.mark.parametrize("host, expected", LOOPBACKS)
@@ -385,13 +422,13 @@ BAD = [
 
 @pytest.mark.parametrize("text, expected", BAD)
 def test_a_bad_target_gets_one_line_that_says_what_is_wrong(text, expected):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$") as caught:
         parse_target(text)
     assert str(caught.value) == expected
 
 
 def test_the_line_names_where_the_target_came_from():
-    with pytest.raises(ValueError, match="^IB_HOST 'a b': "):
+    with pytest.raises(ValueError, match=r"^IB_HOST 'a b': "):
         parse_target("a b", "IB_HOST")
     assert parse_target("gate", "IB_HOST") == Target("gate", None, "IB_HOST")
 
@@ -403,6 +440,7 @@ def test_ports(text, expected):
 
 @pytest.mark.parametrize("text", ["0", "65536", "", "-1", "4e3", "4003 4004", 0, 70000])
 def test_a_bad_port_names_its_origin(text):
-    with pytest.raises(ValueError) as caught:
+    expected = f"IB_PORT {str(text)!r}: {PORT}"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$") as caught:
         parse_port(text, "IB_PORT")
-    assert str(caught.value) == f"IB_PORT {str(text)!r}: {PORT}"
+    assert str(caught.value) == expected

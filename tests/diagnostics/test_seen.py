@@ -7,48 +7,99 @@ import pytest
 from diagnostics.evidence import HostView, Listener, Outcome, Stage
 from diagnostics.seen import failure, look_at, name, reach, stage_of, works
 from tests.diagnostics.recorded import (
-    BRIDGE, DESKTOP, DOCKER0, DROPPED, FINE, HDI, HOST_NETWORK, LISTENS, PLAIN, REFUSED, SILENT, UNANSWERED, UNKNOWN,
-    UNKNOWN_PLACE, USER_NETWORK, probe, run,
-)  # fmt: skip
+    BRIDGE,
+    DESKTOP,
+    DOCKER0,
+    DROPPED,
+    FINE,
+    HDI,
+    HOST_NETWORK,
+    LISTENS,
+    PLAIN,
+    REFUSED,
+    SILENT,
+    UNANSWERED,
+    UNKNOWN,
+    UNKNOWN_PLACE,
+    USER_NETWORK,
+    probe,
+    run,
+)
 
-# (name, place, probes, counted, judged)
+# Each row: name, place, probes, counted, judged.
 SORTED = [
     (
         "a name nobody has here does not count",
-        BRIDGE, (probe(HDI, "name", UNKNOWN), probe(DOCKER0, "gateway", REFUSED)), [DOCKER0], [DOCKER0],
+        BRIDGE,
+        (probe(HDI, "name", UNKNOWN), probe(DOCKER0, "gateway", REFUSED)),
+        [DOCKER0],
+        [DOCKER0],
     ),
     ("unless there is nothing else", BRIDGE, (probe(HDI, "name", UNKNOWN),), [HDI], [HDI]),
-    ("a name that was configured counts", BRIDGE, (probe(HDI, "configured", UNKNOWN), probe(DOCKER0, "gateway")), [HDI, DOCKER0], [HDI, DOCKER0]),
+    (
+        "a name that was configured counts",
+        BRIDGE,
+        (probe(HDI, "configured", UNKNOWN), probe(DOCKER0, "gateway")),
+        [HDI, DOCKER0],
+        [HDI, DOCKER0],
+    ),
     (
         "the bridge of a virtual machine is no way to the host",
-        DESKTOP, (probe(HDI, "name", REFUSED, "192.168.65.254"), probe(DOCKER0, "gateway", DROPPED)), [HDI], [HDI],
+        DESKTOP,
+        (probe(HDI, "name", REFUSED, "192.168.65.254"), probe(DOCKER0, "gateway", DROPPED)),
+        [HDI],
+        [HDI],
     ),
     (
         "a guessed bridge that does not connect does not count",
-        USER_NETWORK, (probe("172.18.0.1", "gateway", REFUSED), probe(DOCKER0, "bridge", DROPPED)), ["172.18.0.1"], ["172.18.0.1"],
+        USER_NETWORK,
+        (probe("172.18.0.1", "gateway", REFUSED), probe(DOCKER0, "bridge", DROPPED)),
+        ["172.18.0.1"],
+        ["172.18.0.1"],
     ),
     (
         "a guess that connects counts",
-        USER_NETWORK, (probe("172.18.0.1", "gateway", SILENT), probe(DOCKER0, "bridge", LISTENS)), ["172.18.0.1", DOCKER0], ["172.18.0.1"],
+        USER_NETWORK,
+        (probe("172.18.0.1", "gateway", SILENT), probe(DOCKER0, "bridge", LISTENS)),
+        ["172.18.0.1", DOCKER0],
+        ["172.18.0.1"],
     ),
     (
         "where one works, others that nobody asked for are not judged",
-        USER_NETWORK, (probe(HDI, "name", FINE, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)), [HDI, "172.18.0.1"], [HDI],
+        USER_NETWORK,
+        (probe(HDI, "name", FINE, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)),
+        [HDI, "172.18.0.1"],
+        [HDI],
     ),
     (
         "those that came less far are not judged",
-        USER_NETWORK, (probe(HDI, "name", SILENT, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)), [HDI, "172.18.0.1"], [HDI],
+        USER_NETWORK,
+        (probe(HDI, "name", SILENT, DOCKER0), probe("172.18.0.1", "gateway", REFUSED)),
+        [HDI, "172.18.0.1"],
+        [HDI],
     ),
     (
         "unless they were asked for",
-        USER_NETWORK, (probe("172.18.0.1", "configured", REFUSED), probe(HDI, "name", SILENT, DOCKER0)), ["172.18.0.1", HDI], ["172.18.0.1", HDI],
+        USER_NETWORK,
+        (probe("172.18.0.1", "configured", REFUSED), probe(HDI, "name", SILENT, DOCKER0)),
+        ["172.18.0.1", HDI],
+        ["172.18.0.1", HDI],
     ),
-    ("a port beside it is not a route", BRIDGE, (probe(DOCKER0, "gateway", REFUSED), probe("x", "sibling", LISTENS)), [DOCKER0], [DOCKER0]),
+    (
+        "a port beside it is not a route",
+        BRIDGE,
+        (probe(DOCKER0, "gateway", REFUSED), probe("x", "sibling", LISTENS)),
+        [DOCKER0],
+        [DOCKER0],
+    ),
     (
         "a route with the address of an earlier one was not dialled",
-        BRIDGE, (probe(DOCKER0, "gateway", REFUSED), replace(probe(HDI, "name", REFUSED, DOCKER0), same_as=DOCKER0)), [DOCKER0], [DOCKER0],
+        BRIDGE,
+        (probe(DOCKER0, "gateway", REFUSED), replace(probe(HDI, "name", REFUSED, DOCKER0), same_as=DOCKER0)),
+        [DOCKER0],
+        [DOCKER0],
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "place", "probes", "counted", "judged"), SORTED, ids=[row[0] for row in SORTED])
@@ -87,7 +138,9 @@ def test_sockets_that_were_not_looked_at_are_not_known():
 
 
 def test_the_best_is_the_first_of_those_that_came_furthest():
-    seen = look_at(run(BRIDGE, probe("a", "configured", LISTENS), probe("b", "name", SILENT), probe("c", "name", REFUSED)))
+    seen = look_at(
+        run(BRIDGE, probe("a", "configured", LISTENS), probe("b", "name", SILENT), probe("c", "name", REFUSED))
+    )
     assert (name(seen.best), seen.working) == ("a:4003", False)
     assert look_at(run(BRIDGE, probe("c", "name", REFUSED))).best is None
 

@@ -80,7 +80,12 @@ def test_files_are_read_within_bounds(tmp_path, held, tail, text):
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch):
     (tmp_path / "large").write_bytes(b"x" * (MAX_INPUT + 1))
     monkeypatch.setattr(sys, "stdin", None)
-    cases = [(f"{tmp_path}/large", "more than 4 MiB"), (str(tmp_path), "Is a directory"), ("-", "closed"), ("\0", "null")]
+    cases = [
+        (f"{tmp_path}/large", "more than 4 MiB"),
+        (str(tmp_path), "Is a directory"),
+        ("-", "closed"),
+        ("\0", "null"),
+    ]
     for path, why in cases:
         with pytest.raises(Refused, match=f"--from .*{why}"):
             read_text(path, "--from")

@@ -1,4 +1,4 @@
-"""One conversation with every kind of peer: scripted ones for what a gateway never says, the practice gateway for the rest."""
+"""One conversation with every kind of peer: the practice gateway, and scripts for what a gateway never says."""
 
 import socket
 import struct
@@ -22,9 +22,11 @@ RESET_, REFUSED = Outcome.RESET, Outcome.REFUSED
 BRIEF = 0.15  # seconds of patience where nothing is going to come
 HELLO = ServerHello(176, "20260101 10:00:00 UTC").encode()
 OURS = ClientHello(100, 176).encode()
+SIZE_OF_OURS = len(OURS)
+USUAL = Asked()
 
 
-def converse(port, asked=Asked(), hello_timeout=5.0, **more):
+def converse(port, asked=USUAL, hello_timeout=5.0, **more):
     sock = socket.create_connection((LOOPBACK, port))
     sock.setblocking(False)
     return talk(sock, asked, hello_timeout, **more)
@@ -34,7 +36,7 @@ def outcomes(told):
     return [one.outcome for one in told.results]
 
 
-def says(data, after=len(OURS)):
+def says(data, after=SIZE_OF_OURS):
     """A script: read our hello, say that, wait for our goodbye."""
 
     def script(peer):
@@ -86,7 +88,9 @@ BEHAVED = {
 SLOW = ("wedged", "silent-after-hello")  # they do not answer our goodbye either
 
 
-@pytest.mark.parametrize("behaviour", [pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in BEHAVED])
+@pytest.mark.parametrize(
+    "behaviour", [pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in BEHAVED]
+)
 def test_every_behaviour_ends_where_it_should(behaviour):
     patience = BRIEF if TIMED_OUT in BEHAVED[behaviour] else 5.0
     with practice(behaviour) as gateway:

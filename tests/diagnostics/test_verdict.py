@@ -13,28 +13,48 @@ from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, SIL
 
 LINES = {
     "healthy-docker-bridge": "Works via 172.17.0.1:4003: session usable (server version 176, 1 account).",
-    "healthy-hello-only": "Answers via 172.17.0.1:4003: handshake done (server version 176); no session was asked for.",
-    "seed-accept-then-silence": "Does not work: every route connects, and the gateway never answers the handshake (tried "
-    "via host.docker.internal:4003). The same on every route: the fault is on the gateway's side, not in Docker's networking. "
-    "(IBD303)",
-    "refused-everywhere": "Does not work: every route refuses the connection. The same on every route: look on the gateway's "
-    "side (what listens there, and for whom), not in Docker's networking. (IBD201)",
-    "bound-to-the-other-bridge": "Works via host.docker.internal:4003: session usable (server version 176, 1 account), but not "
-    "via 172.18.0.1:4003 as configured: it refuses the connection. The routes differ, so this is routing: the gateway itself "
-    "works. (IBD203)",
-    "refused-here-dropped-there": "Does not work: 10.0.0.5:4003 leaves the connection attempt without an answer; "
-    "host.docker.internal:4003 refuses the connection. The routes fail differently, so this does not tell on which side the "
-    "fault is. (IBD205)",
-    "id-in-use": "Does not work: 172.17.0.1:4003 reaches the gateway, where the client id is in use. The way there works: the "
-    "fault is on the gateway's side, not in Docker's networking. (IBD501)",
-    "twofa-pending": "Does not work: host.docker.internal:4003 connects and is closed at once, before a byte was said. The "
-    "fault is on the gateway's side, not in Docker's networking: the login waits for the second factor. (IBD602)",
-    "silence-nothing-known-of-the-kernel": "Does not work: 192.168.1.5:4003 connects, and the gateway never answers the "
-    "handshake. The fault is most likely on the gateway's side. (IBD303)",
-    "upstream-lost": "Works via 172.17.0.1:4003: session usable (server version 176, 1 account). Note: connectivity is fine, "
-    "and the gateway has lost IB's servers. (IBD701)",
-    "localhost-in-container": "Does not work: 127.0.0.1:4003 refuses the connection. The target is wrong, not the gateway. "
-    "(IBD106)",
+    "healthy-hello-only": (
+        "Answers via 172.17.0.1:4003: handshake done (server version 176); no session was asked for."
+    ),
+    "seed-accept-then-silence": (
+        "Does not work: every route connects, and the gateway never answers the handshake (tried via "
+        "host.docker.internal:4003). The same on every route: the fault is on the gateway's side, not in Docker's "
+        "networking. (IBD303)"
+    ),
+    "refused-everywhere": (
+        "Does not work: every route refuses the connection. The same on every route: look on the gateway's side "
+        "(what listens there, and for whom), not in Docker's networking. (IBD201)"
+    ),
+    "bound-to-the-other-bridge": (
+        "Works via host.docker.internal:4003: session usable (server version 176, 1 account), but not via "
+        "172.18.0.1:4003 as configured: it refuses the connection. The routes differ, so this is routing: the "
+        "gateway itself works. (IBD203)"
+    ),
+    "refused-here-dropped-there": (
+        "Does not work: 10.0.0.5:4003 leaves the connection attempt without an answer; host.docker.internal:4003 "
+        "refuses the connection. The routes fail differently, so this does not tell on which side the fault is. "
+        "(IBD205)"
+    ),
+    "id-in-use": (
+        "Does not work: 172.17.0.1:4003 reaches the gateway, where the client id is in use. The way there works: "
+        "the fault is on the gateway's side, not in Docker's networking. (IBD501)"
+    ),
+    "twofa-pending": (
+        "Does not work: host.docker.internal:4003 connects and is closed at once, before a byte was said. The "
+        "fault is on the gateway's side, not in Docker's networking: the login waits for the second factor. "
+        "(IBD602)"
+    ),
+    "silence-nothing-known-of-the-kernel": (
+        "Does not work: 192.168.1.5:4003 connects, and the gateway never answers the handshake. The fault is most "
+        "likely on the gateway's side. (IBD303)"
+    ),
+    "upstream-lost": (
+        "Works via 172.17.0.1:4003: session usable (server version 176, 1 account). Note: connectivity is fine, "
+        "and the gateway has lost IB's servers. (IBD701)"
+    ),
+    "localhost-in-container": (
+        "Does not work: 127.0.0.1:4003 refuses the connection. The target is wrong, not the gateway. (IBD106)"
+    ),
 }
 BY_NAME = {case.name: case for case in CASES}
 
@@ -58,7 +78,11 @@ def test_every_line_is_one_line_that_says_what_the_level_says(case):
 def test_a_connection_without_a_handshake_is_never_called_working(case):
     """Every case again, as far as TCP."""
     probes = tuple(
-        replace(one, stages=(*one.stages[:3], *(replace(stage, outcome=Outcome.SKIPPED) for stage in one.stages[3:])), codes=())
+        replace(
+            one,
+            stages=(*one.stages[:3], *(replace(stage, outcome=Outcome.SKIPPED) for stage in one.stages[3:])),
+            codes=(),
+        )
         for one in case.evidence.probes
     )
     verdict = diagnose(replace(case.evidence, probes=probes)).verdict
@@ -85,7 +109,11 @@ def test_silence_on_all_routes_gives_no_advice_about_routing():
 
 
 def test_a_handshake_that_works_on_another_route_makes_silence_a_matter_of_routing():
-    evidence = run(BRIDGE, probe(HDI, "configured", SILENT, "192.168.65.254", kernel=KernelView(0, 0, 0)), probe(DOCKER0, "gateway"))
+    evidence = run(
+        BRIDGE,
+        probe(HDI, "configured", SILENT, "192.168.65.254", kernel=KernelView(0, 0, 0)),
+        probe(DOCKER0, "gateway"),
+    )
     verdict = diagnose(evidence).verdict
     assert (verdict.level, verdict.route, verdict.side) == (Level.USABLE, "172.17.0.1:4003", Side.ROUTING)
 

@@ -1,4 +1,4 @@
-"""`python -m tests.docker`: ib-diagnose inside real containers of a real Docker engine (root, dockerd, iptables, iproute2).
+"""`python -m tests.docker`: ib-diagnose in containers of a real Docker engine (root, dockerd, iptables, iproute2).
 
 Everything happens in a network namespace of its own, so that neither this machine's addresses nor its firewall are
 touched. Words after the command go to pytest: `-k paused`.
@@ -8,7 +8,13 @@ import os
 import shutil
 import sys
 
-NEEDED = {"dockerd": "docker.io", "docker": "docker.io", "ip": "iproute2", "iptables": "iptables", "unshare": "util-linux"}
+NEEDED = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "unshare": "util-linux",
+}
 
 
 def main() -> int:
@@ -18,7 +24,7 @@ def main() -> int:
         print(f"tests.docker: {wanted}", file=sys.stderr)
         return 1
     pytest = [sys.executable, "-m", "pytest", "-o", "addopts=", "-v", os.path.dirname(__file__), *sys.argv[1:]]
-    os.execvp("unshare", ["unshare", "--net", "--mount", *pytest])
+    return os.execvp("unshare", ["unshare", "--net", "--mount", *pytest])
 
 
 if __name__ == "__main__":

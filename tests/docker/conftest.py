@@ -33,7 +33,9 @@ def program(tmp_path_factory):
 @pytest.fixture(scope="session")
 def engine():
     names = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-    assert "docker0" not in names and len(names.splitlines()) <= 8, "run this by `python -m tests.docker`, not by pytest"
+    assert "docker0" not in names and len(names.splitlines()) <= 8, (
+        "run this by `python -m tests.docker`, not by pytest"
+    )
     subprocess.run(["sh", "-ec", INTERFACES.replace("HOST", HOST_ADDRESS)], check=True)
     with Engine() as engine:
         yield engine
@@ -52,7 +54,9 @@ class Run:
     def stages(self, route):
         """Outcomes by stage of a route such as 172.17.0.1:4003."""
         return next(
-            {stage["stage"]: stage["outcome"] for stage in one["stages"]} for one in self.said["routes"] if one["route"] == route
+            {stage["stage"]: stage["outcome"] for stage in one["stages"]}
+            for one in self.said["routes"]
+            if one["route"] == route
         )
 
     def __repr__(self):
@@ -81,15 +85,19 @@ class Host:
         self.stack = stack
 
     def gateway(self, address, port=4003, behaviour="normal"):
-        process = self.stack.enter_context(subprocess.Popen(
-            [sys.executable, ROOT / "tests/docker/gateway.py", address, str(port), behaviour],
-            stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
-        ))  # fmt: skip
+        process = self.stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, ROOT / "tests/docker/gateway.py", address, str(port), behaviour],
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+                env={"PYTHONPATH": str(ROOT)},
+            )
+        )
         self.stack.callback(process.kill)
         assert process.stdout.readline() == b"listening\n"
 
     def name_server(self):
-        """Answers on the host's address that it knows no name (RFC 1035: the question again, QR and RA set, RCODE 3)."""
+        """Answers on the host's address that it knows no name (RFC 1035: the question again, QR, RA and RCODE 3)."""
         sock = self.stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         sock.bind((HOST_ADDRESS, 53))
 

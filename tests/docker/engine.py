@@ -1,4 +1,4 @@
-"""A Docker engine of our own, in a network namespace of its own: the "host" of these tests, gone without a trace afterwards."""
+"""A Docker engine of our own, in a network namespace of its own: the "host" of these tests, gone without a trace."""
 
 import json
 import shutil
@@ -22,12 +22,10 @@ class Engine:
         self.folder = Path(tempfile.mkdtemp(prefix="ib-docker-", dir="/var/tmp"))
         self.log = open(self.folder / "log", "wb")
         (self.folder / "none.json").write_text("{}")  # whatever this machine's own engine is told
-        self.process = subprocess.Popen(
-            ["dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "exec", "--pidfile",
-             self.folder / "pid", "--host", f"unix://{self.folder}/socket", "--config-file", self.folder / "none.json",
-             "--userland-proxy=true"],
-            stdout=self.log, stderr=self.log,
-        )  # fmt: skip
+        places = ["--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
+        places += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.folder}/socket"]
+        options = ["--config-file", self.folder / "none.json", "--userland-proxy=true"]
+        self.process = subprocess.Popen(["dockerd", *places, *options], stdout=self.log, stderr=self.log)
         try:
             self._wait()
             archive = self.folder / "image.tar"
@@ -62,8 +60,11 @@ class Engine:
     def _run(self, *arguments, **options):
         return subprocess.run(
             ["docker", "--host", f"unix://{self.folder}/socket", *map(str, arguments)],
-            capture_output=True, text=True, timeout=60, **options,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **options,
+        )
 
     def _wait(self):
         deadline = time.monotonic() + 30
@@ -76,7 +77,8 @@ class Engine:
 
     def start(self, *arguments, options=()):
         """A container that runs python3 with these arguments; its name. The checkout is at /src, read-only."""
-        return self("run", "-d", "-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src", *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
+        sources = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
+        return self("run", "-d", *sources, *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
 
     def address(self, name, network="bridge"):
         return json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
@@ -87,9 +89,8 @@ class Engine:
     def diagnose(self, program, *arguments, options=(), environment=()):
         """The single file inside a container as strict as they come; (exit status, stdout, stderr)."""
         variables = [part for item in environment for part in ("-e", item)]
-        done = subprocess.run(
-            ["docker", "--host", f"unix://{self.folder}/socket", "run", "--rm", "-i", "--read-only", "--cap-drop", "ALL",
-             "--user", "1000:1000", *variables, *options, IMAGE, "/usr/bin/python3", "-", *arguments],
-            input=program, capture_output=True, timeout=60,
-        )  # fmt: skip
+        command = ["docker", "--host", f"unix://{self.folder}/socket", "run", "--rm", "-i"]
+        command += ["--read-only", "--cap-drop", "ALL", "--user", "1000:1000", *variables, *options]
+        command += [IMAGE, "/usr/bin/python3", "-", *arguments]
+        done = subprocess.run(command, input=program, capture_output=True, timeout=60)
         return done.returncode, done.stdout.decode(), done.stderr.decode()

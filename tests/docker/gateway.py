@@ -1,4 +1,4 @@
-"""A practice gateway as a program of its own, with nothing but the standard library: `gateway.py HOST PORT [BEHAVIOUR]`."""
+"""A practice gateway as a program of its own, of the standard library only: `gateway.py HOST PORT [BEHAVIOUR]`."""
 
 import asyncio
 import sys

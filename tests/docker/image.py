@@ -1,4 +1,4 @@
-"""A container image with nothing in it but a python3: no shell, no pip, no package manager, made from this machine's own files.
+"""A container image with a python3 and nothing else: no shell, no pip, no packages; made from this machine's files.
 
 What people's images have beside it does not matter to the diagnosis; what is missing here is missing on purpose.
 """
@@ -18,12 +18,13 @@ HOSTS_FILES = {"etc/passwd": "root:x:0:0:root:/:/\nuser:x:1000:1000::/:/\n", "et
 
 def build(path: Path) -> None:
     """Write the root file system as a tar for `docker import`."""
-    library = Path(subprocess.run(
-        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"], check=True, capture_output=True, text=True
-    ).stdout.strip())  # fmt: skip
+    ask = [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]
+    library = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     modules = [name for name in library.rglob("*") if name.is_file() and not LEFT_OUT.search(str(name))]
     machine_code = [PYTHON, *(name for name in modules if ".so" in name.name)]
-    resolvers = [name for name in _libraries_of_libc() if name.name.startswith(("libnss_dns", "libnss_files", "libresolv"))]
+    resolvers = [
+        name for name in _libraries_of_libc() if name.name.startswith(("libnss_dns", "libnss_files", "libresolv"))
+    ]
     with tarfile.open(path, "w") as tar:
         for folder in ("tmp", "proc", "sys", "dev", "etc"):
             entry = tarfile.TarInfo(folder)
@@ -40,7 +41,9 @@ def build(path: Path) -> None:
 
 def _needed_by(programs: list[Path]) -> set[Path]:
     """Shared libraries, and the loader itself under the name that is in the programs."""
-    said = subprocess.run(["ldd", *programs], check=True, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+    said = subprocess.run(
+        ["ldd", *programs], check=True, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"}
+    )
     return {Path(found) for found in re.findall(r"(/\S+) \(0x", said.stdout)}
 
 

@@ -9,6 +9,7 @@ from tests.docker.engine import DOCKER0, HOST_ADDRESS
 NAME = "host.docker.internal"
 HOST_GATEWAY = ("--add-host", f"{NAME}:host-gateway")
 SLEEP = ("-c", "import time; time.sleep(600)")
+TO_THE_GATEWAY = ("INPUT", "-i", "docker0", "-p", "tcp", "--dport", "4003")  # what a firewall rule is about
 
 # What works
 
@@ -121,21 +122,21 @@ def test_another_port_answers(diagnose, host):
 
 def test_a_firewall_that_drops(diagnose, host):
     host.gateway("0.0.0.0")
-    host.rule("INPUT", "-i", "docker0", "-p", "tcp", "--dport", "4003", "-j", "DROP")
+    host.rule(*TO_THE_GATEWAY, "-j", "DROP")
     run = diagnose()
     assert run.status == 2 and run.codes[0] == "IBD205", run
 
 
 def test_a_firewall_that_prohibits(diagnose, host):
     host.gateway("0.0.0.0")
-    host.rule("INPUT", "-i", "docker0", "-p", "tcp", "--dport", "4003", "-j", "REJECT", "--reject-with", "icmp-host-prohibited")
+    host.rule(*TO_THE_GATEWAY, "-j", "REJECT", "--reject-with", "icmp-host-prohibited")
     run = diagnose()
     assert run.codes[0] == "IBD208", (run, run.said["routes"][1]["stages"])
 
 
 def test_a_firewall_that_refuses_looks_like_nothing_listening(diagnose, host):
     host.gateway("0.0.0.0")
-    host.rule("INPUT", "-i", "docker0", "-p", "tcp", "--dport", "4003", "-j", "REJECT", "--reject-with", "tcp-reset")
+    host.rule(*TO_THE_GATEWAY, "-j", "REJECT", "--reject-with", "tcp-reset")
     run = diagnose()
     assert run.status == 2 and "IBD201" in (run.codes[0], *run.candidates), run
 
@@ -155,8 +156,8 @@ def test_containers_on_different_networks_are_kept_apart(diagnose, engine, conta
 
 def test_data_that_vanishes_behind_an_open_connection(diagnose, host):
     host.gateway("0.0.0.0")
-    host.rule("INPUT", "-i", "docker0", "-p", "tcp", "--dport", "4003", "-m", "length", "--length", "61:", "-m", "tcp",
-              "--tcp-flags", "SYN", "NONE", "-j", "DROP")  # fmt: skip
+    longer_than_a_syn = ("-m", "length", "--length", "61:", "-m", "tcp", "--tcp-flags", "SYN", "NONE")
+    host.rule(*TO_THE_GATEWAY, *longer_than_a_syn, "-j", "DROP")
     run = diagnose()
     assert (run.status, run.codes[0]) == (3, "IBD210"), run
 
@@ -217,9 +218,8 @@ def test_a_paused_container(diagnose, engine, containers):
 def test_the_story_this_began_with_is_told_right(diagnose, host, behaviour):
     """Three ways to the host, "Connected" on all of them, then silence: Docker was never at fault."""
     host.gateway("0.0.0.0", behaviour=behaviour)
-    run = diagnose(
-        "--every-route", "--timeout", "1", "--target", HOST_ADDRESS, options=HOST_GATEWAY, environment=(f"IB_HOST={NAME}",)
-    )
+    words = ("--every-route", "--timeout", "1", "--target", HOST_ADDRESS)
+    run = diagnose(*words, options=HOST_GATEWAY, environment=(f"IB_HOST={NAME}",))
     assert (run.status, run.codes[0], run.said["verdict"]["side"]) == (3, "IBD303", "gateway"), run
     assert not [code for code in run.codes if code[3] in "12"], "no advice about names or routes"
 
@@ -250,8 +250,8 @@ def test_in_text_on_a_terminal_of_80_columns(engine, program, host):
     assert said.startswith("Works via ")
 
 
-# As look-ups that come back while the program ends, all the time: Python ends such threads by pthread_exit(), which wants
-# a libgcc_s.so.1 that this image has not.
+# As look-ups that come back while the program ends, all the time: Python ends such threads by pthread_exit(), which
+# wants a libgcc_s.so.1 that this image has not.
 COMING_BACK = """
 import sys, threading, time
 

@@ -1,4 +1,4 @@
-"""A container bridge that appears while the relay runs is listened on within seconds; its subnet, and no other, may come in.
+"""A container bridge that appears while the relay runs is listened on within seconds; only its subnet may come in.
 
 Everything happens in network namespaces: one is the Docker host (with a bridge named docker0, as the engine would make
 it), one a container behind the bridge, one a machine on another network. Run it as root:
@@ -45,9 +45,11 @@ class Scene:
 
 @pytest.fixture
 def scene():
-    """A relay with the default `auto` on a host without any bridge; a container-to-be and a stranger are cabled to it."""
+    """A relay with the default `auto` on a host without a bridge; a container-to-be and a stranger are cabled to it."""
     with contextlib.ExitStack() as stack:
-        host, container, elsewhere = (stack.enter_context(Namespace(role)) for role in ("host", "container", "elsewhere"))
+        host, container, elsewhere = (
+            stack.enter_context(Namespace(role)) for role in ("host", "container", "elsewhere")
+        )
         cable, _ = join(host, "", container, f"{CONTAINER}/16")
         join(host, "10.98.0.1/24", elsewhere, f"{ELSEWHERE}/24")
         elsewhere.ip("route", "add", BRIDGE, "via", "10.98.0.1")

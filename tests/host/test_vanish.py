@@ -63,8 +63,13 @@ def two_hosts():
     with Namespace("here") as here, Namespace("far") as far:
         near_end, far_end = join(here, f"{HERE}/24", far, f"{FAR}/24")
         # Without an answer to ARP the kernel would report "no route" within seconds, and the cause would be known.
-        for host, address, end, other_end in ((here, FAR, near_end, (far, far_end)), (far, HERE, far_end, (here, near_end))):
-            host.ip("neighbour", "replace", address, "lladdr", hardware_address(*other_end), "dev", end, "nud", "permanent")
+        for host, address, end, other_end in (
+            (here, FAR, near_end, (far, far_end)),
+            (far, HERE, far_end, (here, near_end)),
+        ):
+            host.ip(
+                "neighbour", "replace", address, "lladdr", hardware_address(*other_end), "dev", end, "nud", "permanent"
+            )
         yield here, far, lambda: far.ip("link", "set", far_end, "down")
 
 
@@ -104,7 +109,8 @@ def disaster():
         vanish()
         began = time.monotonic()
         watchers = [
-            threading.Thread(target=session.watch, args=(began, "sent to" in name)) for name, session in sessions.items()
+            threading.Thread(target=session.watch, args=(began, "sent to" in name))
+            for name, session in sessions.items()
         ]
         for watcher in watchers:
             watcher.start()

@@ -4,7 +4,8 @@ Each case runs twice, straight at the practice gateway and through `ib-relay run
 the same both times (or better through the relay, where it repairs), when what it got is what the behaviour is there
 for, and when the relay's close record names the stage, the side, the way and the reason that were played.
 
-With --installed the relay is one that runs already, for instance as a service; the journal has its records (installed.py).
+With --installed the relay is one that runs already, for instance as a service; the journal has its records
+(installed.py).
 """
 
 import argparse
@@ -18,7 +19,8 @@ import time
 from tests.peers import cases, installed, runs
 from tests.peers.clients import CLIENTS, PEERS, install_all
 
-MOST_RETRIED = 25  # cases; a heavily loaded 2-core machine had about a dozen of 539; each takes about 5 s for both routes
+# Cases. A heavily loaded 2-core machine had about a dozen of 539; each takes about 5 s for both routes.
+MOST_RETRIED = 25
 
 
 def main():
@@ -27,24 +29,46 @@ def main():
 
 
 def _options():
-    parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = [client.name for client in CLIENTS]
-    parser.add_argument("--only", action="append", choices=names, metavar="CLIENT",
-                        help=f"one of {', '.join(names)}; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="CLIENT", help=f"one of {', '.join(names)}; may be repeated"
+    )
     plays = [play.name for play in cases.PLAYS]
-    parser.add_argument("--play", action="append", choices=plays, metavar="NAME", help="only this behaviour; may be repeated")
+    parser.add_argument(
+        "--play", action="append", choices=plays, metavar="NAME", help="only this behaviour; may be repeated"
+    )
     parser.add_argument("--versions", action="store_true", help="only `normal` at every server version")
     parser.add_argument("--behaviours", action="store_true", help="only the behaviours")
-    parser.add_argument("--sample", action="store_true",
-                        help="of these, as few as have every behaviour, and `normal` at every version, once")
-    parser.add_argument("--installed", action="append", type=installed.ports, default=[], metavar="PORT=UPSTREAM_PORT",
-                        help="through this port of a running relay, whose upstream is ours to play; may be repeated")
-    parser.add_argument("--journal", default=installed.JOURNAL, metavar="COMMAND",
-                        help="prints the running relay's log, last line first (default: %(default)s)")
+    parser.add_argument(
+        "--sample",
+        action="store_true",
+        help="of these, as few as have every behaviour, and `normal` at every version, once",
+    )
+    parser.add_argument(
+        "--installed",
+        action="append",
+        type=installed.ports,
+        default=[],
+        metavar="PORT=UPSTREAM_PORT",
+        help="through this port of a running relay, whose upstream is ours to play; may be repeated",
+    )
+    parser.add_argument(
+        "--journal",
+        default=installed.JOURNAL,
+        metavar="COMMAND",
+        help="prints the running relay's log, last line first (default: %(default)s)",
+    )
     parser.add_argument("--jobs", type=int, default=8, help="cases at the same time (default %(default)s)")
-    parser.add_argument("--install", type=pathlib.Path, default=PEERS, metavar="DIR",
-                        help="where the libraries are kept (default .peers/)")
+    parser.add_argument(
+        "--install",
+        type=pathlib.Path,
+        default=PEERS,
+        metavar="DIR",
+        help="where the libraries are kept (default .peers/)",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="go on without libraries that cannot be installed")
     parser.add_argument("--keep", action="store_true", help="print what every client got, not only the failures")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write everything that was seen")
@@ -58,13 +82,19 @@ async def _run(options):
     for client, problem in missing.items():
         print(f"cannot install {client.requirement}: {problem}", file=sys.stderr)
     if missing and not options.allow_missing:
-        print(f"missing: {', '.join(client.name for client in missing)} (--allow-missing goes on without)", file=sys.stderr)
+        print(
+            f"missing: {', '.join(client.name for client in missing)} (--allow-missing goes on without)",
+            file=sys.stderr,
+        )
         return 1
     clients = [client for client in clients if client not in missing]
     todo = cases.matrix(clients, versions=not options.behaviours, behaviours=not options.versions)
     todo = [case for case in todo if not options.play or case.play.name in options.play]
     todo = cases.sample(todo) if options.sample else todo
-    print(f"{len(todo)} cases of {len(clients)} clients, each without and with the relay; {options.jobs} at a time", flush=True)
+    print(
+        f"{len(todo)} cases of {len(clients)} clients, each without and with the relay; {options.jobs} at a time",
+        flush=True,
+    )
     running = installed.Installed(options.installed, options.journal) if options.installed else contextlib.nullcontext()
     async with running as relay:
         results = await _play_all(todo, options, relay)
@@ -132,19 +162,22 @@ def _report(results, options):
     order = {play.name: at for at, play in enumerate(cases.PLAYS)}
     for row in sorted(rows, key=lambda row: (order[row[0]], row[1], row[2])):
         print(f"{_row_name(row):<{width}}  " + " ".join(f"{rows[row].get(name, '-'):>11}" for name in columns))
-    print("\nok: all of it; else the stage at which the client failed, as it must; "
-          "+: healthy only through the relay; *: second try\n")
+    print(
+        "\nok: all of it; else the stage at which the client failed, as it must; "
+        "+: healthy only through the relay; *: second try\n"
+    )
     failed = [result for result in results if result.problems]
     for result in failed:
         print(f"FAIL {result.case.name}")
         for problem in result.problems:
             print(f"     {problem}")
-    answers = cases.different_bars([(result.case, played) for result in results
-                                    for played in (result.direct, result.relayed) if played])
+    answers = cases.different_bars(
+        [(result.case, played) for result in results for played in (result.direct, result.relayed) if played]
+    )
     if len(answers) > 1:
         print(f"FAIL healthy clients got {len(answers)} different sets of historical bars:")
         for bars, names in answers:
-            print(f"     {bars} ({len(names)} cases, {sorted(names)[0]})")
+            print(f"     {bars} ({len(names)} cases, {min(names)})")
     if options.keep:
         for result in results:
             print(json.dumps(_details(result)))
@@ -168,8 +201,13 @@ def _details(result):
     def route(played):
         return played and {"got": played.gots, "records": played.records, "noise": played.noise}
 
-    return {"case": result.case.name, "problems": result.problems, "second_try": result.again,
-            "direct": route(result.direct), "relayed": route(result.relayed)}
+    return {
+        "case": result.case.name,
+        "problems": result.problems,
+        "second_try": result.again,
+        "direct": route(result.direct),
+        "relayed": route(result.relayed),
+    }
 
 
 if __name__ == "__main__":

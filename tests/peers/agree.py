@@ -1,7 +1,7 @@
-"""Does ib-diagnose tell the truth? `python -m tests.peers.agree`: at every behaviour of the practice gateway, ib_async decides.
+"""Does ib-diagnose tell the truth? `python -m tests.peers.agree`: at every practice behaviour, ib_async decides.
 
-Where ib-diagnose says usable, ib_async must connect and synchronize over the same route; where it says not, ib_async must
-fail, too. Each of the two meets a gateway of its own, because some behaviours depend on how often they were met.
+Where ib-diagnose says usable, ib_async must connect and synchronize over the same route; where it says not, ib_async
+must fail, too. Each of the two meets a gateway of its own, because some behaviours depend on how often they were met.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import json
 import sys
 
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
-
 from tests.peers.clients import CHECKOUT, CLIENTS, PEERS, install_all
 from tests.peers.driver_common import Task
 
@@ -48,7 +47,8 @@ async def _compare(name, client, bound):
     usable, connected = said["verdict"]["level"] == "usable", got["failed_at"] not in CONNECTED
     codes = " ".join(finding["code"] for finding in said["findings"]) or "-"
     ended = "synchronized" if connected else f"failed at {got['failed_at']}"
-    print(f"{'ok  ' if usable == connected else 'FAIL'} {name:30} {said['verdict']['level']:13} {codes:20} ib_async {ended}", flush=True)
+    word = "ok  " if usable == connected else "FAIL"
+    print(f"{word} {name:30} {said['verdict']['level']:13} {codes:20} ib_async {ended}", flush=True)
     return usable != connected
 
 
@@ -68,7 +68,11 @@ async def _ib_async(client, port):
 async def _output(environment, *command):
     """What the process writes to its standard output: one JSON text, or lines."""
     process = await asyncio.create_subprocess_exec(
-        *map(str, command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=CHECKOUT, env=environment
+        *map(str, command),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=CHECKOUT,
+        env=environment,
     )
     async with asyncio.timeout(60):
         said, _ = await process.communicate()

@@ -4,11 +4,11 @@ import collections
 import dataclasses
 
 from relay.practice import BEHAVIOURS
-
 from tests.peers.clients import CLIENTS, Client, Kind
 from tests.peers.plays import DEADLINE, PLAYS, STEP_TIMEOUT, Occupant, Play
 
-# Text ids; first binary ids; protobuf for errors, accounts, history, and everything; the newest (relay/wire/versions.py).
+# Text ids; first binary ids; protobuf for errors, accounts, history, and everything; the newest
+# (relay/wire/versions.py).
 VERSIONS = (176, 200, 201, 203, 207, 208, 213, 226)
 BEHAVIOUR_VERSIONS = (176, 226)
 CLIENT_ID = 17
@@ -41,13 +41,24 @@ class Case:
 
     def task(self, session, host, port):
         """What the driver is told to do (driver_common.Task)."""
-        asked = {"host": host, "port": port, "client_id": CLIENT_ID, "timeout": STEP_TIMEOUT, "deadline": DEADLINE,
-                 "ticks": 3, "burst": 0, "watch": session.watch}
+        asked = {
+            "host": host,
+            "port": port,
+            "client_id": CLIENT_ID,
+            "timeout": STEP_TIMEOUT,
+            "deadline": DEADLINE,
+            "ticks": 3,
+            "burst": 0,
+            "watch": session.watch,
+        }
         return asked | dict(self.play.task)
 
 
 def matrix(clients=CLIENTS, versions=True, behaviours=True):
-    """All cases of the clients, slow ones first so that the last job does not run alone. LookupError if plays.py lags behind."""
+    """All cases of the clients, slow ones first so that the last job does not run alone.
+
+    LookupError if plays.py lags behind.
+    """
     unplayed = BEHAVIOURS.keys() - {play.behaviour for play in PLAYS}
     if unplayed:
         raise LookupError(f"behaviours that no client is sent at: {', '.join(sorted(unplayed))}")
@@ -58,8 +69,12 @@ def matrix(clients=CLIENTS, versions=True, behaviours=True):
             cases += [Case(client, normal, version) for version in VERSIONS]
             cases.append(Case(client, normal, VERSIONS[-1], typed=True))
         if behaviours:
-            cases += [Case(client, play, version) for play in PLAYS for version in BEHAVIOUR_VERSIONS
-                      if not (versions and play is normal)]
+            cases += [
+                Case(client, play, version)
+                for play in PLAYS
+                for version in BEHAVIOUR_VERSIONS
+                if not (versions and play is normal)
+            ]
     return sorted(cases, key=lambda case: -_weight(case))
 
 
@@ -80,7 +95,11 @@ def sample(todo):
 
 def _weight(case):
     """Roughly how long a case takes, in seconds."""
-    return sum(session.watch for session in case.play.sessions) + 2 * len(case.play.sessions) + (case.play.value == 4.0) * 4
+    return (
+        sum(session.watch for session in case.play.sessions)
+        + 2 * len(case.play.sessions)
+        + (case.play.value == 4.0) * 4
+    )
 
 
 # The verdict
@@ -121,14 +140,22 @@ def _unhealthy(case, got):
     if got["failed_at"]:
         yield f"failed at {got['failed_at']}: {got['failed_how']}"
         return
-    wanted = {"server_version": case.agreed_version, "next_valid_id": 1, "accounts": ["DU1234567"], "current_time": True,
-              "bars_complete": True, "ticks": True,
-              "synchronized": True if case.client.kind is Kind.IB_ASYNC else None}
+    wanted = {
+        "server_version": case.agreed_version,
+        "next_valid_id": 1,
+        "accounts": ["DU1234567"],
+        "current_time": True,
+        "bars_complete": True,
+        "ticks": True,
+        "synchronized": True if case.client.kind is Kind.IB_ASYNC else None,
+    }
     for field, value in wanted.items():
         if got[field] != value:
             yield f"{field} is {got[field]!r}, expected {value!r}"
-    if len(got["bars"]) != BARS or not all(low <= min(start, close) <= max(start, close) <= high and volume > 0
-                                           for _, start, high, low, close, volume in got["bars"]):
+    if len(got["bars"]) != BARS or not all(
+        low <= min(start, close) <= max(start, close) <= high and volume > 0
+        for _, start, high, low, close, volume in got["bars"]
+    ):
         yield f"{len(got['bars'])} bars, expected {BARS} sound ones: {got['bars']}"
 
 
@@ -147,8 +174,13 @@ def _unequal(case, session, direct, relayed):
 def _misreported(case, session, got, record):
     """Does the close record tell what was played?"""
     end = session.end_for(case.client)
-    wanted = {"ib.stage": end.stages, "end.by": {end.by}, "end.how": {end.how}, "end.phase": {end.phase},
-              "end.reason": {end.reason}}
+    wanted = {
+        "ib.stage": end.stages,
+        "end.by": {end.by},
+        "end.how": {end.how},
+        "end.phase": {end.phase},
+        "end.reason": {end.reason},
+    }
     if end.last_error_code is not None:
         wanted["ib.last_error_code"] = {end.last_error_code}
     said = {name: record.get(name) for name in wanted}
@@ -170,11 +202,11 @@ def _misreported(case, session, got, record):
 
 
 def different_bars(results):
-    """All healthy clients asked for the same days: the distinct answers, for one is right. [(bars, names)]"""
+    """All healthy clients asked for the same days: the distinct answers as [(bars, names)], for one is right."""
     answers = {}
     for case, played in results:
         for got in played.gots:
             if got["failed_at"] is None:
-                key = tuple(tuple([str(bar[0])[:10].replace("-", ""), *map(float, bar[1:])]) for bar in got["bars"])
+                key = tuple((str(bar[0])[:10].replace("-", ""), *map(float, bar[1:])) for bar in got["bars"])
                 answers.setdefault(key, set()).add(case.name)
     return list(answers.items())

@@ -73,7 +73,7 @@ async def install_all(clients, peers):
     """Install what is missing, all at once; return the problems as {client: text}."""
     peers.mkdir(parents=True, exist_ok=True)
     results = await asyncio.gather(*(_install(client, peers) for client in clients))
-    return {client: problem for client, problem in zip(clients, results) if problem}
+    return {client: problem for client, problem in zip(clients, results, strict=True) if problem}
 
 
 async def _install(client, peers):
@@ -88,8 +88,8 @@ async def _install(client, peers):
     if client.kind is Kind.STOQEY:
         command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(unfinished), client.requirement]
     else:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target",
-                   str(unfinished), client.requirement]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command = [*pip, "--target", str(unfinished), client.requirement]
     code, output = await _run(command)
     if code != 0:
         return f"{' '.join(command[:4])} ... exit {code}: {output.strip()[-400:]}"
@@ -99,10 +99,11 @@ async def _install(client, peers):
 
 async def _run(command):
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), INSTALL_TIMEOUT)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         process.kill()
         await process.wait()
         return -1, f"no end after {INSTALL_TIMEOUT:.0f} s"

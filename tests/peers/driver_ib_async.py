@@ -56,12 +56,18 @@ class Session:
         self._catch_next_valid_id()
 
     async def run(self):
-        steps = (("connect", self.connect), ("burst", self.burst), ("time", self.ask_time), ("bars", self.ask_bars),
-                 ("ticks", self.ask_ticks), ("watch", self.watch))
+        steps = (
+            ("connect", self.connect),
+            ("burst", self.burst),
+            ("time", self.ask_time),
+            ("bars", self.ask_bars),
+            ("ticks", self.ask_ticks),
+            ("watch", self.watch),
+        )
         for self.stage, step in steps:
             try:
                 await step()
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001 (whatever the library raises, its user gets)
                 self.fail(type(problem).__name__)
             if self.got.failed_at:
                 break
@@ -96,7 +102,8 @@ class Session:
 
     async def ask_bars(self):
         bars = await self._or_end(
-            self.ib.reqHistoricalDataAsync(self.contract, "", common.DURATION, common.BAR_SIZE, common.WHAT, True))
+            self.ib.reqHistoricalDataAsync(self.contract, "", common.DURATION, common.BAR_SIZE, common.WHAT, True)
+        )
         for bar in bars or ():
             self.got.bars.append([str(bar.date), bar.open, bar.high, bar.low, bar.close, int(bar.volume)])
         self.got.bars_complete = bool(bars)
@@ -123,12 +130,12 @@ class Session:
         try:
             await asyncio.wait_for(self.ended.wait(), self.task.watch)
             return
-        except asyncio.TimeoutError:
+        except TimeoutError:
             pass
         try:
             await asyncio.wait_for(self.ib.reqCurrentTimeAsync(), self.task.timeout)
             self.got.answers_at_end = True
-        except (asyncio.TimeoutError, ConnectionError):
+        except (TimeoutError, ConnectionError):
             self.got.answers_at_end = False
 
     async def leave(self):
@@ -175,7 +182,7 @@ async def main():
     session = Session(task)
     try:
         await asyncio.wait_for(session.run(), task.deadline)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         session.fail("gave up")
     session.got.show()
     os._exit(0)

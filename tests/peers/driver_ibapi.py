@@ -9,11 +9,10 @@ import os
 import threading
 import time
 
+import driver_common as common
 from ibapi.client import EClient
 from ibapi.contract import Contract
 from ibapi.wrapper import EWrapper
-
-import driver_common as common
 
 ERROR_CODE_AT = list(inspect.signature(EWrapper.error).parameters).index("errorCode") - 1  # moved in 10.33 (errorTime)
 SETTLE = 0.3  # seconds; run() looks at its queue every 0.2 s
@@ -34,39 +33,39 @@ class Session(EWrapper, EClient):
 
     # What the gateway sends, as this library hands it out.
 
-    def nextValidId(self, orderId):
+    def nextValidId(self, orderId):  # noqa: N802, N803 (ibapi's names)
         if self.got.next_valid_id is None:
             self._note(lambda got: setattr(got, "next_valid_id", orderId))
 
-    def managedAccounts(self, accountsList):
+    def managedAccounts(self, accountsList):  # noqa: N802, N803 (ibapi's names)
         self._note(lambda got: setattr(got, "accounts", [name for name in accountsList.split(",") if name]))
 
-    def currentTime(self, time):
+    def currentTime(self, time):  # noqa: N802 (ibapi's name)
         self.times += 1
         self._note(lambda got: setattr(got, "current_time", True))
 
-    def historicalData(self, reqId, bar):
+    def historicalData(self, reqId, bar):  # noqa: N802, N803 (ibapi's names)
         row = [bar.date, bar.open, bar.high, bar.low, bar.close, int(bar.volume)]
         self._note(lambda got: got.bars.append(row))
 
-    def historicalDataEnd(self, reqId, start, end):
+    def historicalDataEnd(self, reqId, start, end):  # noqa: N802, N803 (ibapi's names)
         self._note(lambda got: setattr(got, "bars_complete", True))
 
-    def tickPrice(self, *values):
+    def tickPrice(self, *values):  # noqa: N802 (ibapi's name)
         self._note(lambda got: setattr(got, "tick_count", got.tick_count + 1))
 
-    tickSize = tickString = tickGeneric = tickPrice
+    tickSize = tickString = tickGeneric = tickPrice  # noqa: N815 (ibapi's names)
 
     def error(self, *values):
         code = values[ERROR_CODE_AT]
         self.got.notes.append(" ".join(map(str, values))[:200])
         self._note(lambda got: got.error(code))
 
-    def connectionClosed(self):
+    def connectionClosed(self):  # noqa: N802 (ibapi's name)
         self.ended = True
         self._note(lambda got: None)
 
-    def startApi(self):
+    def startApi(self):  # noqa: N802 (ibapi's name)
         """Called by connect() when the gateway's hello has been read."""
         self.got.server_version = self.serverVersion()
         super().startApi()
@@ -75,8 +74,15 @@ class Session(EWrapper, EClient):
 
     def run_steps(self):
         threading.Thread(target=self._connect_and_read, daemon=True).start()
-        steps = (self.step_connect, self.step_ready, self.step_burst, self.step_time, self.step_bars, self.step_ticks,
-                 self.step_watch)
+        steps = (
+            self.step_connect,
+            self.step_ready,
+            self.step_burst,
+            self.step_time,
+            self.step_bars,
+            self.step_ticks,
+            self.step_watch,
+        )
         for step in steps:
             step()
             if self.got.failed_at:
@@ -105,8 +111,9 @@ class Session(EWrapper, EClient):
         self._wait("time", lambda: self.got.current_time, "no answer")
 
     def step_bars(self):
-        self.reqHistoricalData(common.BARS, _contract(), "", common.DURATION, common.BAR_SIZE, common.WHAT, 1, 1,
-                               False, [])
+        self.reqHistoricalData(
+            common.BARS, _contract(), "", common.DURATION, common.BAR_SIZE, common.WHAT, 1, 1, False, []
+        )
         self._wait("bars", lambda: self.got.bars_complete, "no answer")
 
     def step_ticks(self):

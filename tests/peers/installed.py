@@ -23,8 +23,11 @@ def ports(text):
 
 
 class Installed:
-    """As many cases at a time as there are `maps` [(port, upstream port)]; others wait. `journal` is a command that follows
-    the relay's log and begins with a line that is there already, which shows that it follows."""
+    """As many cases at a time as there are `maps` [(port, upstream port)]; others wait.
+
+    `journal` is a command that follows the relay's log and begins with a line that is there already, which shows that
+    it follows.
+    """
 
     def __init__(self, maps, journal=JOURNAL):
         self._maps = maps
@@ -33,10 +36,16 @@ class Installed:
 
     async def __aenter__(self):
         self._process = await asyncio.create_subprocess_exec(
-            *self._journal, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+            *self._journal,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
         self._log = Log(self._process)
         try:
-            await self._log.wait_for(lambda: self._log.records or self._log.noise, FIRST_LINE_BOUND, "line in the journal")
+            await self._log.wait_for(
+                lambda: self._log.records or self._log.noise, FIRST_LINE_BOUND, "line in the journal"
+            )
         except Trouble:
             await self.__aexit__()
             raise
@@ -45,7 +54,7 @@ class Installed:
         return self
 
     async def __aexit__(self, *_exc):
-        """The command may have started the one that reads (sudo, nsenter): who stands last ends first, and is waited for."""
+        """The command may have started the one that reads (sudo, nsenter): the last ends first, and is waited for."""
         with contextlib.suppress(psutil.NoSuchProcess):
             command = psutil.Process(self._process.pid)
             (command.children(recursive=True) or [command])[-1].terminate()

@@ -113,10 +113,21 @@ PACED = end("ready", "upstream", "fin", "data", "upstream_closed", 100)
 REFUSED = end("client_hello", "upstream", "rst", "connect", "connection_refused")
 
 ERRORS_MAY_DIFFER = frozenset({"errors"})  # 502 or 504 when the library was about to write as the end came
+FAILURES_MAY_DIFFER = frozenset({"failed_at", "failed_how", "errors", "told_disconnected"})
 SHUT = Session("hello", SHUT_AT_HELLO, either=frozenset({"errors", "failed_how"}))
 HEALTHY = Session(ends=LEFT)
 NO_HELLO = Session(fails="hello", ends=GAVE_UP_ON_HELLO)
 NOT_READY = Session(fails="ready", ends=GAVE_UP_ON_READY)
+ID_TAKEN = Session("ready", ID_IN_USE, errors=frozenset({326}))
+PACING = Session("burst", PACED, errors=frozenset({100}), told=True, watch=2.0, either=ERRORS_MAY_DIFFER)
+STALL_SOON = {"IB_RELAY_HALF_CLOSE_TIMEOUT": "1"}
+# Cut one second after ready; refused while it is down, which only a client without a relay is told at once
+# (it has connected to the relay); healthy again when it is back.
+RESTART = (
+    Session(None, SHUT_IN_SESSION, told=True, watch=4.0),
+    Session("connect hello", REFUSED, either=FAILURES_MAY_DIFFER),
+    dataclasses.replace(HEALTHY, wait_for_gateway=True),
+)
 
 PLAYS = (
     Play("normal", (HEALTHY,)),
@@ -125,8 +136,7 @@ PLAYS = (
     Play("wedged", (NO_HELLO,)),
     Play("close", (SHUT,)),
     # A reset can beat the client's own connect call (ib_*), or its hello.
-    Play("reset", (Session("connect hello", RESET_AT_HELLO,
-                           either=frozenset({"failed_at", "failed_how", "errors", "told_disconnected"})),)),
+    Play("reset", (Session("connect hello", RESET_AT_HELLO, either=FAILURES_MAY_DIFFER),)),
     Play("fail-first", (SHUT, HEALTHY)),
     Play("client-limit", (SHUT,), value=1, occupant=Occupant.OTHER_ID),
     Play("garbage", (Session("hello", GAVE_UP_ON_NOISE),)),
@@ -143,9 +153,8 @@ PLAYS = (
     Play("redirect", (Session({IBAPI: "ready", None: "hello"}, GAVE_UP_ON_HELLO),), value="127.0.0.1:4999"),
     Play("start-api-ignored", (NOT_READY,)),
     Play("close-on-start-api", (Session("ready", SHUT_AT_START_API),)),
-    Play("client-id-in-use", (Session("ready", ID_IN_USE, errors=frozenset({326})),)),
-    Play("normal", (Session("ready", ID_IN_USE, errors=frozenset({326})),), label="second-user-of-id",
-         occupant=Occupant.SAME_ID),
+    Play("client-id-in-use", (ID_TAKEN,)),
+    Play("normal", (ID_TAKEN,), label="second-user-of-id", occupant=Occupant.SAME_ID),
     Play("no-accounts", (NOT_READY,)),
     Play("empty-accounts", (NOT_READY,)),
     Play("no-next-id", (NOT_READY,)),
@@ -155,15 +164,8 @@ PLAYS = (
     Play("slow-sync", (Session({"ib_insync": "sync", None: None}, LEFT),), value=4.0),
     Play("session-close", (Session(None, SHUT_IN_SESSION, told=True, watch=4.0),), value=2.0),
     Play("session-reset", (Session(None, RESET_IN_SESSION, told=True, watch=4.0),), value=2.0),
-    Play("session-stall", (Session(None, STALLED, watch=3.0),), value=2.0,
-         relay_environment={"IB_RELAY_HALF_CLOSE_TIMEOUT": "1"}),
+    Play("session-stall", (Session(None, STALLED, watch=3.0),), value=2.0, relay_environment=STALL_SOON),
     Play("truncated-frame", (Session(None, SHUT_IN_SESSION, told=True, watch=4.0),), value=2.0),
-    Play("pacing", (Session("burst", PACED, errors=frozenset({100}), told=True, watch=2.0, either=ERRORS_MAY_DIFFER),),
-         task={"burst": 80}),
-    # Cut one second after ready; refused while it is down, which only a client without a relay is told at once
-    # (it has connected to the relay); healthy again when it is back.
-    Play("restart", (Session(None, SHUT_IN_SESSION, told=True, watch=4.0),
-                     Session("connect hello", REFUSED,
-                             either=frozenset({"failed_at", "failed_how", "errors", "told_disconnected"})),
-                     dataclasses.replace(HEALTHY, wait_for_gateway=True)), value=2.0),
+    Play("pacing", (PACING,), task={"burst": 80}),
+    Play("restart", RESTART, value=2.0),
 )

@@ -5,7 +5,8 @@ import contextlib
 import json
 
 CLOSE = "ib_relay.connection.close"
-RECORD_BOUND = 6.0  # seconds from the client's end to the close record: 2 s grace after a FIN in the handshake, and slack
+# Seconds from the client's end to the close record: 2 s grace after a FIN in the handshake, and slack.
+RECORD_BOUND = 6.0
 
 
 class Trouble(Exception):
@@ -20,8 +21,10 @@ class Log:
         self.records = []
         self.noise = []  # lines that are no JSON, and what came on stderr
         self._news = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._read_records(), name="relay records"),
-                       asyncio.create_task(self._read_errors(), name="relay errors")]
+        self._tasks = [
+            asyncio.create_task(self._read_records(), name="relay records"),
+            asyncio.create_task(self._read_errors(), name="relay errors"),
+        ]
 
     def named(self, name):
         return [record for record in self.records if record.get("event.name") == name]
@@ -76,8 +79,11 @@ class Relay:
 
     @property
     def noise(self):
-        return self._log.noise[self._old_noise:]
+        return self._log.noise[self._old_noise :]
 
     def _closed(self):
-        return [record for record in self._log.records[self._old_records:]
-                if record.get("event.name") == CLOSE and record.get("network.local.port") == self.port]
+        return [
+            record
+            for record in self._log.records[self._old_records :]
+            if record.get("event.name") == CLOSE and record.get("network.local.port") == self.port
+        ]

@@ -1,8 +1,8 @@
-"""Plays one case with real processes and real sockets: practice gateway, relay (or none), client; brings back what they said.
+"""Plays one case with real processes and sockets: practice gateway, relay (or none), client; returns what they said.
 
-The practice gateway runs on this process's event loop, because a hundred of them cost nothing there; `Typed` is the same
-gateway started as a user types it. The relay is the real command line in a process of its own, started with a listen and
-an upstream address and nothing else; or one that runs already (installed.py).
+The practice gateway runs on this process's event loop, because a hundred of them cost nothing there; `Typed` is the
+same gateway started as a user types it. The relay is the real command line in a process of its own, started with a
+listen and an upstream address and nothing else; or one that runs already (installed.py).
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from relay.practice import Practice, PracticeGateway
 from relay.wire.framing import FrameReader
 from relay.wire.hello import ClientHello
 from relay.wire.messages import StartApi, encode
-
 from tests.peers.clients import CHECKOUT
 from tests.peers.relays import Log, Relay, Trouble
 
@@ -65,8 +64,12 @@ async def _gateway(case, port):
         async with _typed_gateway(case, port or _free_port()) as port:
             yield port
         return
-    settings = Practice(behaviour=case.play.behaviour, value=case.play.value, server_version=case.version,
-                        ticks_per_second=case.play.ticks_per_second)
+    settings = Practice(
+        behaviour=case.play.behaviour,
+        value=case.play.value,
+        server_version=case.version,
+        ticks_per_second=case.play.ticks_per_second,
+    )
     gateway = PracticeGateway(settings)
     try:
         await gateway.start(HOST, port)
@@ -82,8 +85,9 @@ async def _gateway(case, port):
 async def _typed_gateway(case, port):
     """`ib-relay practice` as a user starts it."""
     named = case.play.behaviour if case.play.value is None else f"{case.play.behaviour}={case.play.value:g}"
-    async with _process("practice", "--listen", f"{HOST}:{port}", "--behaviour", named,
-                        "--server-version", str(case.version)) as process:
+    async with _process(
+        "practice", "--listen", f"{HOST}:{port}", "--behaviour", named, "--server-version", str(case.version)
+    ) as process:
         drain = asyncio.create_task(_read_all(process.stdout), name="practice output")
         await _until_listening(port, process)
         yield port
@@ -123,8 +127,8 @@ async def _next_frame(reader, frames):
 @contextlib.asynccontextmanager
 async def _relay(gateway_port, environment):
     port = _free_port()
-    async with _process("run", "--listen", f"{HOST}:{port}", "--upstream", f"{HOST}:{gateway_port}", "--log-format", "json",
-                        environment=environment) as process:
+    addresses = ("--listen", f"{HOST}:{port}", "--upstream", f"{HOST}:{gateway_port}")
+    async with _process("run", *addresses, "--log-format", "json", environment=environment) as process:
         log = Log(process)
         relay = Relay(log, port, gateway_port)
         await log.wait_for(lambda: log.named("ib_relay.listening"), START_BOUND, "listening record")
@@ -137,8 +141,16 @@ async def _process(*arguments, environment=()):
     """`python -m relay ARGUMENTS`, stopped as a service manager would, hard if need be."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IB_RELAY_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "relay", *arguments, cwd=CHECKOUT, env=clean | dict(environment),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        sys.executable,
+        "-m",
+        "relay",
+        *arguments,
+        cwd=CHECKOUT,
+        env=clean | dict(environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         yield process
     finally:
@@ -167,8 +179,12 @@ async def _drive(case, session, peers, port):
     """One driver process; always a Got, also when it had to be killed."""
     task = case.task(session, HOST, port)
     process = await asyncio.create_subprocess_exec(
-        *case.client.command(task), env=case.client.environment(peers),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        *case.client.command(task),
+        env=case.client.environment(peers),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     killed = None
     try:
         async with asyncio.timeout(task["deadline"] + KILL_MARGIN + START_BOUND):
@@ -180,7 +196,8 @@ async def _drive(case, session, peers, port):
     lines = output.decode(errors="replace").splitlines()
     if lines and lines[-1].startswith("{"):
         return json.loads(lines[-1])
-    raise Trouble(f"driver of {case.client.name}: {killed or f'exit {process.returncode}'}: {errors.decode(errors='replace')[-600:]}")
+    how = killed or f"exit {process.returncode}"
+    raise Trouble(f"driver of {case.client.name}: {how}: {errors.decode(errors='replace')[-600:]}")
 
 
 def _spent(process):
@@ -209,7 +226,9 @@ async def _until_listening(port, process=None):
             await loop.sock_connect(knock, (HOST, port))
             return
         if process is not None and process.returncode is not None:
-            raise Trouble(f"practice: exit {process.returncode}: {(await process.stderr.read()).decode(errors='replace')[-400:]}")
+            raise Trouble(
+                f"practice: exit {process.returncode}: {(await process.stderr.read()).decode(errors='replace')[-400:]}"
+            )
         if loop.time() > give_up:
             raise Trouble(f"nothing listens on port {port} after {START_BOUND:.0f} s")
         await asyncio.sleep(0.05)

@@ -1,17 +1,19 @@
-"""Runs the relay as a process of its own, the way a user starts it, and reads its log: for the black-box tests.
+r"""Runs the relay as a process of its own, the way a user starts it, and reads its log: for the black-box tests.
 
 The tests know the relay by its command line, its sockets, its signals, its log and what the operating system says
 about the process; nothing is imported from it.
 
 A test that no relay can fail proves nothing. So another relay can be put in its place, and some tests must then fail:
 
-    IB_RELAY_UNDER_TEST='socat TCP-LISTEN:{listen_port},bind={listen_host},fork,reuseaddr TCP:{upstream}' \\
+    IB_RELAY_UNDER_TEST='socat TCP-LISTEN:{listen_port},bind={listen_host},fork,reuseaddr TCP:{upstream}' \
         python -m pytest tests/relay -k conformance
 
 The template knows {listen}, {listen_host}, {listen_port} and {upstream}; settings beyond these (time bounds, limits)
-are not passed on, and a stand-in that writes no JSON has no records. Tests that need nothing but sockets judge it fairly.
+are not passed on, and a stand-in that writes no JSON has no records. Tests that need nothing but sockets judge it
+fairly.
 
-Or the same relay can be started as a service under its whole sandbox, in a booted machine: see tests/systemd/sandboxed.py.
+Or the same relay can be started as a service under its whole sandbox, in a booted machine: see
+tests/systemd/sandboxed.py.
 """
 
 from __future__ import annotations
@@ -50,9 +52,9 @@ linux_only = pytest.mark.skipif(not LINUX, reason="asks what only Linux' /proc t
 class RelayProcess:
     """One relay in front of one upstream; `with` starts it, waits until it listens, and ends it.
 
-    Settings beyond addresses and protocol reach the relay as a configuration file: RelayProcess(q, connect_timeout=0.5).
-    With a `stdout` of the test's own making there are no records to ask for. `through` is a line of shell that starts
-    "$@" under special conditions.
+    Settings beyond addresses and protocol reach the relay as a configuration file: RelayProcess(q,
+    connect_timeout=0.5). With a `stdout` of the test's own making there are no records to ask for. `through` is a line
+    of shell that starts "$@" under special conditions.
     """
 
     def __init__(
@@ -117,7 +119,12 @@ class RelayProcess:
     def command(self) -> list[str]:
         """What to type to start this relay."""
         if STAND_IN:
-            words = {"listen": self.listen, "listen_host": self.host, "listen_port": self.port, "upstream": self.upstream}
+            words = {
+                "listen": self.listen,
+                "listen_host": self.host,
+                "listen_port": self.port,
+                "upstream": self.upstream,
+            }
             command = shlex.split(STAND_IN.format(**words))
         elif self.settings:
             command = [sys.executable, "-m", "relay", "run", "--config", str(self.config_file), "--log-format", "json"]
@@ -163,7 +170,7 @@ class RelayProcess:
     def ends(self, within: float) -> int:
         """The exit code of a relay that has been told to go; AssertionError when the process or a child stays."""
         children = [one for one in self._processes() if one != self.tree]  # it may be gone already
-        code = wait_until(lambda: self.process.poll() is not None and [self.process.poll()], "the relay ends", within)[0]
+        [code] = wait_until(lambda: self.process.poll() is not None and [self.process.poll()], "the relay ends", within)
         wait_until(lambda: not any(child.is_running() for child in children), "its children end", within)
         return code
 
@@ -204,7 +211,10 @@ class RelayProcess:
         return "".join(self._errors)
 
     def records(self, event: str | None = None, since: int = 0, **fields: object) -> list[dict]:
-        """The records from line `since` on with this event name and these fields; dotted names as **{"end.by": "relay"}."""
+        """The records from line `since` on with this event name and these fields.
+
+        A name with a dot is given as **{"end.by": "relay"}.
+        """
         found = []
         for line in self.lines[since:]:
             with contextlib.suppress(ValueError):
@@ -217,7 +227,8 @@ class RelayProcess:
         since = 0
         if client is not None:
             fields["client.port"] = client.port
-            since = self._logged_before.get(client, 0)  # kernels hand a port out again: an earlier client may have had it
+            # Kernels hand a port out again: an earlier client may have had it.
+            since = self._logged_before.get(client, 0)
         if STAND_IN:
             within = min(within, 0.2)  # it has no records; missing them should not take all day
         return wait_until(lambda: self.records(event, since, **fields), f"a record {event} with {fields}", within)[0]
@@ -257,7 +268,9 @@ class RelayProcess:
 
     def is_idle(self, within: float = PATIENCE) -> bool:
         """Wait until no connection is left in the relay; AssertionError when one stays."""
-        wait_until(lambda: self.sockets() == 0 and not self.tree.children(), "no connection is left in the relay", within)
+        wait_until(
+            lambda: self.sockets() == 0 and not self.tree.children(), "no connection is left in the relay", within
+        )
         return True
 
 

@@ -161,9 +161,15 @@ class Rig:
         scratch = memoryview(bytearray(SCRATCH_SIZE))
         deadlines = Deadlines(self.loop, lambda who, error: self.faults.append(error))
         self.services = Services(
-            self.poller, deadlines, Resolver(self.loop), scratch, log, self._ended, lambda: len(self.live),
+            self.poller,
+            deadlines,
+            Resolver(self.loop),
+            scratch,
+            log,
+            self._ended,
+            lambda: len(self.live),
             flow=self.flow,
-        )  # fmt: skip
+        )
         if self.keeps:
             self.keeper = self.services.keeper = Keeper(self.loop, {})
         return self
@@ -204,7 +210,9 @@ class Rig:
             address = leg.getpeername()[:2]
         except OSError:  # reset already; accept(2) would still have told
             address = (HOST, 1)
-        connection = Connection(self.services, self.map, self.keep_alive, f"test-{len(self.live) + len(self.ended):06}", leg, address, 4003)
+        connection = Connection(
+            self.services, self.map, self.keep_alive, f"test-{len(self.live) + len(self.ended):06}", leg, address, 4003
+        )
         self.live.append(connection)
         connection.start()
         return connection

@@ -1,4 +1,4 @@
-"""A service manager's side of things, on real sockets: where notifications arrive, and how descriptors are handed over."""
+"""A service manager's side, on real sockets: where notifications arrive, and how descriptors are handed over."""
 
 import contextlib
 import os
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 PATIENCE = 10.0
 
-# What systemd does between fork and exec: the descriptors to 3, 4, ..., their number, names and addressee to the environment.
+# What systemd does between fork and exec: the descriptors to 3, 4, ..., their number, names and addressee to the
+# environment.
 _HAND_OVER = """
 import fcntl, os, sys
 names, fds = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",") if fd]
@@ -112,11 +113,20 @@ def process(command: list[str], fds: list[int] = (), names: str | None = None, e
     pass_fds = fds
     if names is not None:
         command, pass_fds = handing_over(command, list(fds), names)
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_", "WATCHDOG_"))}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_", "WATCHDOG_"))
+    }
     started = subprocess.Popen(
-        command, env=clean | (environ or {}), pass_fds=pass_fds, stdin=subprocess.DEVNULL,
-        stdout=options.pop("stdout", subprocess.PIPE), stderr=options.pop("stderr", subprocess.PIPE), **options,
-    )  # fmt: skip
+        command,
+        env=clean | (environ or {}),
+        pass_fds=pass_fds,
+        stdin=subprocess.DEVNULL,
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=options.pop("stderr", subprocess.PIPE),
+        **options,
+    )
     try:
         yield started
     finally:

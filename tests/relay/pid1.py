@@ -1,7 +1,7 @@
 """A service manager that keeps descriptors, as systemd does: for tests that kill the relay and want it to go on.
 
-It takes FDSTORE, FDSTOREREMOVE and BARRIER on a real $NOTIFY_SOCKET, keeps copies, and hands them to the next start. Like
-PID 1 it ignores a descriptor it has already, whatever its name, and closes what it no longer keeps.
+It takes FDSTORE, FDSTOREREMOVE and BARRIER on a real $NOTIFY_SOCKET, keeps copies, and hands them to the next start.
+Like PID 1 it ignores a descriptor it has already, whatever its name, and closes what it no longer keeps.
 """
 
 from __future__ import annotations
@@ -83,10 +83,18 @@ class Pid1:
         command, pass_fds = self.command, ()
         if fds:
             command, pass_fds = managers.handing_over(self.command, fds, ":".join(names))
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_"))}
+        clean = {
+            key: value for key, value in os.environ.items() if not key.startswith(("IB_RELAY_", "LISTEN_", "NOTIFY_"))
+        }
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
-                command, env=clean | self.environ, pass_fds=pass_fds, cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                command,
+                env=clean | self.environ,
+                pass_fds=pass_fds,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
         self.starts += 1
         self.wait_ready(ready + 1)
@@ -124,7 +132,7 @@ class Pid1:
             return set(self.stored)
 
     def seen_of(self, side: str) -> int:
-        """How many bytes of the only connection's "client" or "upstream" the relay has looked at, and left in the kernel.
+        """How many bytes of the only connection's "client" or "upstream" the relay has seen and left in the kernel.
 
         It is to be called when there is one more (SO_RCVLOWAT). -1 when nobody has been told of that connection yet.
         """

@@ -1,8 +1,8 @@
 """Scripted peers for the black-box tests: real sockets that do what a test says, when it says so, and nothing else.
 
 `Peer` is one end of a connection, `Upstream` a server that accepts late, never or at once, `BlackHole` a listener whose
-accept queue is full, so that connection attempts to it stay unanswered exactly as with a gateway that hangs.
-Every wait in here ends after `PATIENCE` seconds at the latest: a relay that hangs fails a test, it does not stop the run.
+accept queue is full, so that connection attempts to it stay unanswered exactly as with a gateway that hangs. Every wait
+in here ends after `PATIENCE` seconds at the latest: a relay that hangs fails a test, it does not stop the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as _probe:
 
 
 def wait_until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> object:
-    """Ask `condition` every 10 ms until it says something true, and return that; AssertionError naming `what` otherwise."""
+    """Ask `condition` every 10 ms until it says something true, and return that.
+
+    AssertionError that names `what` when it never does.
+    """
     deadline = time.monotonic() + within
     while not (answer := condition()):
         if time.monotonic() > deadline:
@@ -124,7 +127,10 @@ class Peer(socket.socket):
         return size, digest.hexdigest()
 
     def ending(self, within: float = PATIENCE) -> str:
-        """How this connection ends: "fin", "rst", or "open" when it does not within the bound. Reads what comes before."""
+        """How this connection ends: "fin", "rst", or "open" when it does not within the bound.
+
+        Reads what comes before.
+        """
         if self.reset_at_once:
             return "rst"
         deadline = time.monotonic() + within
@@ -193,7 +199,9 @@ def digest_of(block: bytes, size: int) -> tuple[int, str]:
 class Upstream:
     """A server under the test's thumb: it listens while the `with` lasts and accepts when told to."""
 
-    def __init__(self, port: int | None = None, host: str = LOOPBACK, backlog: int = 512, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, port: int | None = None, host: str = LOOPBACK, backlog: int = 512, receive_buffer: int = 0
+    ) -> None:
         self.host, self.port = host, port or free_port(host)
         self.accepted: list[Peer] = []
         self._threads: list[threading.Thread] = []

@@ -1,8 +1,8 @@
 """Checked streams and a hammer through a relay that is killed, restarted and upgraded under them.
 
-A stream sends the same block of bytes over and over, both ways at once, and both receivers compare every byte with what must
-stand at its place: lost, doubled, swapped or invented bytes show at once. An IB stream begins with the handshake and sends
-whole frames, so the relay's observer has something to understand, and to lose.
+A stream sends the same block of bytes over and over, both ways at once, and both receivers compare every byte with what
+must stand at its place: lost, doubled, swapped or invented bytes show at once. An IB stream begins with the handshake
+and sends whole frames, so the relay's observer has something to understand, and to lose.
 """
 
 from __future__ import annotations
@@ -159,11 +159,13 @@ class Hammer:
 
 @contextlib.contextmanager
 def streams(port: int, gateway: Upstream, raw_port: int, raw_gateway: Upstream):
-    """Two IB streams and two raw ones, one of each with slow readers; checked when the block is left without a fault."""
+    """Two IB streams and two raw ones, one of each with slow readers; checked when the block ends without a fault."""
     running = [
-        Stream(port, gateway), Stream(port, gateway, slow=0.02),
-        Stream(raw_port, raw_gateway, ib=False), Stream(raw_port, raw_gateway, ib=False, slow=0.02),
-    ]  # fmt: skip
+        Stream(port, gateway),
+        Stream(port, gateway, slow=0.02),
+        Stream(raw_port, raw_gateway, ib=False),
+        Stream(raw_port, raw_gateway, ib=False, slow=0.02),
+    ]
     yield running
     for one in running:
         one.finish()

@@ -1,4 +1,4 @@
-"""relay/activation.py: sockets handed over by a manager, from which map takes which up to whole relays under real ones."""
+"""relay/activation.py: sockets handed over by a manager: which map takes which, and whole relays under real sockets."""
 
 import contextlib
 import errno
@@ -70,12 +70,24 @@ def test_which_map_takes_which_socket(bound, names, maps, expected):
 
 
 REFUSED = [
-    ("none at all", "", [port_map("paper", "systemd:a")], 'map paper: listen "systemd:a": systemd gave no such socket '
-     r"\(FileDescriptorName=\); it gave none: was the service started without its .socket unit\?"),
+    (
+        "none at all",
+        "",
+        [port_map("paper", "systemd:a")],
+        (
+            'map paper: listen "systemd:a": systemd gave no such socket '
+            r"\(FileDescriptorName=\); it gave none: was the service started without its .socket unit\?"
+        ),
+    ),
     ("another", "b a-b", [port_map("paper", "systemd:a")], "it gave a-b, b$"),
-    ("one for two", "live", [port_map("paper", "systemd:live"), LIVE], "map live: systemd:live, .* is taken by map paper already"),
+    (
+        "one for two",
+        "live",
+        [port_map("paper", "systemd:live"), LIVE],
+        "map live: systemd:live, .* is taken by map paper already",
+    ),
     ("no launchd", "", [port_map("paper", "launchd:a")], 'map paper: listen "launchd:a": launchd gave no socket'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("names, maps, message", [one[1:] for one in REFUSED], ids=[one[0] for one in REFUSED])
@@ -99,7 +111,7 @@ def test_what_is_not_tcp_is_refused(tmp_path):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "socket"))
         sock.listen()
-        with pytest.raises(ActivationError, match="^systemd:relay: seen a socket that is not TCP"):
+        with pytest.raises(ActivationError, match=r"^systemd:relay: seen a socket that is not TCP"):
             Activation({"relay": copies(sock)})
 
 
@@ -115,7 +127,8 @@ def test_launchd_is_asked_for_each_name_once_and_for_names_of_maps_only_where_it
     shy, bold = Activation({}, ask), Activation({}, ask, guess=True)
     assert (shy.assign([PAPER, LIVE]), asked) == ({}, [])
     for _ in range(2):
-        assert [(name, str(one).partition(",")[0]) for name, (one,) in bold.assign([PAPER]).items()] == [("paper", "launchd:paper")]
+        assigned = bold.assign([PAPER]).items()
+        assert [(name, str(one).partition(",")[0]) for name, (one,) in assigned] == [("paper", "launchd:paper")]
     assert asked == ["paper"]
     assert list(bold.assign([PAPER, LIVE])) == ["paper"]
     bold.close()
@@ -342,7 +355,10 @@ def test_a_socket_that_was_not_given_is_a_wrong_configuration(tmp_path, bound):
     with Service(tmp_path, text(("paper", 4002, "systemd:paper")), [bound()], "default") as service:
         assert service.ends() == (
             78,
-            'ib-relay: map paper: listen "systemd:paper": systemd gave no such socket (FileDescriptorName=); it gave default',
+            (
+                'ib-relay: map paper: listen "systemd:paper": systemd gave no such socket (FileDescriptorName=); '
+                "it gave default"
+            ),
         )
         assert not service.notify.seen
 
@@ -370,10 +386,9 @@ def test_after_a_stop_clients_wait_for_the_next_relay_and_a_drain_is_announced(t
             assert notice["STATUS"] == "stopping: 1 live connection to end within 0.1 s"
             assert session.ending() == "fin"
         assert service.ends()[0] == 0
-    with Peer.dial((HOST, port)) as waiting:
-        with Service(tmp_path, maps, [server], "default", notify="notify-2"):
-            waiting.sendall(b"patient")
-            assert waiting.read_exactly(7) == b"patient"
+    with Peer.dial((HOST, port)) as waiting, Service(tmp_path, maps, [server], "default", notify="notify-2"):
+        waiting.sendall(b"patient")
+        assert waiting.read_exactly(7) == b"patient"
 
 
 @pytest.mark.slow
@@ -401,7 +416,9 @@ def test_a_reload_is_answered_and_one_that_is_refused_is_in_the_status(tmp_path,
         service.file.write_text("nonsense = 1\n")
         service.process.send_signal(signal.SIGHUP)
         assert service.notify.until("RELOADING=1")["MONOTONIC_USEC"]
-        assert service.ready().startswith(f"{fine}; reload refused, the old configuration stays: {service.file}: nonsense")
+        assert service.ready().startswith(
+            f"{fine}; reload refused, the old configuration stays: {service.file}: nonsense"
+        )
         service.file.write_text(good)
         service.process.send_signal(signal.SIGHUP)
         service.notify.until("RELOADING=1")
@@ -498,5 +515,8 @@ def test_a_log_file_that_cannot_be_had_is_a_wrong_configuration(tmp_path):
         code, said = service.ends()
         assert (code, said) == (
             78,
-            'ib-relay: log_file: seen "/nonexistent/relay.log", no such file or directory; allowed: a file that can be written',
+            (
+                'ib-relay: log_file: seen "/nonexistent/relay.log", no such file or directory; '
+                "allowed: a file that can be written"
+            ),
         )

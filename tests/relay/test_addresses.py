@@ -4,8 +4,19 @@ import ipaddress
 
 import pytest
 
-from relay.addresses import Allow, Listen, Refused, Upstream, build_allow, overlap, reaches
-from relay.addresses import read_allow, read_listen, read_upstream
+from relay.addresses import (
+    Allow,
+    Listen,
+    Refused,
+    Upstream,
+    build_allow,
+    host_port,
+    overlap,
+    reaches,
+    read_allow,
+    read_listen,
+    read_upstream,
+)
 
 TAKEN = [
     # given, host, port, spelled
@@ -79,7 +90,9 @@ def test_what_is_not_an_address_is_refused_with_a_hint(read, given, hint):
     assert (refused.value.seen, refused.value.hint) == (given, hint)
 
 
-@pytest.mark.parametrize("given", ["systemd:", "launchd:", "systemd:a b", "systemd:a:b", "systemd:ä", "systemd:" + "x" * 201])
+@pytest.mark.parametrize(
+    "given", ["systemd:", "launchd:", "systemd:a b", "systemd:a:b", "systemd:ä", "systemd:" + "x" * 201]
+)
 def test_what_a_manager_hands_over_has_a_name(given):
     with pytest.raises(Refused) as refused:
         read_listen(given)
@@ -88,7 +101,12 @@ def test_what_a_manager_hands_over_has_a_name(given):
 
 def test_only_what_a_manager_hands_over_has_a_manager():
     given = ("auto:4003", "127.0.0.1:4003", "systemd:paper", "launchd:Listener")
-    assert [read_listen(one).handed_over for one in given] == [None, None, ("systemd", "paper"), ("launchd", "Listener")]
+    assert [read_listen(one).handed_over for one in given] == [
+        None,
+        None,
+        ("systemd", "paper"),
+        ("launchd", "Listener"),
+    ]
     assert (Listen("127.0.0.1", 0).handed_over, str(Listen("127.0.0.1", 0))) == (None, "127.0.0.1:0")  # any free port
 
 
@@ -213,3 +231,11 @@ def test_reaches_says_when_the_relay_would_dial_itself(upstream, listen, expecte
 
 def test_an_upstream_is_spelled_as_it_is_written():
     assert [str(Upstream("::1", 1)), str(Upstream("gateway", 2))] == ["[::1]:1", "gateway:2"]
+
+
+@pytest.mark.parametrize(
+    "host, port, text",
+    [("127.0.0.1", 4003, "127.0.0.1:4003"), ("::1", 4003, "[::1]:4003"), ("gw.example", 1, "gw.example:1")],
+)
+def test_host_and_port_in_one_spelling(host, port, text):
+    assert host_port(host, port) == text

@@ -6,8 +6,18 @@ from ipaddress import ip_network
 import pytest
 
 from relay.addresses import Allow
-from relay.admission import MEMO, AccessList, Admit, Limits, Refusal, Refuse, Sources
-from relay.admission import access_list, decide, most_connections
+from relay.admission import (
+    MEMO,
+    AccessList,
+    Admit,
+    Limits,
+    Refusal,
+    Refuse,
+    Sources,
+    access_list,
+    decide,
+    most_connections,
+)
 
 LAN = AccessList(map(ip_network, ["127.0.0.0/8", "::1/128", "172.17.0.0/16", "fd00:dead::/64"]))
 NETWORKS = "127.0.0.0/8, 172.17.0.0/16, ::1/128, fd00:dead::/64"
@@ -43,11 +53,13 @@ LIMITED = [
     (Limits(total=5), 6, 0, Refuse(Refusal.CONNECTION_LIMIT, "6 connections are open, max_connections = 5")),
     (Limits(per_source=2), 100, 1, Admit("127.0.0.1")),
     (
-        Limits(per_source=2), 2, 2,
+        Limits(per_source=2),
+        2,
+        2,
         Refuse(Refusal.CONNECTION_LIMIT, "127.0.0.1 has 2 connections open, max_per_source = 2"),
     ),
     (Limits(5, 2), 5, 2, Refuse(Refusal.CONNECTION_LIMIT, "5 connections are open, max_connections = 5")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("limits", "total", "of_source", "expected"), LIMITED)

@@ -15,12 +15,30 @@ from relay.bridges import NAMES, Bridge, Survey, find_bridges, parse_if_inet6
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("name", "ours"), [
-    ("docker0", True), ("br-0123456789ab", True), ("podman0", True), ("podman12", True), ("cni-podman0", True),
-    ("docker_gwbridge", True), ("docker1", False), ("br-0123456789a", False), ("br-0123456789abc", False),
-    ("br-0123456789AB", False), ("br-lan", False), ("br0", False), ("virbr0", False), ("lxdbr0", False),
-    ("eth0", False), ("lo", False), ("veth1234567", False), ("podman", False), ("xdocker0", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("docker0", True),
+        ("br-0123456789ab", True),
+        ("podman0", True),
+        ("podman12", True),
+        ("cni-podman0", True),
+        ("docker_gwbridge", True),
+        ("docker1", False),
+        ("br-0123456789a", False),
+        ("br-0123456789abc", False),
+        ("br-0123456789AB", False),
+        ("br-lan", False),
+        ("br0", False),
+        ("virbr0", False),
+        ("lxdbr0", False),
+        ("eth0", False),
+        ("lo", False),
+        ("veth1234567", False),
+        ("podman", False),
+        ("xdocker0", False),
+    ],
+)
 def test_only_bridges_made_by_a_container_engine_count(name, ours):
     assert bool(NAMES.fullmatch(name)) is ours
 
@@ -32,13 +50,15 @@ IF_INET6 = [
         {"docker0": (ip_interface("fd00:dead::1/64"),)},
     ),
     (
-        "00000000000000000000000000000001 01 80 10 80       lo\n"
-        "fe800000000000000042acfffe110001 05 40 20 80  docker0\n"
-        "fd000000000000000000000000000001 05 40 00 40  docker0\n"
-        "20010db8000000000000000000000001 05 30 00 80  docker0\n",
+        (
+            "00000000000000000000000000000001 01 80 10 80       lo\n"
+            "fe800000000000000042acfffe110001 05 40 20 80  docker0\n"
+            "fd000000000000000000000000000001 05 40 00 40  docker0\n"
+            "20010db8000000000000000000000001 05 30 00 80  docker0\n"
+        ),
         {"lo": (ip_interface("::1/128"),), "docker0": (ip_interface("fd00::1/64"), ip_interface("2001:db8::1/48"))},
     ),
-    ("short line\n" "zz 01 80 10 80 lo\n" "f" * 33 + " 01 80 10 80 lo\n" "\ufffd\ufffd\n", {}),
+    ("short line\nzz 01 80 10 80 lo\n" + "f" * 33 + " 01 80 10 80 lo\n\ufffd\ufffd\n", {}),
     ("00000000000000000000000000000001 01 ff 10 80 lo\n", {}),
 ]
 
@@ -144,7 +164,7 @@ def test_real_bridges_are_found_with_their_subnets():
 
 @pytest.mark.slow
 def test_real_ipv6_addresses_of_a_bridge_are_found():
-    bridges, why = in_a_namespace(SET_UP + "ip -6 address add fd00:dead::1/64 dev docker0 nodad || true\n")
+    bridges, _ = in_a_namespace(SET_UP + "ip -6 address add fd00:dead::1/64 dev docker0 nodad || true\n")
     if not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("no IPv6 on this host")
     assert ["docker0", "fd00:dead::1/64"] in bridges

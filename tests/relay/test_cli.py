@@ -76,10 +76,24 @@ def connected(port):
 # Usage: exit code 2
 
 
-OPTIONS = "--config, --listen, --upstream, --protocol, --allow, --log-format, --survive, --no-survive, --log-file, --help"
+OPTIONS = (
+    "--config, --listen, --upstream, --protocol, --allow, --log-format, --survive, --no-survive, --log-file, --help"
+)
 USAGE = [
-    ("no-such-command", "no command 'no-such-command'; there are check-config, demo, practice, run, service, upgrade (see `ib-relay --help`)"),
-    ("service stop", "no command 'stop'; there are install, print, restart, status, uninstall, upgrade (see `ib-relay service --help`)"),
+    (
+        "no-such-command",
+        (
+            "no command 'no-such-command'; there are check-config, demo, practice, run, service, upgrade "
+            "(see `ib-relay --help`)"
+        ),
+    ),
+    (
+        "service stop",
+        (
+            "no command 'stop'; there are install, print, restart, status, uninstall, upgrade "
+            "(see `ib-relay service --help`)"
+        ),
+    ),
     ("--no-such-option", "no option '--no-such-option'; there are --version, --help (see `ib-relay --help`)"),
     ("run --no-such-option", f"no option '--no-such-option'; there are {OPTIONS} (see `ib-relay run --help`)"),
     ("run --upstraem x", "no option '--upstraem'; did you mean --upstream? (see `ib-relay run --help`)"),
@@ -87,22 +101,40 @@ USAGE = [
     ("run --config", "--config: seen without a value; allowed: --config FILE (see `ib-relay run --help`)"),
     ("practice --list=all", "--list: seen with a value; allowed: --list alone (see `ib-relay practice --help`)"),
     ("practice --behaviour no-such-fault", "unknown behaviour 'no-such-fault'; known: normal, "),
-    ("practice --behaviour ticks=many", "behaviour ticks: 'many' is not a number (ticks[=PER_SECOND]) (see `ib-relay practice --help`)"),
-    ("practice --server-version new", "--server-version: seen 'new'; allowed: a whole number from 0 on (see `ib-relay practice --help`)"),
+    (
+        "practice --behaviour ticks=many",
+        "behaviour ticks: 'many' is not a number (ticks[=PER_SECOND]) (see `ib-relay practice --help`)",
+    ),
+    (
+        "practice --server-version new",
+        "--server-version: seen 'new'; allowed: a whole number from 0 on (see `ib-relay practice --help`)",
+    ),
     ("practice --server-version 5", "server version 5 is not between 124 and 226 (see `ib-relay practice --help`)"),
-    ("practice --listen 4002", "--listen: seen '4002'; allowed: HOST:PORT, PORT from 1 to 65535 (see `ib-relay practice --help`)"),
+    (
+        "practice --listen 4002",
+        "--listen: seen '4002'; allowed: HOST:PORT, PORT from 1 to 65535 (see `ib-relay practice --help`)",
+    ),
     ("practice --listen auto:4002", "--listen: seen 'auto:4002'; allowed: HOST:PORT, "),
     ("demo --behaviour no-such-fault", "unknown behaviour 'no-such-fault'; known: normal, "),
     ("demo --seconds 0", "--seconds: seen '0'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
     ("demo --seconds abc", "--seconds: seen 'abc'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
     ("demo --seconds nan", "--seconds: seen 'nan'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
-    (f"demo --seconds {'9' * 99}", f"--seconds: seen '{'9' * 55}...'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)"),
+    (
+        f"demo --seconds {'9' * 99}",
+        f"--seconds: seen '{'9' * 55}...'; allowed: a number from 0.5 to 3600 (see `ib-relay demo --help`)",
+    ),
     ("upgrade --pid abc", "--pid: seen 'abc'; allowed: a whole number from 2 on (see `ib-relay upgrade --help`)"),
     ("upgrade --pid 1", "--pid: seen '1'; allowed: a whole number from 2 on (see `ib-relay upgrade --help`)"),
-    ("service print --manager init", "--manager: seen 'init'; allowed: systemd or launchd (see `ib-relay service print --help`)"),
-    ("service print --systemd 251", "--systemd: seen '251'; allowed: a whole number from 252 on (see `ib-relay service print --help`)"),
+    (
+        "service print --manager init",
+        "--manager: seen 'init'; allowed: systemd or launchd (see `ib-relay service print --help`)",
+    ),
+    (
+        "service print --systemd 251",
+        "--systemd: seen '251'; allowed: a whole number from 252 on (see `ib-relay service print --help`)",
+    ),
     ("service print one two", "seen 'two'; allowed: options and one FILE (see `ib-relay service print --help`)"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("typed, said", USAGE, ids=[typed[:50] for typed, _ in USAGE])
@@ -142,7 +174,11 @@ def test_on_80_columns_no_summary_of_a_command_is_cut(words, monkeypatch):
 
 
 PRINTING = [("--help",), ("--version",), ("run", "--help"), ("check-config",), ("practice", "--list"), ("demo",)]
-PRINTING += [("service", "--help"), ("service", "print", "--user", "--manager", "systemd"), ("practice", "--listen", "{free}")]
+PRINTING += [
+    ("service", "--help"),
+    ("service", "print", "--user", "--manager", "systemd"),
+    ("practice", "--listen", "{free}"),
+]
 
 
 @pytest.mark.slow
@@ -225,7 +261,9 @@ def test_without_click_it_says_what_to_do(bare):
 def test_an_old_python_is_told_so():
     source = (ROOT / "relay" / "__main__.py").read_text()
     program = f"import sys; sys.version_info = (3, 9); exec({source!r})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (done.returncode, done.stderr) == (69, "ib-relay needs Python 3.11 or newer; this is 3.9\n")
 
 
@@ -238,7 +276,13 @@ WRONG = [
     ("a wrong port", "", ["--listen", "127.0.0.1:70000"], {}, '--listen: seen "127.0.0.1:70000"'),
     ("a wrong protocol", "", ["--protocol", "vnc"], {}, '--protocol: seen "vnc"; allowed: "ib" or "raw"'),
     ("a wrong network", "", ["--allow", "10.0.0.1/8"], {}, "--allow: seen "),
-    ("a wrong variable", "", [], {"IB_RELAY_LOG_FORMAT": "xml"}, 'IB_RELAY_LOG_FORMAT: seen "xml"; allowed: "text" or "json"'),
+    (
+        "a wrong variable",
+        "",
+        [],
+        {"IB_RELAY_LOG_FORMAT": "xml"},
+        'IB_RELAY_LOG_FORMAT: seen "xml"; allowed: "text" or "json"',
+    ),
     ("an unknown variable", "", [], {"IB_RELAY_LISTENS": "x"}, "IB_RELAY_LISTENS: unknown variable"),
     ("its own upstream", "", ["--listen", "127.0.0.1:4002"], {}, "4002"),
 ]
@@ -246,7 +290,9 @@ WRONG = [
 
 @pytest.mark.parametrize("command", ["run", "check-config"])
 @pytest.mark.parametrize("text, flags, variables, said", [one[1:] for one in WRONG], ids=[one[0] for one in WRONG])
-def test_a_wrong_configuration_is_one_line_that_says_where_and_what(bare, monkeypatch, command, text, flags, variables, said):
+def test_a_wrong_configuration_is_one_line_that_says_where_and_what(
+    bare, monkeypatch, command, text, flags, variables, said
+):
     monkeypatch.chdir(bare)
     (bare / "relay.toml").write_text(text)
     for name, value in variables.items():
@@ -261,8 +307,9 @@ def test_a_wrong_configuration_is_one_line_that_says_where_and_what(bare, monkey
 def test_a_file_that_is_named_and_not_there_is_an_error(bare, command):
     code, output = invoke(command, "--config", f"{bare}/none.toml")
     assert (code, output) == (
-        78, f"ib-relay: --config: {bare}/none.toml: seen no such file or directory; allowed: a readable TOML file\n"
-    )  # fmt: skip
+        78,
+        f"ib-relay: --config: {bare}/none.toml: seen no such file or directory; allowed: a readable TOML file\n",
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "check-config"])
@@ -320,8 +367,10 @@ def test_without_anything_the_default_is_auto_4003_to_the_paper_port(bare):
     code, output = invoke("check-config")
     shown = rows(output)
     assert (code, shown["default.listen"], shown["default.upstream"]) == (
-        0, ["auto:4003", "default"], ["127.0.0.1:4002", "default"],
-    )  # fmt: skip
+        0,
+        ["auto:4003", "default"],
+        ["127.0.0.1:4002", "default"],
+    )
 
 
 # run
@@ -336,7 +385,8 @@ def test_a_taken_port_is_one_line_and_exit_code_69(bare, command):
     assert (code, out) == (69, "")
     whose = {"run": "map default", "practice": "--listen"}[command]
     assert err == (
-        f"ib-relay: {whose}: cannot listen on {place}: the port is taken (another relay, socat or the gateway itself listens there)\n"
+        f"ib-relay: {whose}: cannot listen on {place}: the port is taken "
+        "(another relay, socat or the gateway itself listens there)\n"
     )
 
 
@@ -357,7 +407,9 @@ def test_started_with_closed_descriptors_no_log_line_gets_into_a_session(bare, s
     port = unused_port()
     with socket.create_server((HOST, 0)) as server:
         upstream = f"{HOST}:{server.getsockname()[1]}"
-        with started("run", "--listen", f"{HOST}:{port}", "--upstream", upstream, "--protocol", "raw", shell=shell) as process:
+        with started(
+            "run", "--listen", f"{HOST}:{port}", "--upstream", upstream, "--protocol", "raw", shell=shell
+        ) as process:
             sessions = []
             try:
                 for _ in range(4):  # the first descriptors that are free would be the ones of these
@@ -407,7 +459,7 @@ def test_a_name_server_that_does_not_answer_cannot_hold_up_the_end(bare, number)
                 reset(client)  # leaves while its upstream's name is looked up, so the drain is over at once
             process.send_signal(number)
             begin = time.monotonic()
-            out, err = process.communicate(timeout=PATIENCE)
+            _, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, err) == (0, b"")
         assert time.monotonic() - begin < 2
 

@@ -49,7 +49,10 @@ async def test_a_reset_that_is_found_by_the_dial_is_the_end_of_a_connection(monk
     with socket.create_server(("127.0.0.1", 0)) as server:
         async with Client("127.0.0.1", server.getsockname()[1], session) as client:
             assert await client.next_events(monotonic() + 5) == []
-    assert (session.outcome, session.detail) == (Outcome.RESET, "reset by the gateway after client_hello, 0 bytes received")
+    assert (session.outcome, session.detail) == (
+        Outcome.RESET,
+        "reset by the gateway after client_hello, 0 bytes received",
+    )
 
 
 async def test_a_refused_connect_is_an_os_error_and_leaves_nothing_open():

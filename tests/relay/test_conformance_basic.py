@@ -97,7 +97,8 @@ def test_fifty_clients_at_once_each_get_their_own_answers(relay, upstream):
     clients = [relay.connect() for _ in range(50)]
     for number, client in enumerate(clients):
         client.sendall(noise(4 * KIB, seed=number))
-    assert [client.read_exactly(4 * KIB) == noise(4 * KIB, seed=number) for number, client in enumerate(clients)] == [True] * 50
+    right = [client.read_exactly(4 * KIB) == noise(4 * KIB, seed=number) for number, client in enumerate(clients)]
+    assert right == [True] * 50
 
 
 @pytest.mark.slow

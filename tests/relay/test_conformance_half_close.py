@@ -1,4 +1,4 @@
-"""One side has said its last word and still listens: half-closes pass as half-closes, answers arrive whole, with a bound.
+"""One side has finished and still listens: half-closes pass as half-closes, answers arrive whole, within a bound.
 
 That a slow answer is waited for stands in test_conformance_waiting.py.
 """

@@ -12,7 +12,6 @@ import pytest
 from tests.relay.blackbox import CLOSE, LINUX, OPEN, PROGRESS, RelayProcess, linux_only
 from tests.relay.scripted import KIB, LOOPBACK, MIB, Peer, Upstream, digest_of, echo, noise
 
-
 # -- what it says -----------------------------------------------------------------------------------------------------
 
 
@@ -36,9 +35,11 @@ def test_the_record_says_who_came_when_where_from_and_where_to(relay, upstream):
     record = relay.end_of(client)
     seen = {name: record[name] for name in ("client.address", "client.port", "server.address", "server.port")}
     assert seen == {
-        "client.address": LOOPBACK, "client.port": client.port,
-        "server.address": LOOPBACK, "server.port": upstream.port,
-    }  # fmt: skip
+        "client.address": LOOPBACK,
+        "client.port": client.port,
+        "server.address": LOOPBACK,
+        "server.port": upstream.port,
+    }
     assert record["network.local.port"] == relay.port
     assert (record["network.peer.address"], record["network.peer.port"]) == (LOOPBACK, upstream.port)
     assert 0 <= record["connect_s"] <= record["duration_s"] < 10
@@ -119,7 +120,7 @@ def test_every_line_is_one_json_object_with_a_time_and_an_event_name(relay, upst
         assert record["event.name"].startswith("ib_relay.")
 
 
-# -- that it cannot stop the relay --------------------------------------------------------------------------------------
+# -- that it cannot stop the relay ----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -159,7 +160,11 @@ def test_a_full_pipe_that_nobody_reads_does_not_stop_forwarding_nor_the_end():
 
 @pytest.mark.slow
 def test_a_broken_pipe_does_not_stop_forwarding():
-    with Upstream() as upstream, stuck_pipe() as (reading, writing), RelayProcess(upstream.port, stdout=writing) as relay:
+    with (
+        Upstream() as upstream,
+        stuck_pipe() as (reading, writing),
+        RelayProcess(upstream.port, stdout=writing) as relay,
+    ):
         upstream.serve(echo)
         live = relay.connect()
         os.close(reading)

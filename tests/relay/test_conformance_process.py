@@ -129,15 +129,14 @@ def test_sighup_with_a_wrong_configuration_keeps_the_old_one_and_says_so():
 
 
 def test_after_a_kill_with_live_sessions_the_port_can_be_listened_on_again_at_once():
-    with Upstream() as upstream:
-        with RelayProcess(upstream.port) as killed:
-            client, gateway = killed.session(upstream)
-            client.sendall(b"ping")
-            gateway.read_exactly(4)
-            killed.signal(signal.SIGKILL)
-            killed.process.wait(5)
-            with RelayProcess(upstream.port, port=killed.port) as relay:
-                relay.session(upstream)
+    with Upstream() as upstream, RelayProcess(upstream.port) as killed:
+        client, gateway = killed.session(upstream)
+        client.sendall(b"ping")
+        gateway.read_exactly(4)
+        killed.signal(signal.SIGKILL)
+        killed.process.wait(5)
+        with RelayProcess(upstream.port, port=killed.port) as relay:
+            relay.session(upstream)
 
 
 def test_a_second_relay_on_a_taken_port_fails_loudly_and_names_the_address():

@@ -210,7 +210,9 @@ REASONS: list[tuple[str, Callable, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "scenario", "seen"), REASONS, ids=[f"{row[0]}: {row[1].__name__}" for row in REASONS])
+@pytest.mark.parametrize(
+    ("reason", "scenario", "seen"), REASONS, ids=[f"{row[0]}: {row[1].__name__}" for row in REASONS]
+)
 def test_the_record_names_the_reason_and_the_client_sees_an_end_of_that_kind(reason, scenario, seen):
     with scenario() as (relay, client):
         record = relay.end_of(client)

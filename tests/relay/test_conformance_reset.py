@@ -1,4 +1,4 @@
-"""An abort on one side: the other one is told, as an abort, after everything that was already read has been delivered."""
+"""An abort on one side: the other one is told, as an abort, after everything that was already read is delivered."""
 
 import contextlib
 import signal

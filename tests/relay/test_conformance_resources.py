@@ -91,7 +91,10 @@ def spins_not(relay, live) -> bool:
 
 @linux_only
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one():
-    with Upstream() as upstream, RelayProcess(upstream.port, through='ulimit -Sn 64; ulimit -Hn 2048; exec "$@"') as relay:
+    with (
+        Upstream() as upstream,
+        RelayProcess(upstream.port, through='ulimit -Sn 64; ulimit -Hn 2048; exec "$@"') as relay,
+    ):
         assert relay.tree.rlimit(psutil.RLIMIT_NOFILE) == (2048, 2048)
 
 

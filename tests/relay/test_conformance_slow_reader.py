@@ -1,4 +1,4 @@
-"""One side does not read: the other is slowed down, memory stays bounded, nothing is lost, the other direction flows on."""
+"""One side does not read: the other is slowed down, memory stays bounded, nothing is lost, the other way flows on."""
 
 import pytest
 

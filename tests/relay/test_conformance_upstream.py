@@ -1,4 +1,4 @@
-"""The upstream refuses, hangs, comes back, has a name or another address family: what the client then sees, and how soon."""
+"""The upstream refuses, hangs, comes back, has a name or another address family: what the client sees, and how soon."""
 
 import contextlib
 import socket

@@ -1,6 +1,7 @@
 """What a relay must simply wait through, spending nothing: silence is no reason to end a connection.
 
-All of it waits at the same time: every session is opened first, five seconds pass once, then each test looks at its own.
+All of it waits at the same time: every session is opened first, five seconds pass once, then each test looks at its
+own.
 """
 
 import select

@@ -138,7 +138,7 @@ async def test_a_fin_behind_bytes_that_are_kept_arrives_behind_them(first):
 
 async def test_a_half_closed_connection_without_a_byte_is_ended_by_its_bound():
     async with Rig(half_close_timeout=0.15) as rig:
-        client, gateway, connection = await rig.session()
+        client, _, connection = await rig.session()
         client.finish()
         begin = monotonic()
         record = await rig.end_of(connection)
@@ -162,7 +162,7 @@ async def is_kept_for_a_minute_by_each_byte(rig, connection, sender, reader, mon
     for _ in range(3):
         came += 50
         for module in (flow, peek):
-            monkeypatch.setattr(module, "monotonic", lambda: came)
+            monkeypatch.setattr(module, "monotonic", lambda came=came: came)
         await sender.send(b"still here")
         assert await reader.read(10) == b"still here"
         connection.expired(came + 59)
@@ -277,7 +277,7 @@ async def test_a_reset_while_the_other_side_does_not_read_is_bounded_by_the_flus
 async def test_a_reset_behind_what_fits_into_the_kernel_waits_for_the_readers_kernel_only():
     """A reset makes the receiver's kernel forget what has not arrived, so ours must be empty first."""
     async with Rig(flush_timeout=0.15) as rig:
-        client, gateway, connection = await rig.session(far_receive=SMALL)
+        _, gateway, connection = await rig.session(far_receive=SMALL)
         data = random.Random(4).randbytes(100_000)
         await gateway.send(data)
         await until(lambda: connection.down.bytes == len(data), "our kernel took all of it")
@@ -302,7 +302,7 @@ async def test_a_reader_that_takes_a_little_at_a_time_keeps_the_flush_alive():
         while len(got) < len(data):
             got += await client.read(min(2_000, len(data) - len(got)))
             pause = monotonic() + 0.04
-            await until(lambda: monotonic() > pause, "a pause far below the bound")
+            await until(lambda pause=pause: monotonic() > pause, "a pause far below the bound")
         assert monotonic() - begin > 0.5, "longer than the bound in all"
         assert (bytes(got), await client.read_to_end()) == (data, (b"", "rst"))
         assert (await rig.end_of(connection)).cause.reason is Reason.UPSTREAM_RESET
@@ -454,7 +454,7 @@ async def test_a_ready_session_is_ended_toward_the_gateway_with_a_fin():
 
 async def test_an_ended_connection_leaves_nothing_behind():
     async with Rig() as rig:
-        client, gateway, connection = await rig.session()
+        client, _, connection = await rig.session()
         sockets = connection.client, connection.upstream
         client.reset()
         await rig.end_of(connection)
@@ -480,12 +480,40 @@ async def test_the_records_of_a_session_tell_its_story():
         assert close._replace(
             at=0.0, duration=0.0, connect=0.0, first_byte_up=0.0, first_byte_down=0.0, idle=0.0, handshake=0.0
         ) == type(close)(
-            "close", 0.0, connection.connection_id, "test", HOST, client.sock.getsockname()[1], 4003,
-            HOST, rig.upstream.port, HOST, rig.upstream.port,
-            len(CLIENT_HELLO + START_API), len(SERVER_HELLO + READY), 0.0, 0.0, 0.0, 0.0, 0.0,
-            Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), Phase.DATA,
-            "ready", None, 7, (100, 176), 176, ("DU***567",), 0.0, 2, 3, 1, None, None, 1,
-        )  # fmt: skip
+            event="close",
+            at=0.0,
+            connection_id=connection.connection_id,
+            map_name="test",
+            client_address=HOST,
+            client_port=client.sock.getsockname()[1],
+            local_port=4003,
+            server_address=HOST,
+            server_port=rig.upstream.port,
+            peer_address=HOST,
+            peer_port=rig.upstream.port,
+            bytes_up=len(CLIENT_HELLO + START_API),
+            bytes_down=len(SERVER_HELLO + READY),
+            duration=0.0,
+            connect=0.0,
+            first_byte_up=0.0,
+            first_byte_down=0.0,
+            idle=0.0,
+            cause=Cause("upstream", "fin", Reason.UPSTREAM_CLOSED),
+            phase=Phase.DATA,
+            ib_stage="ready",
+            opaque=None,
+            client_id=7,
+            client_versions=(100, 176),
+            server_version=176,
+            accounts=("DU***567",),
+            handshake=0.0,
+            messages_up=2,
+            messages_down=3,
+            requests_peak=1,
+            last_error_code=None,
+            redirect=None,
+            active=1,
+        )
         assert 0 <= close.connect <= close.first_byte_up <= close.first_byte_down <= close.handshake <= close.duration
         assert 0 <= close.idle <= close.duration
 
@@ -513,7 +541,8 @@ async def test_a_session_the_observer_does_not_understand_is_relayed_all_the_sam
         assert (record.ib_stage, connection.up.observe, connection.down.observe) == ("opaque", None, None)
         assert record.opaque
         client.reset()
-        assert (await rig.end_of(connection)).cause.reason is Reason.CLIENT_RESET  # no handshake that it could have left
+        ended = await rig.end_of(connection)
+        assert ended.cause.reason is Reason.CLIENT_RESET  # no handshake that it could have left
 
 
 # Many bytes
@@ -605,12 +634,13 @@ async def test_a_reader_that_lives_but_does_not_read_is_not_taken_for_dead(how):
 @linux_only
 async def test_a_reader_that_has_stopped_answering_probes_is_dead(monkeypatch):
     async with Rig() as rig:
-        client, gateway, connection = await rig.session(far_receive=SMALL)
+        _, gateway, connection = await rig.session(far_receive=SMALL)
         narrow(connection)
         await clog(rig, gateway, connection, "down")
         await until(lambda: tcp.is_not_reading(connection.client), "the client's window is shut")
         connection.housekeeping(monotonic())
-        monkeypatch.setattr(tcp, "has_left_probes_unanswered", lambda sock: sock is connection.client)  # else it takes 30 s
+        # Else it takes 30 s.
+        monkeypatch.setattr(tcp, "has_left_probes_unanswered", lambda sock: sock is connection.client)
         connection.housekeeping(monotonic())
         record = await rig.end_of(connection)
         assert record.cause == Cause("client", "timeout", Reason.CLIENT_DEAD, None, "ETIMEDOUT")
@@ -627,7 +657,9 @@ async def test_housekeeping_survives_an_end_in_its_middle(monkeypatch):
         narrow(connection)
         await clog(rig, client, connection, "up")
         down = await clog(rig, gateway, connection, "down")
-        await until(lambda: tcp.is_not_reading(connection.client) and tcp.is_not_reading(connection.upstream), "both shut")
+        await until(
+            lambda: tcp.is_not_reading(connection.client) and tcp.is_not_reading(connection.upstream), "both shut"
+        )
         connection.housekeeping(monotonic())
         assert set(connection.patient) == {connection.client, connection.upstream}
         monkeypatch.setattr(tcp, "has_left_probes_unanswered", lambda sock: sock is connection.upstream)

@@ -20,7 +20,10 @@ SHOWN = [
     ("reset-after-hello", ("gateway answered the hello", "reset by the gateway", "the gateway aborted (reset)")),
     ("client-id-in-use", ("326", "in use by another session", "the gateway closed the session after error 326")),
     ("close", ("it went no further", "closed by the gateway", "the gateway closed the session")),
-    ("session-stall=0.1", ("session ready", "one side had finished and the other stayed silent", "upstream silent for 1 s")),
+    (
+        "session-stall=0.1",
+        ("session ready", "one side had finished and the other stayed silent", "upstream silent for 1 s"),
+    ),
 ]
 
 
@@ -39,19 +42,38 @@ async def test_the_demo_shows_how_far_a_session_came_and_how_it_ended(behaviour,
 
 def counters(up, messages_up, down, messages_down):
     return Record(
-        "progress", 0.0, "boot-000001", "demo", "127.0.0.1", 50000, 4003, "127.0.0.1", 4002,
-        bytes_up=up, bytes_down=down, messages_up=messages_up, messages_down=messages_down,
-    )  # fmt: skip
+        "progress",
+        0.0,
+        "boot-000001",
+        "demo",
+        "127.0.0.1",
+        50000,
+        4003,
+        "127.0.0.1",
+        4002,
+        bytes_up=up,
+        bytes_down=down,
+        messages_up=messages_up,
+        messages_down=messages_down,
+    )
 
 
 LINES = [
-    (counters(78, 3, 820, 24), 1.2, {1: 367.72, 2: 367.75},
-     "     1.2 s        78 B         3       820 B        24  367.72 / 367.75"),
-    (counters(1023 << 20, 99_999_999, 1023 << 30, 99_999_999), 3600.0, {1: 99_999.99, 2: 99_999.99},
-     "  3600.0 s  1023.0 MiB  99999999  1023.0 GiB  99999999  99999.99 / 99999.99"),
+    (
+        counters(78, 3, 820, 24),
+        1.2,
+        {1: 367.72, 2: 367.75},
+        "     1.2 s        78 B         3       820 B        24  367.72 / 367.75",
+    ),
+    (
+        counters(1023 << 20, 99_999_999, 1023 << 30, 99_999_999),
+        3600.0,
+        {1: 99_999.99, 2: 99_999.99},
+        "  3600.0 s  1023.0 MiB  99999999  1023.0 GiB  99999999  99999.99 / 99999.99",
+    ),
     (counters(0, 0, 0, 0), 0.2, {1: 367.72}, "     0.2 s         0 B         0         0 B         0"),
     (None, 0.2, {}, "     0.2 s  no live connection"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("live, passed, prices, line", LINES, ids=["ordinary", "huge", "without prices", "nobody"])
@@ -94,7 +116,12 @@ def test_on_a_terminal_the_line_is_painted_over_and_leaves_nothing_behind(wide):
 
 
 TYPED = [
-    ("a venv that is not on the PATH", ".venv/bin/ib-relay", [".venv/bin/python", ".venv/bin/ib-relay", "demo"], ".venv/bin/ib-relay"),
+    (
+        "a venv that is not on the PATH",
+        ".venv/bin/ib-relay",
+        [".venv/bin/python", ".venv/bin/ib-relay", "demo"],
+        ".venv/bin/ib-relay",
+    ),
     ("by its whole path", "/opt/v/bin/ib-relay", ["/opt/v/bin/python", "/opt/v/bin/ib-relay"], "/opt/v/bin/ib-relay"),
     ("a folder with a blank", "my venv/bin/ib-relay", ["python", "my venv/bin/ib-relay"], "'my venv/bin/ib-relay'"),
     ("found on the PATH", "{path}/ib-relay", ["{path}/python", "{path}/ib-relay", "demo"], "ib-relay"),

@@ -12,7 +12,7 @@ from relay import tcp
 from relay.dial import Dial, DialFailed, Reached, literal_address
 from relay.poller import READ, poller_of
 from relay.resolver import Resolver
-from tests.relay.loopback import HOST, RESET, hanging_port, unused_port, until
+from tests.relay.loopback import HOST, RESET, hanging_port, until, unused_port
 
 KEEP_ALIVE = tcp.KeepAlive(idle=7, interval=3, count=2, user_timeout=11)
 V4 = socket.AF_INET
@@ -81,9 +81,7 @@ async def test_a_dial_gives_a_connected_socket_with_its_options_set():
 async def test_nothing_listens():
     port = unused_port()
     _, results = dial(HOST, port)
-    assert await result_of(results) == DialFailed(
-        "connection_refused", "ECONNREFUSED", f"{HOST}:{port} refuses"
-    )
+    assert await result_of(results) == DialFailed("connection_refused", "ECONNREFUSED", f"{HOST}:{port} refuses")
 
 
 async def test_there_is_no_route():
@@ -112,7 +110,7 @@ async def test_a_name_is_looked_up_and_dialled():
 async def test_the_next_address_is_tried_when_one_refuses():
     with Server() as server:
         known = [(V4, (HOST, unused_port())), (V4, ("127.0.0.2", server.port)), (V4, (HOST, server.port))]
-        one, results = dial("gw", server.port, known)
+        _, results = dial("gw", server.port, known)
         reached = await result_of(results)
         reached.sock.close()
         assert reached.address == (HOST, server.port)

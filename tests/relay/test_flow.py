@@ -1,6 +1,9 @@
-"""relay/flow.py and relay/peek.py: bytes one way, on both pollers; the owner here only records what it is told and stops
-reading at FIN."""
+"""relay/flow.py and relay/peek.py: bytes one way, on both pollers.
 
+The owner here only records what it is told and stops reading at FIN.
+"""
+
+import contextlib
 import hashlib
 import inspect
 import random
@@ -44,7 +47,8 @@ KINDS = [
     pytest.param((EpollPoller, CountedPeekFlow), id="peek", marks=[epoll, linux]),
     pytest.param((PortablePoller, CountedFlow), id="portable"),
 ]
-epoll_only = pytest.mark.parametrize("pair", KINDS[:2], indirect=True)  # what only a poller that reports hang-ups can show
+# What only a poller that reports hang-ups can show.
+epoll_only = pytest.mark.parametrize("pair", KINDS[:2], indirect=True)
 
 
 class Owner:
@@ -128,10 +132,8 @@ class Pair:
         got = bytearray()
 
         def more():
-            try:
+            with contextlib.suppress(BlockingIOError):
                 got.extend(far.recv(1 << 20))
-            except BlockingIOError:
-                pass
             return len(got) >= size
 
         self.until(more)
@@ -162,14 +164,15 @@ def narrow(request):
 
 
 def stalled(pair):
-    """The client does not read: the gateway has sent until its flow keeps something. What went in, and what is unsent."""
+    """The client does not read: the gateway has sent until its flow keeps something.
+
+    What went in, and what is unsent.
+    """
     source, taken = random.Random(5), bytearray()
     while pair.down.pending is None:
         block = source.randbytes(SCRATCH_SIZE)
-        try:
+        with contextlib.suppress(BlockingIOError):
             taken += block[: pair.gateway.send(block)]
-        except BlockingIOError:
-            pass
         pair.poller.select(0.001)
     return taken
 
@@ -259,7 +262,10 @@ def test_everything_arrives_once_the_reader_reads_again(narrow):
 
 @pytest.mark.slow
 def test_a_stream_past_a_slow_reader_keeps_its_hash(narrow):
-    """The buffer is shared and reused: a reference kept by mistake shows as another hash (transport.write from 3.12 on)."""
+    """The buffer is shared and reused: a reference kept by mistake shows as another hash.
+
+    From Python 3.12 on transport.write of asyncio keeps such a reference.
+    """
     sent, got, source = hashlib.sha256(), hashlib.sha256(), random.Random(6)
     size, out, came, left = 3 << 20, 0, 0, b""
     while came < size:
@@ -379,10 +385,8 @@ def test_a_source_that_breaks_while_its_bytes_are_kept_is_read_out_first_and_doe
 
     def read_to_the_failure():
         nonlocal got
-        try:
+        with contextlib.suppress(BlockingIOError):
             got += len(narrow.client.recv(1 << 20))
-        except BlockingIOError:
-            pass
         return ("source failed", "gateway", ConnectionResetError) in narrow.owner.told
 
     narrow.until(read_to_the_failure)

@@ -1,4 +1,7 @@
-"""relay/handover.py: the document from one program to the next, and who may read it. Whole upgrades: test_survival.py."""
+"""relay/handover.py: the document from one program to the next, and who may read it.
+
+Whole upgrades: test_survival.py.
+"""
 
 import json
 import os
@@ -11,15 +14,32 @@ import pytest
 
 from relay import handover
 from relay.handover import (
-    CAN_GO_ON, REHEARSE, VARIABLE, Estate, Refused, Session, answer_of, become, read, rehearse, take, write,
-)  # fmt: skip
+    CAN_GO_ON,
+    REHEARSE,
+    VARIABLE,
+    Estate,
+    Refused,
+    Session,
+    answer_of,
+    become,
+    read,
+    rehearse,
+    take,
+    write,
+)
 from relay.state import StrangeState
 from tests.relay.test_state import PLAIN
 
 ESTATE = Estate(
-    (Session(PLAIN, 7, 8), Session(replace(PLAIN, early="\0\xff"), 9)), (("127.0.0.1", 4003, 5), ("::1", 4003, 6)),
-    (("systemd", "live", 3),), "20260101T000000", 17, None, 3, 12.5,
-)  # fmt: skip
+    (Session(PLAIN, 7, 8), Session(replace(PLAIN, early="\0\xff"), 9)),
+    (("127.0.0.1", 4003, 5), ("::1", 4003, 6)),
+    (("systemd", "live", 3),),
+    "20260101T000000",
+    17,
+    None,
+    3,
+    12.5,
+)
 
 
 def test_what_is_left_arrives():

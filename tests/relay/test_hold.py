@@ -41,7 +41,7 @@ async def test_a_hello_that_comes_byte_by_byte_goes_out_in_one_piece():
         assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
         for end in range(1, len(SERVER_HELLO)):
             await gateway.send(SERVER_HELLO[end - 1 : end])
-            await until(lambda: held(connection) == SERVER_HELLO[:end], f"{end} bytes are held")
+            await until(lambda end=end: held(connection) == SERVER_HELLO[:end], f"{end} bytes are held")
             assert waiting(client.sock) == "nothing"
         await gateway.send(SERVER_HELLO[-1:])
         assert await client.read_once() == SERVER_HELLO
@@ -69,7 +69,9 @@ async def test_whatever_cannot_become_a_hello_passes_at_once(first):
         assert connection.hold is None
 
 
-@pytest.mark.parametrize("after", [b"x", READY, bytes(5000)], ids=["one byte", "two messages", "more than a hello may have"])
+@pytest.mark.parametrize(
+    "after", [b"x", READY, bytes(5000)], ids=["one byte", "two messages", "more than a hello may have"]
+)
 async def test_what_is_glued_to_the_hello_waits_for_the_clients_next_bytes(after, endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
@@ -131,7 +133,9 @@ async def test_a_legacy_client_is_never_held():
         assert connection.observer.legacy
 
 
-@pytest.mark.parametrize("sent", [b"", SERVER_HELLO[:1], SERVER_HELLO[:-1]], ids=["nothing", "one byte", "all but one byte"])
+@pytest.mark.parametrize(
+    "sent", [b"", SERVER_HELLO[:1], SERVER_HELLO[:-1]], ids=["nothing", "one byte", "all but one byte"]
+)
 async def test_a_fin_inside_the_hello_passes_behind_what_had_come(sent):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
@@ -145,7 +149,9 @@ async def test_a_fin_inside_the_hello_passes_behind_what_had_come(sent):
         assert (record.phase, record.bytes_down, record.ib_stage) == (Phase.HANDSHAKE, len(sent), "client_hello")
 
 
-@pytest.mark.parametrize("sent", [b"", SERVER_HELLO[:1], SERVER_HELLO[:-1]], ids=["nothing", "one byte", "all but one byte"])
+@pytest.mark.parametrize(
+    "sent", [b"", SERVER_HELLO[:1], SERVER_HELLO[:-1]], ids=["nothing", "one byte", "all but one byte"]
+)
 async def test_a_reset_inside_the_hello_passes_as_a_reset_behind_what_had_come(sent):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)

@@ -60,14 +60,16 @@ async def test_a_session_that_is_ready_is_given_away_at_once(manager, monkeypatc
     async with ib() as rig:
         await keeping(rig, manager)
         monkeypatch.setattr(keep, "AGE", 10 * PATIENCE)
-        client, gateway, connection = await ready(rig)
+        _, _, connection = await ready(rig)
         await until(lambda: manager.names() == names(connection), "all three parts are kept")
         copy = Slate(os.dup(manager.stored[f"{connection.connection_id}.slate"][0]))
         text, row = copy.read()
         state = from_json(text)
         assert (state.connection_id, state.ready_at, row.down_seen) == (
-            connection.connection_id, connection.ready_at, len(SERVER_HELLO + GREETING)
-        )  # fmt: skip
+            connection.connection_id,
+            connection.ready_at,
+            len(SERVER_HELLO + GREETING),
+        )
         copy.close()
 
 
@@ -78,7 +80,7 @@ async def test_any_other_is_given_away_when_it_is_no_short_one_any_more(manager,
     async with Rig() as rig:
         keeper = await keeping(rig, manager)
         tick, keeper._tick = keeper._tick, lambda: (looks.append(now), tick())
-        client, gateway, connection = await rig.session()
+        _, _, connection = await rig.session()
         now += AGE - 0.1
         await until(lambda: now in looks, "it was looked at")
         assert not connection.kept.stored and manager.names() == set()
@@ -120,7 +122,7 @@ async def test_what_cannot_be_told_now_is_told_later(manager):
 async def test_bytes_in_our_own_hands_keep_a_connection_here(manager, monkeypatch):
     async with Rig() as rig:
         keeper = await keeping(rig, manager)
-        client, gateway, connection = await rig.session(leg_send=SMALL, far_receive=SMALL)
+        client, _, connection = await rig.session(leg_send=SMALL, far_receive=SMALL)
         connection.down.push(bytes(400_000))
         assert connection.down.pending
         assert keeper.keep(connection) is False
@@ -145,7 +147,7 @@ def test_a_manager_keeps_if_it_says_so_or_shows_it(tmp_path):
         manager.keeps = keeps
         try:
             assert manager_keeps(manager.environ) is answer
-            wait_until(lambda: not manager.names(), "nothing is left there")
+            wait_until(lambda manager=manager: not manager.names(), "nothing is left there")
         finally:
             manager.__exit__()
     assert manager_keeps({}) is False
@@ -160,7 +162,13 @@ def test_a_manager_that_does_not_answer_keeps_nothing(tmp_path, monkeypatch):
 
 
 def test_what_came_back_is_sorted_by_session():
-    stored = {"20260101T000000-000001.slate": 5, "20260101T000000-000001.client": 6, "numbers": 7, "a.b.upstream": 8, "x.y": 9}
+    stored = {
+        "20260101T000000-000001.slate": 5,
+        "20260101T000000-000001.client": 6,
+        "numbers": 7,
+        "a.b.upstream": 8,
+        "x.y": 9,
+    }
     sessions = {"20260101T000000-000001": {"slate": 5, "client": 6}, "a.b": {"upstream": 8}}
     assert sort(stored) == (sessions, {"numbers": 7, "x.y": 9})
 

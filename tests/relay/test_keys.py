@@ -107,10 +107,21 @@ def test_a_text_becomes_what_the_file_would_have_held(name, text, value):
     assert type(KEYS[name].from_text(text)) is type(value)
 
 
-@pytest.mark.parametrize(("value", "taken"), [
-    ("-", True), ("/var/log/ib-relay.log", True), ("", False), ("relay.log", False), ("~/relay.log", False),
-    ("/var/log/", False), ("/a\0b", False), (1, False), (None, False), (["-"], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("-", True),
+        ("/var/log/ib-relay.log", True),
+        ("", False),
+        ("relay.log", False),
+        ("~/relay.log", False),
+        ("/var/log/", False),
+        ("/a\0b", False),
+        (1, False),
+        (None, False),
+        (["-"], False),
+    ],
+)
 def test_a_log_file_is_standard_output_or_an_absolute_path(value, taken):
     key = KEYS["log_file"]
     if taken:
@@ -128,10 +139,23 @@ def test_a_choice_takes_its_words_and_nothing_else(name, values):
             KEYS[name].read(bad)
 
 
-@pytest.mark.parametrize(("name", "taken"), [
-    ("paper", True), ("a", True), ("live_2-x", True), ("x" * 32, True), ("x" * 33, False), ("", False),
-    ("Paper", False), ("a.b", False), ("a b", False), ("é", False), ("paper\n", False), (5, False),
-])
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("paper", True),
+        ("a", True),
+        ("live_2-x", True),
+        ("x" * 32, True),
+        ("x" * 33, False),
+        ("", False),
+        ("Paper", False),
+        ("a.b", False),
+        ("a b", False),
+        ("é", False),
+        ("paper\n", False),
+        (5, False),
+    ],
+)
 def test_a_map_name_is_short_and_plain(name, taken):
     if taken:
         assert KEYS["name"].read(name) == name

@@ -1,4 +1,4 @@
-"""relay/launchd.py against the C function it binds: a stub of the same prototype, compiled here, called through ctypes."""
+"""relay/launchd.py against the C function it binds: a stub of the same prototype, compiled here, called by ctypes."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ REFUSALS = [
 @pytest.mark.parametrize("job, name, code, words", [one[1:] for one in REFUSALS], ids=[one[0] for one in REFUSALS])
 def test_a_refusal_is_an_error_in_words(library, sockets, monkeypatch, job, name, code, words):
     sockets(somebody=[0]) if job else monkeypatch.delenv("STUB_SOCKETS", raising=False)
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match=words) as refused:
         launchd.activate(name, library)
     assert (refused.value.errno, refused.value.strerror) == (code, words)
 
@@ -83,7 +83,7 @@ def test_a_name_is_given_once(library, sockets):
 
 @no_launchd
 def test_where_there_is_no_launchd_the_answer_says_so():
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match="this system has no launchd") as refused:
         launchd.activate("any")
     assert (refused.value.errno, refused.value.strerror) == (errno.ENOSYS, "this system has no launchd")
 

@@ -5,58 +5,110 @@ import json
 
 import pytest
 
-from relay.lines import address, duration, json_event, json_record, severity, size, text_event, text_record, timestamp
+from relay.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
 from relay.log import Event
 from relay.record import Cause, Phase, Reason, Record
 
 AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
 
-OPEN = Record("open", AT, "20250101T143000-000412", "paper", "172.18.0.5", 50412, 4003, "127.0.0.1", 4002,
-              ib_stage="nothing", messages_up=0, messages_down=0, requests_peak=0, active=3)  # fmt: skip
+OPEN = Record(
+    "open",
+    AT,
+    "20250101T143000-000412",
+    "paper",
+    "172.18.0.5",
+    50412,
+    4003,
+    "127.0.0.1",
+    4002,
+    ib_stage="nothing",
+    messages_up=0,
+    messages_down=0,
+    requests_peak=0,
+    active=3,
+)
 READY = OPEN._replace(
-    event="ready", peer_address="127.0.0.1", peer_port=4002, bytes_up=49, bytes_down=1536, duration=0.211,
-    connect=0.0004, first_byte_up=0.0001, first_byte_down=0.0125, idle=0.0, ib_stage="ready", client_id=7,
-    client_versions=(100, 176), server_version=176, accounts=("DU***567", "DU***890"), handshake=0.2104,
-    messages_up=2, messages_down=3, requests_peak=1,
-)  # fmt: skip
-PROGRESS = READY._replace(event="progress", bytes_up=12347, bytes_down=5 << 20, duration=3725.0, idle=0.25, messages_down=51234)
+    event="ready",
+    peer_address="127.0.0.1",
+    peer_port=4002,
+    bytes_up=49,
+    bytes_down=1536,
+    duration=0.211,
+    connect=0.0004,
+    first_byte_up=0.0001,
+    first_byte_down=0.0125,
+    idle=0.0,
+    ib_stage="ready",
+    client_id=7,
+    client_versions=(100, 176),
+    server_version=176,
+    accounts=("DU***567", "DU***890"),
+    handshake=0.2104,
+    messages_up=2,
+    messages_down=3,
+    requests_peak=1,
+)
+PROGRESS = READY._replace(
+    event="progress", bytes_up=12347, bytes_down=5 << 20, duration=3725.0, idle=0.25, messages_down=51234
+)
 CLOSE = PROGRESS._replace(
-    event="close", cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, None, "ECONNRESET"), phase=Phase.DATA,
-    last_error_code=1100, active=2,
-)  # fmt: skip
+    event="close",
+    cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, None, "ECONNRESET"),
+    phase=Phase.DATA,
+    last_error_code=1100,
+    active=2,
+)
 RAW_REFUSED = Record(
-    "close", AT, "20250101T143000-000007", "vnc", "2001:db8::5", 50412, 5900, "gw", 5901, duration=0.002,
+    "close",
+    AT,
+    "20250101T143000-000007",
+    "vnc",
+    "2001:db8::5",
+    50412,
+    5900,
+    "gw",
+    5901,
+    duration=0.002,
     cause=Cause("upstream", "rst", Reason.CONNECTION_REFUSED, "gw:5901 refuses", "ECONNREFUSED"),
-    phase=Phase.CONNECT, active=0,
-)  # fmt: skip
+    phase=Phase.CONNECT,
+    active=0,
+)
 
 TEXTS = [
     (OPEN, 0, "2025-01-01T14:30:00.987Z INFO  paper #412 open: 172.18.0.5:50412 on port 4003"),
     (
         READY,
         0,
-        "2025-01-01T14:30:00.987Z INFO  paper #412 ready: client id 7, server version 176, DU***567, DU***890, "
-        "0.210 s after accept",
+        (
+            "2025-01-01T14:30:00.987Z INFO  paper #412 ready: client id 7, server version 176, DU***567, DU***890, "
+            "0.210 s after accept"
+        ),
     ),
     (
         PROGRESS,
         0,
-        "2025-01-01T14:30:00.987Z INFO  paper #412 live: 1 h 2 min, ready, "
-        "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s",
+        (
+            "2025-01-01T14:30:00.987Z INFO  paper #412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s"
+        ),
     ),
     (
         CLOSE,
         17,
-        "2025-01-01T14:30:00.987Z WARN  paper #412 closed after 1 h 2 min: the gateway aborted (reset) "
-        "[upstream_reset: by upstream, rst, phase data, stage ready]; "
-        "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (17 log lines dropped)",
+        (
+            "2025-01-01T14:30:00.987Z WARN  paper #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (17 log lines dropped)"
+        ),
     ),
     (
         RAW_REFUSED,
         0,
-        "2025-01-01T14:30:00.987Z WARN  vnc #7 closed after 0.002 s: nothing listens at the gateway's address: not started, "
-        "not logged in, or another port (gw:5901 refuses) "
-        "[connection_refused: by upstream, rst, phase connect]; up 0 B, down 0 B",
+        (
+            "2025-01-01T14:30:00.987Z WARN  vnc #7 closed after 0.002 s: nothing listens at the gateway's address: "
+            "not started, not logged in, or another port (gw:5901 refuses) "
+            "[connection_refused: by upstream, rst, phase connect]; up 0 B, down 0 B"
+        ),
     ),
 ]
 
@@ -335,14 +387,6 @@ def test_a_size_for_people(count, text):
 )
 def test_a_duration_for_people(seconds, text):
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    "host, port, text",
-    [("127.0.0.1", 4003, "127.0.0.1:4003"), ("::1", 4003, "[::1]:4003"), ("gw.example", 1, "gw.example:1")],
-)
-def test_an_address_for_people(host, port, text):
-    assert address(host, port) == text
 
 
 def test_a_connections_number_is_the_end_of_its_id():

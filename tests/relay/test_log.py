@@ -189,7 +189,8 @@ def test_a_stuck_pipe_blocks_nobody_and_what_is_lost_is_counted_and_told():
         *numbers, after = messages(lines)
         assert [int(number) for number in numbers] == sorted({int(number) for number in numbers})
         assert (len(numbers), after) == (QUEUE_LIMIT + in_the_writers_hand, "after")
-        told = [line.partition("log.dropped: ")[2] for line in lines if "dropped" in line]  # one line, or two at a bad moment
+        # One line, or two at a bad moment.
+        told = [line.partition("log.dropped: ")[2] for line in lines if "dropped" in line]
         assert all(words.endswith(" log lines were dropped") for words in told)
         assert sum(int(words.split()[0]) for words in told) == dropped
         assert log.dropped == dropped
@@ -204,8 +205,10 @@ def test_every_record_says_how_many_lines_were_lost_so_far():
         record, told = map(json.loads, pipe.lines())
         assert record["log.dropped"] == 3
         assert (told["event.name"], told["log.dropped"], told["message"]) == (
-            "ib_relay.log.dropped", 3, "3 log lines were dropped",
-        )  # fmt: skip
+            "ib_relay.log.dropped",
+            3,
+            "3 log lines were dropped",
+        )
 
 
 def test_a_stuck_pipe_cannot_hold_up_the_exit(monkeypatch):
@@ -349,16 +352,22 @@ def test_a_line_that_was_torn_is_ended_before_the_next_one(tmp_path, failures):
         with logging(disk.fd) as log:
             for number in range(failures):
                 log.event("word", f"this one is too long for the disk, as everybody can see {number}")
-                wait_until(lambda: log.dropped == number + 1, "the failure is counted")
+                wait_until(lambda number=number: log.dropped == number + 1, "the failure is counted")
             assert len(disk.text()) == 40
             disk.make_room()
             log.event("word", "whole")
         lines = disk.text().splitlines()
-    assert (len(lines[0]), messages(lines[1:2]), lines[2].endswith(f"{failures} log lines were dropped")) == (40, ["whole"], True)
+    assert (len(lines[0]), messages(lines[1:2]), lines[2].endswith(f"{failures} log lines were dropped")) == (
+        40,
+        ["whole"],
+        True,
+    )
     assert len(lines) == 3
 
 
-@pytest.mark.parametrize("before, after", [("", ""), ("whole\n", "whole\n"), ("cut by a kill in the mi", "cut by a kill in the mi\n")])
+@pytest.mark.parametrize(
+    "before, after", [("", ""), ("whole\n", "whole\n"), ("cut by a kill in the mi", "cut by a kill in the mi\n")]
+)
 @pytest.mark.parametrize("ours", [True, False], ids=["a file of our own", "standard output"])
 def test_a_line_that_another_process_could_not_finish_is_ended_before_our_first(tmp_path, before, after, ours):
     path = tmp_path / "log"

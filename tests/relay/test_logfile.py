@@ -118,7 +118,7 @@ def test_a_rotation_leaves_no_descriptor_open(path):
 
 REFUSED = [
     ("a folder", lambda path: path.mkdir(), "is a directory"),
-    ("a pipe without a reader", lambda path: os.mkfifo(path), "no such device or address|not configured"),
+    ("a pipe without a reader", os.mkfifo, "no such device or address|not configured"),
     ("in no folder", lambda path: path.parent.rmdir(), "no such file or directory"),
 ]
 
@@ -128,7 +128,9 @@ def test_what_is_no_file_to_write_is_an_error_that_names_it(tmp_path, prepare, w
     path = tmp_path / "logs" / "relay.log"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ConfigError, match=rf'^log_file: seen "{path}", .*({why}).*; allowed: a file that can be written$'):
+    with pytest.raises(
+        ConfigError, match=rf'^log_file: seen "{path}", .*({why}).*; allowed: a file that can be written$'
+    ):
         log_file_of(Config(log_file=str(path)))
 
 

@@ -1,4 +1,4 @@
-"""relay/manager.py: what a real notification socket gets to hear from a real event loop, idle, hung, and out of room."""
+"""relay/manager.py: what a real notification socket hears from a real event loop, idle, hung, and out of room."""
 
 import asyncio
 import time

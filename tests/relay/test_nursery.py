@@ -1,4 +1,4 @@
-"""relay/nursery.py: what is put in is found by the next process, as it was put in last, and only while it is in there."""
+"""relay/nursery.py: what is put in is found by the next process, as it was put in last, and only while it is there."""
 
 import contextlib
 import os

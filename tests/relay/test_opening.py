@@ -13,7 +13,7 @@ from relay.dial import Reached
 from relay.opening import EARLY_LIMIT
 from relay.record import Cause, Phase, Reason
 from relay.wire.hello import ClientHello, ServerHello
-from tests.relay.loopback import HOST, SMALL, Far, Rig, fill, hanging_port, tcp_pair, unused_port, until
+from tests.relay.loopback import HOST, SMALL, Far, Rig, fill, hanging_port, tcp_pair, until, unused_port
 
 HELLO = ClientHello(100, 176).encode()
 SERVER_HELLO = ServerHello(176, "20250101 09:30:00 EST").encode()
@@ -41,7 +41,7 @@ async def test_the_gateway_is_dialled_when_the_hello_is_whole_and_gets_it_untouc
         client, connection = rig.client()
         for end in range(1, len(hello)):
             await client.send(hello[end - 1 : end])
-            await until(lambda: connection.opening.early == hello[:end], f"{end} bytes were read")
+            await until(lambda end=end: connection.opening.early == hello[:end], f"{end} bytes were read")
             assert nothing_is_dialled(rig)
         await client.send(hello[-1:])
         gateway = await rig.gateway()
@@ -74,7 +74,7 @@ async def test_what_is_not_an_ib_hello_ends_with_its_name_and_without_a_dial(fir
                     break
                 before = rig.calls.total()
                 await client.send(first[position : position + 1])
-                await until(lambda: rig.calls.total() > before or connection.closed, "the byte was read")
+                await until(lambda before=before: rig.calls.total() > before or connection.closed, "the byte was read")
         record = await rig.end_of(connection)
         assert record.cause == Cause("relay", "policy", Reason.NOT_IB, whole if how == "at once" else dripping)
         assert (record.phase, record.ib_stage, record.bytes_up) == (Phase.HANDSHAKE, "nothing", 0)
@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_before_its_hello_is_whole_costs_the_gateway_
 )
 async def test_a_client_that_does_not_say_its_hello_is_ended_by_the_bound(first, seen):
     async with ib(first_bytes_timeout=0.1) as rig:
-        client, connection = rig.client(first)
+        _, connection = rig.client(first)
         record = await rig.end_of(connection)
         assert record.cause == Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, seen)
         assert 0.1 <= record.duration < 1
@@ -114,7 +114,7 @@ async def test_the_bound_of_the_first_bytes_is_for_all_of_them():
             await client.send(HELLO[sent : sent + 1])
             sent += 1
             deadline = monotonic() + 0.03
-            await until(lambda: monotonic() > deadline or connection.closed, "a dribble's pause")
+            await until(lambda deadline=deadline: monotonic() > deadline or connection.closed, "a dribble's pause")
         record = await rig.end_of(connection)
         assert record.cause.reason is Reason.HANDSHAKE_TIMEOUT
         assert record.duration < 0.6
@@ -181,7 +181,7 @@ async def test_what_a_client_sends_while_the_dial_hangs_is_kept_in_order(protoco
                 part = random.Random(number).randbytes(700)
                 await client.send(part)
                 sent += part
-                await until(lambda: connection.opening.early == sent, "it was read")
+                await until(lambda sent=sent: connection.opening.early == sent, "it was read")
             gateway = await open_after_all(rig, connection)
             assert await gateway.read(len(sent)) == bytes(sent)
             assert rig.live == [connection]
@@ -339,7 +339,7 @@ async def test_a_connection_that_ends_while_its_upstreams_name_is_looked_up_leav
 async def test_localhost_is_dialled_by_all_its_addresses():
     async with Rig() as rig:
         rig.map = type(rig.map)(name="test", upstream=Upstream("localhost", rig.upstream.port), protocol=Protocol.RAW)
-        client, gateway, connection = await rig.session(b"over IPv4 in the end")
+        _, gateway, connection = await rig.session(b"over IPv4 in the end")
         assert await gateway.read(20) == b"over IPv4 in the end"
         assert connection.record("progress").peer_address == HOST
 

@@ -1,6 +1,6 @@
-"""relay/peek.py under whole connections: everything connections, their opening and held hellos promise, with bytes that stay
-in the kernel and copies of the sockets in the nursery (relay/keep.py).
+"""relay/peek.py under whole connections: everything that connections, their opening and held hellos promise.
 
+Here bytes stay in the kernel and the nursery (relay/keep.py) has copies of the sockets.
 What a PeekFlow alone promises is in test_flow.py, beside the Flow it must not be told from.
 """
 
@@ -37,12 +37,16 @@ async def test_an_incomplete_hello_stays_in_the_kernel_and_goes_out_in_one_piece
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         for end in range(1, len(SERVER_HELLO)):
             await gateway.send(SERVER_HELLO[end - 1 : end])
-            await until(lambda: connection.hold.seen == end, f"{end} bytes are seen")
+            await until(lambda end=end: connection.hold.seen == end, f"{end} bytes are seen")
             assert (offsets.unread(connection.upstream), waiting(client.sock)) == (end, "nothing")
         assert await rig.rests() == 0
         await gateway.send(SERVER_HELLO[-1:])
         assert await client.read_once() == SERVER_HELLO
-        assert (connection.hold, connection.down.bytes, offsets.unread(connection.upstream)) == (None, len(SERVER_HELLO), 0)
+        assert (connection.hold, connection.down.bytes, offsets.unread(connection.upstream)) == (
+            None,
+            len(SERVER_HELLO),
+            0,
+        )
         await gateway.send(READY)
         assert await client.read(len(READY)) == READY
 
@@ -62,7 +66,9 @@ async def test_nothing_is_dropped_before_it_was_sent_and_noted():
         client, gateway, connection = await rig.session()
         seen = []
         connection.up.observe = lambda data, now: ()
-        connection.up.note = lambda flow, events: seen.append((flow.bytes, offsets.unread(flow.source), waiting(gateway.sock)))
+        connection.up.note = lambda flow, events: seen.append(
+            (flow.bytes, offsets.unread(flow.source), waiting(gateway.sock))
+        )
         await client.send(b"one")
         assert await gateway.read(3) == b"one"
         await until(lambda: seen, "it is noted")

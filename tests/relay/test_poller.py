@@ -10,7 +10,9 @@ import pytest
 from relay.poller import BROKEN, READ, WRITE, EpollPoller, PortablePoller, new_event_loop, poller_of
 
 POLLERS = [
-    pytest.param(EpollPoller, id="epoll", marks=pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here")),
+    pytest.param(
+        EpollPoller, id="epoll", marks=pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here")
+    ),
     pytest.param(PortablePoller, id="portable"),
 ]
 
@@ -229,7 +231,9 @@ def test_a_broken_peer_is_reported_even_when_nothing_is_watched(loop):
     peer, _ = server.accept()
     with server, client:
         seen = []
-        loop.poller.watch(client.fileno(), 0, lambda events: (seen.append(events), loop.poller.unwatch(client.fileno())))
+        loop.poller.watch(
+            client.fileno(), 0, lambda events: (seen.append(events), loop.poller.unwatch(client.fileno()))
+        )
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.close()
         run(loop, lambda: seen)

@@ -60,7 +60,8 @@ def test_it_runs_isolated_from_everything_installed(which, request):
 
 @pytest.mark.slow
 def test_it_finds_its_definitions_in_itself(archive):
-    program = f"import sys; sys.path.insert(0, {str(archive)!r}); from relay.service.templates import templates as t; print(t())"
+    found = "from relay.service.templates import templates; print(templates())"
+    program = f"import sys; sys.path.insert(0, {str(archive)!r}); {found}"
     assert run("-I", "-S", "-c", program).stdout == f"{templates()}\n"
 
 
@@ -110,7 +111,16 @@ def test_a_slip_writes_no_file_and_is_one_line(words, code, out, said, tmp_path,
 
 @pytest.mark.slow
 def test_what_was_built_is_told_and_an_output_that_is_full_is_one_line(tmp_path):
-    command = ["/bin/sh", "-c", 'exec "$@" >/dev/full', "sh", sys.executable, "-m", "relay.pyz", str(tmp_path / "a.pyz")]
+    command = [
+        "/bin/sh",
+        "-c",
+        'exec "$@" >/dev/full',
+        "sh",
+        sys.executable,
+        "-m",
+        "relay.pyz",
+        str(tmp_path / "a.pyz"),
+    ]
     full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (full.returncode, full.stderr) == (1, "ib-relay: standard output: No space left on device\n")
     done = subprocess.run(command[4:], cwd=ROOT, capture_output=True, text=True)

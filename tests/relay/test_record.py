@@ -43,8 +43,21 @@ STAGES = ("nothing", "client_hello", "server_hello", "start_api", "ready", "opaq
 
 
 def record(cause, stage=None, **more):
-    return Record("close", 0.0, "boot-000001", "paper", "127.0.0.1", 50000, 4003, "127.0.0.1", 4002,
-                  cause=cause, phase=Phase.DATA, ib_stage=stage, **more)  # fmt: skip
+    return Record(
+        "close",
+        0.0,
+        "boot-000001",
+        "paper",
+        "127.0.0.1",
+        50000,
+        4003,
+        "127.0.0.1",
+        4002,
+        cause=cause,
+        phase=Phase.DATA,
+        ib_stage=stage,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("by, how, reason, phase, code", ENDS, ids=[f"{end[2].value}-{end[3].value}" for end in ENDS])
@@ -78,35 +91,44 @@ def test_every_reason_is_explained_at_every_stage_in_one_plain_sentence(reason):
         assert reason.value not in text  # words, not the code again
 
 
-# What the log says of every reason: (detail as the relay gives it, sentence at any stage[, sentence before it was ready]).
+# What the log says of every reason: (detail as the relay gives it, sentence at any stage[, sentence before it was
+# ready]).
 SENTENCES = {
     Reason.CLIENT_CLOSED: (None, "the client closed its session"),
     Reason.UPSTREAM_CLOSED: (
-        None, "the gateway closed the session",
+        None,
+        "the gateway closed the session",
         "the gateway closed the session at stage start_api, before the session was ready",
     ),
     Reason.CLIENT_RESET: (None, "the client aborted (reset)"),
     Reason.UPSTREAM_RESET: (
-        None, "the gateway aborted (reset)",
+        None,
+        "the gateway aborted (reset)",
         "the gateway aborted (reset) at stage start_api, before the session was ready",
     ),
     Reason.CLIENT_LEFT_WHILE_CONNECTING: (None, "the client left while the gateway was being dialled"),
     Reason.CLIENT_LEFT_IN_HANDSHAKE: (
-        None, "the client left during the API handshake",
+        None,
+        "the client left during the API handshake",
         "the client left before the gateway answered START_API: not logged in, still starting, or a dialog is open",
     ),
     Reason.CONNECTION_REFUSED: (
         "127.0.0.1:4998 refuses",
-        "nothing listens at the gateway's address: not started, not logged in, or another port "
-        "(127.0.0.1:4998 refuses)",
+        (
+            "nothing listens at the gateway's address: not started, not logged in, or another port "
+            "(127.0.0.1:4998 refuses)"
+        ),
     ),
     Reason.CONNECT_TIMEOUT: (
         "no answer from 10.0.0.1 in 5 s",
-        "the gateway's host did not answer the dial: packets dropped, or the gateway stopped accepting "
-        "(no answer from 10.0.0.1 in 5 s)",
+        (
+            "the gateway's host did not answer the dial: packets dropped, or the gateway stopped accepting "
+            "(no answer from 10.0.0.1 in 5 s)"
+        ),
     ),
     Reason.UNREACHABLE: (
-        "no route to 10.0.0.1:4002", "there is no route to the gateway's address (no route to 10.0.0.1:4002)"
+        "no route to 10.0.0.1:4002",
+        "there is no route to the gateway's address (no route to 10.0.0.1:4002)",
     ),
     Reason.DNS_ERROR: (
         "gw.example: Name or service not known",
@@ -125,20 +147,29 @@ SENTENCES = {
         "10.0.0.9 is in none of the allowed networks (::1/128)",
         "the client's address is not on the access list (10.0.0.9 is in none of the allowed networks (::1/128))",
     ),
-    Reason.IDLE_TIMEOUT: ("60 s without a byte", "no byte either way for the configured idle time (60 s without a byte)"),
+    Reason.IDLE_TIMEOUT: (
+        "60 s without a byte",
+        "no byte either way for the configured idle time (60 s without a byte)",
+    ),
     Reason.HALF_CLOSE_TIMEOUT: (
         "upstream silent for 30 s after the other side had finished",
-        "one side had finished and the other stayed silent (upstream silent for 30 s after the other side had finished)",
+        (
+            "one side had finished and the other stayed silent "
+            "(upstream silent for 30 s after the other side had finished)"
+        ),
     ),
     Reason.CLIENT_DEAD: (None, "the client vanished without a word"),
     Reason.UPSTREAM_DEAD: (
-        None, "the gateway vanished without a word",
+        None,
+        "the gateway vanished without a word",
         "the gateway vanished without a word at stage start_api, before the session was ready",
     ),
     Reason.WRITE_STALLED: (
         "the client is gone, 5 bytes not taken in 10 s",
-        "the remaining bytes could not be delivered: the receiver does not read "
-        "(the client is gone, 5 bytes not taken in 10 s)",
+        (
+            "the remaining bytes could not be delivered: the receiver does not read "
+            "(the client is gone, 5 bytes not taken in 10 s)"
+        ),
     ),
     Reason.SHUTDOWN: (None, "the relay was stopped"),
     Reason.RESOURCE_EXHAUSTED: (
@@ -146,7 +177,7 @@ SENTENCES = {
         "the relay ran out of descriptors or memory (no socket left to dial 127.0.0.1:4002)",
     ),
     Reason.INTERNAL_ERROR: ("KeyError at flow.py:7", "a fault in the relay itself (KeyError at flow.py:7)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
@@ -161,10 +192,18 @@ def test_every_sentence_reads_well_with_and_without_a_stage_and_a_detail(reason,
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
 def test_where_a_session_never_was_nothing_is_said_of_its_course(reason):
     never = reason in {
-        Reason.CLIENT_LEFT_WHILE_CONNECTING, Reason.CONNECTION_REFUSED, Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE,
-        Reason.DNS_ERROR, Reason.HANDSHAKE_TIMEOUT, Reason.NOT_IB, Reason.CONNECTION_LIMIT, Reason.ACL_DENIED,
-        Reason.RESOURCE_EXHAUSTED, Reason.CLIENT_LEFT_IN_HANDSHAKE,
-    }  # fmt: skip
+        Reason.CLIENT_LEFT_WHILE_CONNECTING,
+        Reason.CONNECTION_REFUSED,
+        Reason.CONNECT_TIMEOUT,
+        Reason.UNREACHABLE,
+        Reason.DNS_ERROR,
+        Reason.HANDSHAKE_TIMEOUT,
+        Reason.NOT_IB,
+        Reason.CONNECTION_LIMIT,
+        Reason.ACL_DENIED,
+        Reason.RESOURCE_EXHAUSTED,
+        Reason.CLIENT_LEFT_IN_HANDSHAKE,
+    }
     more = {"opaque": "client: too many bytes", "last_error_code": 326}
     text = explain(record(Cause("upstream", "fin", reason), "client_hello", **more))
     assert ("not understood" in text) is not never

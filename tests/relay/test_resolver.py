@@ -72,7 +72,7 @@ async def test_an_answer_is_not_kept_for_the_next_one_who_asks(slow):
     slow.release.set()
     for count in (1, 2):
         resolver.look_up("gw", 4002, answers.append)
-        await until(lambda: len(answers) == count, "the answer")
+        await until(lambda count=count: len(answers) == count, "the answer")
     assert slow.asked == [("gw", 4002)] * 2
 
 
@@ -145,7 +145,7 @@ print("over")
 """
 
 
-async def test_a_look_up_that_hangs_does_not_hold_up_the_exit():
+def test_a_look_up_that_hangs_does_not_hold_up_the_exit():
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
 

@@ -1,6 +1,7 @@
-"""relay/resume.py: after a kill at any instant of a hop, no byte is lost or doubled and the observer goes on, or says it cannot.
+"""relay/resume.py: after a kill at any instant of a hop, no byte is lost or doubled.
 
-The instants are made, not waited for: a PeekFlow is stopped between looking, sending, observing, noting and dropping.
+The observer goes on, or says that it cannot. The instants are made, not waited for: a PeekFlow is stopped between
+looking, sending, observing, noting and dropping.
 """
 
 import os
@@ -86,7 +87,12 @@ def at(moment, flow, monkeypatch):
 
 
 MOMENTS = ["between two hops", "before the send", "after the send", "after the observer", "after the note"]
-DATA = [("a whole message", TICK, b""), ("several", TICK * 5, b""), ("one and a half", TICK + PART, TICK[6:]), ("a part", PART, TICK[6:])]
+DATA = [
+    ("a whole message", TICK, b""),
+    ("several", TICK * 5, b""),
+    ("one and a half", TICK + PART, TICK[6:]),
+    ("a part", PART, TICK[6:]),
+]
 
 
 @pytest.mark.parametrize("data, rest", [one[1:] for one in DATA], ids=[one[0] for one in DATA])
@@ -169,7 +175,7 @@ async def test_an_end_that_was_known_already_is_the_end_it_gets():
 
 async def test_what_does_not_go_together_is_refused():
     async with ib() as rig:
-        client, gateway, connection = await ready(rig)
+        _, _, connection = await ready(rig)
         state = state_of(connection)
         with pytest.raises(StrangeState, match="observer"):
             restore(rig.services, rig.map, replace(state, observer=None), None, connection.client, connection.upstream)

@@ -1,4 +1,4 @@
-"""relay/server.py: a whole relay in this process: who is let in, reload, drain, descriptors that run out, faults of ours."""
+"""relay/server.py: a whole relay in this process: who is let in, reload, drain, no descriptors left, faults of ours."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from relay.listeners import BindError
 from relay.poller import poller_of
 from relay.record import Cause, Phase, Reason
 from relay.server import Relay
-from tests.relay.loopback import HOST, PATIENCE, Far, unused_port, until
+from tests.relay.loopback import HOST, PATIENCE, Far, until, unused_port
 
 NEAR = Bridge("docker0", ipaddress.ip_interface("127.0.0.9/24"))
 GONE = Bridge("docker0", ipaddress.ip_interface("203.0.113.7/24"))  # an address no host has (RFC 5737)
@@ -49,7 +49,10 @@ class Lines:
 
 
 class House:
-    """A relay on a port of its own before one gateway. `settings` are those of the file: top-level first, map second."""
+    """A relay on a port of its own before one gateway.
+
+    `settings` are those of the file: top-level first, map second.
+    """
 
     def __init__(self, top="", settings="", protocol="raw"):
         self.port = unused_port()
@@ -122,7 +125,9 @@ async def works(client, gateway):
 
 async def test_a_relay_listens_says_so_and_relays():
     async with House() as house:
-        assert house.log.events == [("listening", "INFO", f"test: {HOST}:{house.port} -> {HOST}:{house.gateway_port}, raw")]
+        assert house.log.events == [
+            ("listening", "INFO", f"test: {HOST}:{house.port} -> {HOST}:{house.gateway_port}, raw")
+        ]
         assert house.relay.bound() == [(HOST, house.port)]
         client, gateway = await house.session()
         await works(client, gateway)
@@ -278,9 +283,10 @@ async def test_a_reload_that_fails_keeps_everything_and_says_why(trouble):
             else:
                 house.listen = f'"no-such-host.invalid:{house.port}"'
             house.relay.reload()
-            ((name, severity, message),) = [one for one in house.log.events if one[0] == "reload"]
+            ((_, severity, message),) = [one for one in house.log.events if one[0] == "reload"]
             assert (severity, message.startswith("refused, the old configuration stays: ")) == ("ERROR", True)
-            assert {"a wrong key": "no_such_key", "a taken port": "taken", "a name nobody knows": "looked up"}[trouble] in message
+            words = {"a wrong key": "no_such_key", "a taken port": "taken", "a name nobody knows": "looked up"}
+            assert words[trouble] in message
             assert (house.relay.loaded, house.relay.max_connections) == (before, 2)
             await works(*session)
             await works(*await house.session())
@@ -321,7 +327,9 @@ async def test_a_reload_from_one_address_to_all_and_back():
         for listen in ("0.0.0.0", HOST, "auto"):
             house.listen = f'"{listen}:{house.port}"'
             house.relay.reload()
-            assert [severity for name, severity, _ in house.log.events if name == "reload"][-1] == "INFO", house.log.events
+            assert [severity for name, severity, _ in house.log.events if name == "reload"][-1] == "INFO", (
+                house.log.events
+            )
             await works(*await house.session())
 
 
@@ -369,7 +377,10 @@ async def test_while_draining_sessions_go_on_and_new_clients_are_refused():
         gateway.finish()
         await asyncio.wait_for(house.serving, 1)
         record = await house.close_of()
-        assert (record.cause.reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED), record.phase) == (True, Phase.DRAIN)
+        assert (record.cause.reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED), record.phase) == (
+            True,
+            Phase.DRAIN,
+        )
 
 
 @pytest.mark.parametrize("bound", ["0", "0.1"])
@@ -438,7 +449,7 @@ async def test_nobody_can_hold_up_the_end(phase):
             await house.client()
             await until(lambda: house.live() == 1, "it is in")
         else:
-            client, gateway = await house.session()
+            _, gateway = await house.session()
             flood = asyncio.create_task(gateway.send(bytes(32 << 20)))
             await until(lambda: house.relay.snapshot()[0].bytes_down > 1 << 20, "the flood")
         house.relay.stop("SIGTERM")
@@ -473,7 +484,8 @@ async def test_without_descriptors_clients_wait_nothing_spins_and_an_end_lets_th
     async with House() as house:
         poller, calls = poller_of(house.loop), []
         leaving, staying = await house.session(), await house.session()
-        accept, house.relay._listeners._accept = house.relay._accept, lambda listener: calls.append(1) or accept(listener)
+        accept = house.relay._accept
+        house.relay._listeners._accept = lambda listener: calls.append(1) or accept(listener)
         waiting = socket.socket()
         waiting.setblocking(False)
         house.fars.append(Far(waiting))
@@ -707,5 +719,5 @@ def test_housekeeping_looks_three_times_within_the_shortest_user_timeout():
         return server_module._housekeeping_interval(load(text.encode(), "relay.toml", {}, {}))
 
     assert interval("") == server_module.HOUSEKEEPING
-    assert interval('[[map]]\nuser_timeout = 3\n') == 1
-    assert interval('[[map]]\nuser_timeout = 0\n') == server_module.HOUSEKEEPING
+    assert interval("[[map]]\nuser_timeout = 3\n") == 1
+    assert interval("[[map]]\nuser_timeout = 0\n") == server_module.HOUSEKEEPING

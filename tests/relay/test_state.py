@@ -14,17 +14,25 @@ from tests.relay.test_hold import CLIENT_HELLO, READY, SERVER_HELLO, START_API, 
 PLAIN = State("20260101T000000-000001", "paper", "ib", ("127.0.0.1", 4002), ("172.17.0.2", 50000), 4003, 12.5)
 STATES = [
     ("just accepted", PLAIN),
-    ("during the dial, with every byte there is", replace(PLAIN, early=bytes(range(256)).decode("latin-1"), client_finished=True)),
+    (
+        "during the dial, with every byte there is",
+        replace(PLAIN, early=bytes(range(256)).decode("latin-1"), client_finished=True),
+    ),
     (
         "open",
         replace(
-            PLAIN, peer=("127.0.0.1", 4002), connect_seconds=0.001, ready_at=13.0, first_fin="client",
-            up=FlowState(10, 12.6, 13.0, "rest", 0, 1), down=FlowState(20, None, None, "", None, None),
+            PLAIN,
+            peer=("127.0.0.1", 4002),
+            connect_seconds=0.001,
+            ready_at=13.0,
+            first_fin="client",
+            up=FlowState(10, 12.6, 13.0, "rest", 0, 1),
+            down=FlowState(20, None, None, "", None, None),
         ),
     ),
     ("flushing", replace(PLAIN, cause=("client", "rst", "client_reset", None, "ECONNRESET"), broken="client")),
     ("a hello is held", replace(PLAIN, held="\0\0", glued="more")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("state", [one[1] for one in STATES], ids=[one[0] for one in STATES])

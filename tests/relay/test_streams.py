@@ -1,5 +1,6 @@
 """relay/streams.py: what is printed gets out, or one line says why not; which files are files."""
 
+import contextlib
 import io
 import os
 import pty
@@ -17,16 +18,14 @@ def output(monkeypatch):
     opened = []
 
     def put(path_or_fd, mode="w"):
-        opened.append(open(path_or_fd, mode) if path_or_fd is not None else None)
+        opened.append(open(path_or_fd, mode) if path_or_fd is not None else None)  # noqa: SIM115 (closed below)
         monkeypatch.setattr(sys, "stdout", opened[-1])
         return opened[-1]
 
     yield put
     for one in filter(None, opened):
-        try:
+        with contextlib.suppress(OSError):  # what could not be written cannot be at the end either
             one.close()
-        except OSError:
-            pass  # what could not be written cannot be at the end either
 
 
 def test_what_is_written_is_out_at_once(output, tmp_path):
@@ -38,11 +37,11 @@ def test_what_is_written_is_out_at_once(output, tmp_path):
 
 def test_why_it_cannot_be_written_is_told(output):
     output("/dev/full")
-    with pytest.raises(Unwritable, match="^standard output: No space left on device$") as trouble:
+    with pytest.raises(Unwritable, match=r"^standard output: No space left on device$") as trouble:
         streams.write("x")
     assert not isinstance(trouble.value, Unread)
     output(None)
-    with pytest.raises(Unwritable, match="^standard output is closed$"):
+    with pytest.raises(Unwritable, match=r"^standard output is closed$"):
         Output().write("x")
     assert (Output().isatty(), Output().fileno()) == (False, -1)
 
@@ -74,10 +73,10 @@ def test_standard_error_that_nobody_reads_is_no_trouble(monkeypatch, capsys):
     assert capsys.readouterr().err == "ib-relay: a [31m b\n"
     monkeypatch.setattr(sys, "stderr", None)
     streams.complain("x")
-    full = open("/dev/full", "w")
+    full = open("/dev/full", "w")  # noqa: SIM115 (that it cannot be closed well is seen below)
     monkeypatch.setattr(sys, "stderr", full)
     streams.complain("x")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="No space left on device"):
         full.close()
 
 
@@ -118,5 +117,5 @@ def test_only_what_can_be_read_again_is_opened(tmp_path, what, said):
             assert file.read() == b"text"
     else:
         with pytest.raises(OSError, match=said):
-            open(place, "rb", opener=regular)
+            open(place, "rb", opener=regular)  # noqa: SIM115 (nothing is opened)
     assert len(os.listdir("/dev/fd")) == before

@@ -1,5 +1,7 @@
-"""relay/survival.py: sessions outlive kills, restarts and upgrades of a real relay, under a manager that keeps descriptors
-and without one. Few rounds here; tests/soak has the many."""
+"""relay/survival.py: sessions outlive kills, restarts and upgrades of a real relay.
+
+They do so under a manager that keeps descriptors and without one. Few rounds here; tests/soak has the many.
+"""
 
 import contextlib
 import json
@@ -32,7 +34,10 @@ from tests.relay.streams import (
     Stream,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no manager keeps descriptors")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no manager keeps descriptors"),
+]
 ROOT = Path(__file__).parents[2]
 OTHERS = {keep.NUMBERS, *nursery.NAMES}  # what the manager keeps besides sessions
 
@@ -88,7 +93,11 @@ class House:
         """The one close record of the client with this port (the hammer, who uses every port there is, not counted)."""
 
         def find():
-            return [one for one in self.records("connection.close") if one["client.port"] == port and one["ib_relay.map"] != "echo"]
+            return [
+                one
+                for one in self.records("connection.close")
+                if one["client.port"] == port and one["ib_relay.map"] != "echo"
+            ]
 
         found = wait_until(find, "the record of its end")
         assert len(found) == 1
@@ -126,12 +135,16 @@ class House:
         assert client.read_exactly(6) == b"\0\0\0\x022\0"
 
 
-def streams_through(house: House, act, rounds: int, hammering: float = 0.01, slow: float = 0.01) -> tuple[Hammer, list[Stream]]:
+def streams_through(
+    house: House, act, rounds: int, hammering: float = 0.01, slow: float = 0.01
+) -> tuple[Hammer, list[Stream]]:
     """Four checked streams and a hammer while `act` is done so many times; every byte and every record is right."""
     running = [
-        Stream(house.ports["ib"], house.ib), Stream(house.ports["ib"], house.ib, slow=slow, rate=30e6),
-        Stream(house.ports["raw"], house.raw, ib=False), Stream(house.ports["raw"], house.raw, ib=False, slow=slow, rate=30e6),
-    ]  # fmt: skip
+        Stream(house.ports["ib"], house.ib),
+        Stream(house.ports["ib"], house.ib, slow=slow, rate=30e6),
+        Stream(house.ports["raw"], house.raw, ib=False),
+        Stream(house.ports["raw"], house.raw, ib=False, slow=slow, rate=30e6),
+    ]
     if house.service.environ.get("FDSTORE") != "0":
         wait_until(lambda: len(house.service.names()) == 4 * 3 + len(OTHERS), "the four are kept")
     hammer = Hammer(house.ports["echo"], hammering)
@@ -190,7 +203,9 @@ def test_what_the_record_says_of_a_session_continues_over_a_kill(house):
     client, gateway = house.session()
     house.works(client, gateway)
     port = client.port
-    wait_until(lambda: house.records("connection.ready"), "its line is written: a kill takes the last 10 ms of the log along")
+    wait_until(
+        lambda: house.records("connection.ready"), "its line is written: a kill takes the last 10 ms of the log along"
+    )
     house.service.kill()
     house.works(client, gateway)
     client.close()
@@ -407,12 +422,14 @@ def test_a_stop_that_was_announced_drains_what_the_manager_has_copies_of(house, 
     gateway.close()
     assert house.service.process.wait(PATIENCE) == 0
     assert house.closed(client.port)["end.reason"] == "client_closed"
-    assert [one["message"] for one in house.records("stopping")] == ["SIGUSR1: no new clients, 1 live connection to end within 10 s"]
+    assert [one["message"] for one in house.records("stopping")] == [
+        "SIGUSR1: no new clients, 1 live connection to end within 10 s"
+    ]
     wait_until(lambda: house.service.names() == OTHERS, "nothing of it is kept")
 
 
 def test_a_session_of_which_a_part_is_missing_is_reset_and_named(house):
-    client, gateway = house.session()
+    client, _ = house.session()
     house.service.process.kill()
     house.service.process.wait(PATIENCE)
     name = next(name for name in house.service.names() if name.endswith(".upstream"))
@@ -468,7 +485,9 @@ def test_a_new_program_that_cannot_take_over_leaves_the_old_one_serving(tmp_path
         path.write_text(text if text is not None else path.read_text().replace("FORMAT = 1", "FORMAT = 2"))
         pid = house.service.process.pid
         house.service.process.send_signal(signal.SIGUSR2)
-        [refusal] = wait_until(lambda: [r for r in house.records("upgrade") if "refused" in r["message"]], "it is refused")
+        [refusal] = wait_until(
+            lambda: [r for r in house.records("upgrade") if "refused" in r["message"]], "it is refused"
+        )
         assert word in refusal["message"]
         house.works(client, gateway)
         assert house.service.process.poll() is None and house.service.process.pid == pid
@@ -481,7 +500,9 @@ def test_a_configuration_that_is_wrong_by_now_refuses_the_upgrade(tmp_path):
         client, gateway = house.session()
         house.config.write_text("drain_timeout = -1\n")
         house.service.process.send_signal(signal.SIGUSR2)
-        [refusal] = wait_until(lambda: [r for r in house.records("upgrade") if "refused" in r["message"]], "it is refused")
+        [refusal] = wait_until(
+            lambda: [r for r in house.records("upgrade") if "refused" in r["message"]], "it is refused"
+        )
         assert "drain_timeout: seen -1" in refusal["message"]
         house.works(client, gateway)
 

@@ -1,4 +1,4 @@
-"""relay/systemd.py: the datagrams byte by byte on real sockets, a manager that does not read, descriptors that come and go."""
+"""relay/systemd.py: datagrams byte by byte on real sockets, a manager that does not read, descriptors come and go."""
 
 import contextlib
 import json
@@ -224,7 +224,8 @@ def look():
     fds = [fd for fds in found["listening"].values() for fd in fds] + list(found["stored"].values())
     ports = {fd: socket.socket(fileno=os.dup(fd)).getsockname()[1] for fds in found["listening"].values() for fd in fds}
     read = {name: os.read(fd, 8).decode() for name, fd in found["stored"].items()}
-    return [{name: [ports[fd] for fd in fds] for name, fds in found["listening"].items()}, read, any(map(os.get_inheritable, fds))]
+    listening = {name: [ports[fd] for fd in fds] for name, fds in found["listening"].items()}
+    return [listening, read, any(map(os.get_inheritable, fds))]
 print(json.dumps([look(), look()]), flush=True)
 if "again" not in sys.argv:
     os.execv(sys.executable, [sys.executable, "-c", open(sys.argv[1]).read(), sys.argv[1], "again"])
@@ -267,7 +268,12 @@ def test_sockets_that_listen_and_what_was_stored_are_told_apart_by_name_in_any_o
         fds = [left.fileno(), one.fileno(), reading, two.fileno()]
         looks = taken(tmp_path, fds, "c1-client:paper:c1-pipe:paper")
         ports = [one.getsockname()[1], two.getsockname()[1]]
-        assert looks == [[{"paper": ports}, {"c1-client": "socket", "c1-pipe": "pipe"}, False], NOTHING, NOTHING, NOTHING]
+        assert looks == [
+            [{"paper": ports}, {"c1-client": "socket", "c1-pipe": "pipe"}, False],
+            NOTHING,
+            NOTHING,
+            NOTHING,
+        ]
 
 
 @pytest.mark.slow

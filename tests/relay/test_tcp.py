@@ -40,7 +40,7 @@ def pair():
 
 
 def end_of(sock):
-    """fin or rst, once it is there; the kernel tells a reset only once."""
+    """The word "fin" or "rst", once it is there; the kernel tells a reset only once."""
     seen = []
     wait_until(lambda: seen.append(waiting(sock)) or seen[-1] != "nothing", "an end")
     return seen[-1]
@@ -66,12 +66,12 @@ def test_zero_turns_a_timer_off_also_when_it_was_on(pair):
 @linux_only
 @pytest.mark.parametrize("keep_alive, expected", [(KEEP_ALIVE, (True, True, 7, 3, 2, 11_500)), (OFF, (True, False))])
 def test_an_accepted_socket_inherits_them_from_its_listener(keep_alive, expected):
-    with bind(Place(socket.AF_INET, HOST, unused_port(), "listen"), keep_alive) as server:
-        with socket.create_connection(server.getsockname()):
-            server.setblocking(True)
-            accepted, _ = server.accept()
-            with accepted:
-                assert options(accepted)[: len(expected)] == expected
+    place = Place(socket.AF_INET, HOST, unused_port(), "listen")
+    with bind(place, keep_alive) as server, socket.create_connection(server.getsockname()):
+        server.setblocking(True)
+        accepted, _ = server.accept()
+        with accepted:
+            assert options(accepted)[: len(expected)] == expected
 
 
 @linux_only
@@ -187,7 +187,7 @@ def test_a_peer_that_reads_again_is_reading_again(pair):
 
 @linux_only
 def test_an_idle_connection_is_not_one_that_does_not_read(pair):
-    leg, far = pair
+    leg, _ = pair
     assert not tcp.is_not_reading(leg)
     leg.send(b"all of it was taken")
     wait_until(lambda: tcp.unsent(leg) == 0, "everything is acknowledged")

@@ -61,8 +61,9 @@ def test_a_refusal_is_told_as_soon_as_the_relay_knows_and_with_its_reason():
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
             assert time.monotonic() - begin < upgrade.PATIENCE / 2
             assert (done.returncode, done.stdout) == (69, ""), done
-            said = f"ib-relay: process {relay.process.pid} goes on with the old program: the new program cannot take over (exit 78): "
-            assert done.stderr.startswith(f"{said}{relay.config_file}: {spoilt.split()[0]}: ")
+            stays = f"process {relay.process.pid} goes on with the old program"
+            said = f"ib-relay: {stays}: the new program cannot take over (exit 78)"
+            assert done.stderr.startswith(f"{said}: {relay.config_file}: {spoilt.split()[0]}: ")
             assert (done.stderr.count("\n"), done.stderr.count("ib-relay: ")) == (1, 1)
         relay.write_configuration(drain_timeout=5)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

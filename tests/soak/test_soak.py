@@ -1,6 +1,6 @@
-"""Minutes and gigabytes: what is too long for every run. Its own command, 2 to 3 minutes:
+"""Minutes and gigabytes: what is too long for every run.
 
-    python -X dev -W error -m pytest tests/soak -m soak
+Its own command, 2 to 3 minutes: `python -X dev -W error -m pytest tests/soak -m soak`.
 """
 
 import hashlib
@@ -10,7 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.relay.blackbox import RelayProcess
-from tests.relay.scripted import KIB, LOOPBACK, MIB, BlackHole, Peer, Upstream, digest_of, echo, free_port, noise, wait_until
+from tests.relay.scripted import (
+    KIB,
+    LOOPBACK,
+    MIB,
+    BlackHole,
+    Peer,
+    Upstream,
+    digest_of,
+    echo,
+    free_port,
+    noise,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
@@ -31,7 +43,7 @@ def send_gigabyte(peer: Peer) -> str:
 
 
 def read_slowly(peer: Peer) -> tuple[int, str]:
-    """Everything up to EOF, with a rest of 0.2 s after every 64 MiB: long enough for every buffer on the way to fill."""
+    """Everything up to EOF, with a rest of 0.2 s after every 64 MiB: enough for every buffer on the way to fill."""
     digest, size, buffer, rested = hashlib.sha256(), 0, bytearray(MIB), 0
     while got := peer.recv_into(buffer):
         digest.update(memoryview(buffer)[:got])

@@ -1,4 +1,4 @@
-"""Many rounds of what tests/relay/test_survival.py does a few times: kills, restarts and upgrades under checked streams.
+"""Many rounds of what tests/relay/test_survival.py does a few times: kills, restarts, upgrades under checked streams.
 
 A figure a road is printed (pytest -s): what went through, what failed, the longest pause of a stream.
 """
@@ -8,7 +8,10 @@ import pytest
 from relay import offsets
 from tests.relay.test_survival import ROADS, House, streams_through
 
-pytestmark = [pytest.mark.soak, pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no manager keeps descriptors")]
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(not offsets.SUPPORTED, reason="elsewhere no manager keeps descriptors"),
+]
 ROUNDS = {"kill": 100, "restart": 20, "upgrade": 20}
 FAILED_SHARE = 0.002  # of new connections, when the relay is killed between accepting one and writing it down
 
@@ -20,8 +23,9 @@ def test_sessions_and_every_byte_outlive_a_relay_that_is_often(tmp_path, keeps, 
         moved = sum(one.up.right + one.down.right for one in running)
         pause = max(one.up.longest_gap for one in running)
         print(
-            f"\n{ROUNDS[act]} times {act}: {moved / 1e6:.0f} MB equal, {hammer.served} new connections served, {hammer.failed} "
-            f"failed, worst {hammer.worst * 1000:.0f} ms; longest pause of a stream {pause * 1000:.0f} ms"
+            f"\n{ROUNDS[act]} times {act}: {moved / 1e6:.0f} MB equal, {hammer.served} new connections served, "
+            f"{hammer.failed} failed, worst {hammer.worst * 1000:.0f} ms; "
+            f"longest pause of a stream {pause * 1000:.0f} ms"
         )
         if act == "kill":
             # A kill can meet one that was accepted 50 us ago; how many of all that are depends on the rate of kills.

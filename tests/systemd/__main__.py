@@ -1,6 +1,7 @@
-"""Boots real systemds and tries the service in them: `python -m tests.systemd [--quick | --full] [pytest's own options]`.
+"""Boots real systemds and tries the service in them.
 
-Needs root, debootstrap and systemd-container. The first run makes the templates of Debian 12 and 13 (a minute and a half).
+`python -m tests.systemd [--quick | --full] [pytest's own options]` needs root, debootstrap and systemd-container. The
+first run makes the templates of Debian 12 and 13 (a minute and a half).
 """
 
 import os

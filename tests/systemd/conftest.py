@@ -65,7 +65,9 @@ class practice:  # noqa: N801 (used as a function)
     def __enter__(self) -> subprocess.Popen:
         enter = ["nsenter", f"--net=/proc/{self.machine.leader}/ns/net", "--"]
         command = [sys.executable, "-m", "relay", "practice", "--listen", f"127.0.0.1:{self.port}"]
-        self.process = subprocess.Popen([*enter, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [*enter, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_until(self._listens, "the practice gateway listens")
         return self.process
 

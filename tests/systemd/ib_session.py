@@ -1,6 +1,6 @@
-"""One ib_async session with streaming prices, until SIGTERM; the last line of stdout says what it saw. Knows nothing of us.
+"""One ib_async session with streaming prices, until SIGTERM; the last line of stdout says what it saw.
 
-    python ib_session.py PORT      (ib_async on PYTHONPATH)
+It knows nothing of us: `python ib_session.py PORT`, with ib_async on PYTHONPATH.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def main() -> None:
     seen["connected_at_end"] = ib.isConnected()
     try:
         seen["answers_at_end"] = bool(await asyncio.wait_for(ib.reqCurrentTimeAsync(), 5))
-    except (TimeoutError, asyncio.TimeoutError, ConnectionError):
+    except (TimeoutError, ConnectionError):
         seen["answers_at_end"] = False
     # Let go of our own listener first: hanging up is not being disconnected.
     result = dict(seen)

@@ -1,8 +1,8 @@
-"""A throw-away machine with a real systemd: Debian from the mirror, booted by systemd-nspawn, seen from in- and outside.
+"""A throw-away machine with a real systemd: Debian from the mirror, booted by systemd-nspawn, seen from both sides.
 
-The template of a suite is made once (debootstrap, some 50 s and 300 MB) below .systemd/, which git ignores; every boot is
-an overlay on it and starts clean. The machine has a network of its own with nothing but loopback, the pure cgroup v2 tree in a
-cgroup of its own, and bpf(2), without which systemd silently leaves out its address filters.
+The template of a suite is made once (debootstrap, some 50 s and 300 MB) below .systemd/, which git ignores; every boot
+is an overlay on it and starts clean. The machine has a network of its own with nothing but loopback, the pure cgroup v2
+tree in a cgroup of its own, and bpf(2), without which systemd silently leaves out its address filters.
 """
 
 from __future__ import annotations
@@ -26,9 +26,21 @@ SUITES = {"bookworm": 252, "trixie": 257}  # and the systemd they have
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter")
 PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,python3,python3-venv,iproute2,procps"
 # Nothing that needs hardware, a console or the network.
-MASKED = """getty@tty1.service console-getty.service systemd-resolved.service apt-daily.timer apt-daily-upgrade.timer
-e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer systemd-update-utmp.service
-systemd-update-utmp-runlevel.service dev-hugepages.mount systemd-networkd-wait-online.service""".split()
+MASKED = [
+    "getty@tty1.service",
+    "console-getty.service",
+    "systemd-resolved.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "dpkg-db-backup.timer",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "dev-hugepages.mount",
+    "systemd-networkd-wait-online.service",
+]
 SETTINGS = {
     "etc/systemd/journald.conf.d/test.conf": "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n",
     "etc/systemd/system.conf.d/test.conf": "[Manager]\nDefaultTimeoutStopSec=10s\n",
@@ -37,8 +49,8 @@ SETTINGS = {
 }
 USER, USER_ID = "tester", 1000
 BOOT_BOUND = 60.0  # seconds; takes 0.3 to 2
-# Without a cgroup of its own a machine shares its caller's, and two that are booted from one shell share that one: the end of
-# a service in one would then kill the processes of the service of that name in the other.
+# Without a cgroup of its own a machine shares its caller's, and two that are booted from one shell share that one: the
+# end of a service in one would then kill the processes of the service of that name in the other.
 JOIN = 'for cgroup in $0; do echo $$ > "$cgroup/cgroup.procs"; done; exec "$@"'
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
@@ -106,18 +118,37 @@ class Machine:
         TEMPLATES.mkdir(exist_ok=True)
         name = f"relaytest{os.getpid()}x{id(self) % 9999}"
         self._cgroups = _new_cgroups(name)
-        self._console = open(TEMPLATES / f"console-{os.getpid()}-{id(self):x}", "w+b")  # noqa: SIM115
+        self._console = open(TEMPLATES / f"console-{os.getpid()}-{id(self):x}", "w+b")
         command = [
-            "sh", "-ec", JOIN, " ".join(map(str, self._cgroups)),
-            "systemd-nspawn", "--quiet", f"--directory={folder}", f"--machine={name}",
-            "--boot", "--volatile=overlay", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off",
-            "--timezone=off", "--link-journal=no", "--console=pipe", "--system-call-filter=bpf",
-            "--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", *self._options,
-        ]  # fmt: skip
+            "sh",
+            "-ec",
+            JOIN,
+            " ".join(map(str, self._cgroups)),
+            "systemd-nspawn",
+            "--quiet",
+            f"--directory={folder}",
+            f"--machine={name}",
+            "--boot",
+            "--volatile=overlay",
+            "--register=no",
+            "--keep-unit",
+            "--private-network",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--console=pipe",
+            "--system-call-filter=bpf",
+            "--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN",
+            *self._options,
+        ]
         self._nspawn = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console, start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._console,
+            stderr=self._console,
+            start_new_session=True,
             env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-        )  # fmt: skip
+        )
         try:
             self._find_leader(started + BOOT_BOUND)
             state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
@@ -132,7 +163,7 @@ class Machine:
         return self
 
     def _find_leader(self, until: float) -> None:
-        """nspawn's only child, once its systemd listens."""
+        """Find the only child of nspawn, once its systemd listens."""
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
         while time.monotonic() < until:
             if self._nspawn.poll() is not None:
@@ -170,7 +201,9 @@ class Machine:
 
     # Inside
 
-    def run(self, *command: str, check: bool = True, timeout: float = 90.0, user: bool = False) -> subprocess.CompletedProcess:
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 90.0, user: bool = False
+    ) -> subprocess.CompletedProcess:
         """Run to the end as root, or as a plain user with a systemd of its own."""
         ran = subprocess.run(
             self.command(*command, user=user), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
@@ -180,7 +213,7 @@ class Machine:
         return ran
 
     def command(self, *command: str, user: bool = False) -> list[str]:
-        """The argument list that runs `command` inside; also inside for systemd, which knows a process by its cgroup."""
+        """The argument list that runs `command` inside, also for systemd, which knows a process by its cgroup."""
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         join = ["sh", "-ec", JOIN, str(_cgroups_of(self.leader)[""])]
         nsenter = ["nsenter", f"--target={self.leader}", "--all", "--root", "--wd"]
@@ -231,13 +264,14 @@ class Machine:
 
 
 def _cgroups_of(process: int | str) -> dict[str, Path]:
-    """Where it is in each hierarchy that systemd uses: "" is cgroup v2, and "name=systemd" what a host with v1 has, too."""
+    """Where it is in each hierarchy that systemd uses: "" is cgroup v2, "name=systemd" what a host with v1 also has."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     found = {}
     for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
         _, kind, own = line.split(":", 2)
         for _, where, what, options, *_ in mounts:
-            if (kind, what) == ("", "cgroup2") or (kind == "name=systemd" and what == "cgroup" and kind in options.split(",")):
+            named = kind == "name=systemd" and what == "cgroup" and kind in options.split(",")
+            if (kind, what) == ("", "cgroup2") or named:
                 found[kind] = Path(where + own)
                 break
     return found

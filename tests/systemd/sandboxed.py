@@ -1,11 +1,12 @@
-"""Starts relays as services in a booted machine, under the sandbox of the installed unit, for tests made for plain processes.
+"""Starts relays as services in a booted machine, in the sandbox of the installed unit, for tests of plain processes.
 
     IB_RELAY_UNDER_SANDBOX=LEADER:SUITE python -m pytest -p tests.systemd.sandboxed ... tests/relay -k conformance
 
-LEADER is the machine's process 1 as seen from here. pytest runs on our own file system with our own Python, in the machine's
-network (nsenter --net); only the relay is inside. Its unit is the text that `service install` has written there, and
-`as_a_test_wants_it` changes what is not sandbox: whose sockets it takes, its configuration, where its output goes, and
-that its end is final. So it is Type=notify with a descriptor store, and its sessions are moved as a service moves them.
+LEADER is the machine's process 1 as seen from here. pytest runs on our own file system with our own Python, in the
+machine's network (nsenter --net); only the relay is inside. Its unit is the text that `service install` has written
+there, and `as_a_test_wants_it` changes what is not sandbox: whose sockets it takes, its configuration, where its output
+goes, and that its end is final. So it is Type=notify with a descriptor store, and its sessions are moved as a service
+moves them.
 
 As a pytest plugin this file leaves out what cannot be true of a service (NOT_HERE), each by name and with the reason.
 """
@@ -22,8 +23,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.service.render import spelled, with_lines, with_values
-from tests.systemd.machine import Machine, wait_until
+from relay.addresses import host_port
+from relay.service.render import with_lines, with_values
+from tests.relay.scripted import wait_until
+from tests.systemd.machine import Machine
 
 VARIABLE = "IB_RELAY_UNDER_SANDBOX"
 FOLDER = "/run/ib-relay-tests"  # inside; not /tmp, of which the service sees one of its own
@@ -86,7 +89,7 @@ class Sandbox:
         config.parent.chmod(0o755)
         inside = f"{FOLDER}/{config.relative_to(self.folder)}"
         service, socket = (self.machine.path(INSTALLED + kind).read_text() for kind in (".service", ".socket"))
-        socket = socket_as_a_test_wants_it(socket, name, spelled(*listen), port_map)
+        socket = socket_as_a_test_wants_it(socket, name, host_port(*listen), port_map)
         self.machine.path(f"{UNITS}/{name}.service").write_text(as_a_test_wants_it(service, name, inside))
         self.machine.path(f"{UNITS}/{name}.socket").write_text(socket)
         return Service(self.machine, name, stdout)
@@ -94,8 +97,8 @@ class Sandbox:
 
 # A running one
 
-# systemd opens what this shell has as its standard output and error, whatever that is, and gives it to the service: so a pipe
-# is the service's alone when the shell is gone.
+# systemd opens what this shell has as its standard output and error, whatever that is, and gives it to the service: so
+# a pipe is the service's alone when the shell is gone.
 START = """\
 set -e
 mkdir {units}/{name}.service.d
@@ -153,10 +156,14 @@ class Service:
         status = _status(self.pid)
         assert {key: status[key] for key in LOCKED_DOWN} == LOCKED_DOWN and "0" not in status["Uid"].split(), status
         kept = self.machine.show(f"{self.name}.service", "NFileDescriptorStore")
-        assert int(kept["NFileDescriptorStore"]) > 0, "this relay has nothing in systemd's care: sessions cannot survive it"
+        assert int(kept["NFileDescriptorStore"]) > 0, (
+            "this relay has nothing in systemd's care: sessions cannot survive it"
+        )
 
     def _story(self) -> str:
-        return self.machine.run("systemctl", "status", "--no-pager", "-n", "20", f"{self.name}.service", check=False).stdout
+        return self.machine.run(
+            "systemctl", "status", "--no-pager", "-n", "20", f"{self.name}.service", check=False
+        ).stdout
 
     # What Popen can do
 
@@ -186,7 +193,10 @@ class Service:
         return int(seen["ExecMainStatus"]) * (1 if seen["ExecMainCode"] == EXITED else -1)
 
     def remove(self) -> None:
-        """End it and leave nothing of it in the machine. The socket goes first: whoever waits in its queue would start another."""
+        """End it and leave nothing of it in the machine.
+
+        The socket goes first: whoever waits in its queue would start another.
+        """
         if self.returncode is None:
             self.returncode = -signal.SIGKILL
         if self._watched >= 0:

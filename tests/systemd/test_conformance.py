@@ -1,7 +1,7 @@
-"""The service under its whole sandbox does what the relay promises: the conformance tests pass, and real clients do not notice.
+"""Under its whole sandbox the service does what the relay promises: conformance tests pass, real clients see no change.
 
-Both are made for a plain `ib-relay run`; here they meet the installed unit (see sandboxed.py), whose sessions are moved and
-kept as a service does it.
+Both are made for a plain `ib-relay run`; here they meet the installed unit (see sandboxed.py), whose sessions are moved
+and kept as a service does it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import shlex
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as xml
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -25,8 +25,18 @@ from tests.systemd.machine import ROOT, Machine
 from tests.systemd.sandboxed import INSTALLED, NOT_HERE, VARIABLE, as_a_test_wants_it, socket_as_a_test_wants_it
 
 ROUNDS = os.environ.get("IB_RELAY_ROUNDS", "")
-NOT_SANDBOX = {"Requires", "After", "OnFailure", "Restart", "ExecStart", "ListenStream", "FileDescriptorName", "Service"}
-# What every Debian has that was installed and not debootstrapped; names are looked up in it by the relay and by its tests.
+NOT_SANDBOX = {
+    "Requires",
+    "After",
+    "OnFailure",
+    "Restart",
+    "ExecStart",
+    "ListenStream",
+    "FileDescriptorName",
+    "Service",
+}
+# What every Debian has that was installed and not debootstrapped; names are looked up in it by the relay and by its
+# tests.
 HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 
 # For real clients: one map for each case that is played at a time.
@@ -55,8 +65,12 @@ class Inside:
         names = ['mount --bind "$0" /etc/hosts && exec "$@"', str(self.hosts)]
         return subprocess.run(
             [*enter, *names, sys.executable, *command],
-            cwd=ROOT, env=os.environ | environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=os.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +96,13 @@ def test_the_conformance_tests_pass(inside, figure, tmp_path):
     command += ["-m", "not long"] if ROUNDS == "quick" else []
     ran = inside.run(*command, environ={VARIABLE: f"{machine.leader}:{machine.suite}"})
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
-    tests = [(case.get("name"), case.find("skipped")) for case in xml.parse(report).iter("testcase")]
+    tests = [(case.get("name"), case.find("skipped")) for case in ElementTree.parse(report).iter("testcase")]
     reasons = collections.Counter(skipped.get("message") for _, skipped in tests if skipped is not None)
     passed = len(tests) - reasons.total()
-    figure(f"{machine.suite}: {passed} conformance tests pass under the sandbox in {time.monotonic() - started:.0f} s, "
-           f"{reasons.total()} left out")  # fmt: skip
+    figure(
+        f"{machine.suite}: {passed} conformance tests pass under the sandbox in {time.monotonic() - started:.0f} s, "
+        f"{reasons.total()} left out"
+    )
     for reason, count in sorted(reasons.items()):
         figure(f"{machine.suite}: left out {count}: {reason}")
     assert passed > 100
@@ -116,5 +132,7 @@ def test_real_clients_get_through_it_what_they_get_without_it(inside, libraries,
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
     assert machine.main_pid() == pid, "another process has taken over meanwhile"
     passed, again = ran.stdout.splitlines()[-1], ran.stdout.count("once more, alone:")
-    figure(f"{machine.suite}: real clients through the installed service: {passed} ({again} at the second try) "
-           f"in {time.monotonic() - started:.0f} s")  # fmt: skip
+    figure(
+        f"{machine.suite}: real clients through the installed service: {passed} ({again} at the second try) "
+        f"in {time.monotonic() - started:.0f} s"
+    )

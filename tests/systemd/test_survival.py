@@ -1,7 +1,8 @@
 """Sessions outlive the relay: every established one, every byte, through kills, restarts, upgrades and hangs.
 
-Four checked streams (two raw, two that begin like IB sessions; two of the four with a slow reader), an ib_async session with
-ticks and a hammer of new connections go through the installed, fully sandboxed service. IB_RELAY_ROUNDS=quick makes it short.
+Four checked streams (two raw, two that begin like IB sessions; two of the four with a slow reader), an ib_async session
+with ticks and a hammer of new connections go through the installed, fully sandboxed service. IB_RELAY_ROUNDS=quick
+makes it short.
 """
 
 from __future__ import annotations
@@ -117,8 +118,9 @@ class Traffic:
         total = sum(one["gateway got"] + one["client got"] for one in self.seen["streams"])
         gaps = [one["longest_gap"] for one in self.seen["streams"]]
         return (
-            f"{total / 1e6:.0f} MB in 4 streams equal, {self.session['ticks']} ticks; new connections {hammer['served']} served, "
-            f"{hammer['failed']} failed, worst {hammer['worst'] * 1000:.0f} ms; longest pause of a stream "
+            f"{total / 1e6:.0f} MB in 4 streams equal, {self.session['ticks']} ticks; "
+            f"new connections {hammer['served']} served, {hammer['failed']} failed, "
+            f"worst {hammer['worst'] * 1000:.0f} ms; longest pause of a stream "
             f"{max(gaps) * 1000:.0f} ms, of the ticks {self.session['longest_gap'] * 1000:.0f} ms"
         )
 
@@ -143,8 +145,10 @@ def settled(machine: Machine, before: int) -> int:
 
 
 def test_the_pause_of_a_restart(surviving, figure):
-    """For one session that is being watched. The figure is the median of ten; judged is the best, because what else
-    runs beside the machine makes it longer and never shorter."""
+    """For one session that is being watched.
+
+    The figure is the median of ten. Judged is the best: what else runs beside the machine only makes it longer.
+    """
     pauses = []
     with surviving.network():
         server, client = socket.create_server(("127.0.0.1", 4012)), socket.create_connection(("127.0.0.1", 4023), 10)
@@ -161,8 +165,10 @@ def test_the_pause_of_a_restart(surviving, figure):
         client.shutdown(socket.SHUT_WR)
         echo.join()
     pauses.sort()
-    figure(f"{surviving.suite}: pause of a session at a restart: median {pauses[5] * 1000:.0f} ms, "
-           f"{pauses[0] * 1000:.0f} to {pauses[-1] * 1000:.0f} ms")  # fmt: skip
+    figure(
+        f"{surviving.suite}: pause of a session at a restart: median {pauses[5] * 1000:.0f} ms, "
+        f"{pauses[0] * 1000:.0f} to {pauses[-1] * 1000:.0f} ms"
+    )
     assert pauses[0] <= RESTART_PAUSE
 
 
@@ -258,7 +264,9 @@ def test_changes_around_it(surviving, ib_async, figure):
         for command in ("daemon-reload", "daemon-reexec", f"reload {SERVICE}"):
             surviving.run("systemctl", *command.split())
             time.sleep(0.3)
-        surviving.run("systemctl", "restart", "ib-relay-paper.socket", "ib-relay-streams.socket", "ib-relay-raw.socket", SERVICE)
+        surviving.run(
+            "systemctl", "restart", "ib-relay-paper.socket", "ib-relay-streams.socket", "ib-relay-raw.socket", SERVICE
+        )
         time.sleep(0.5)
         surviving.run("systemctl", "restart", SERVICE)
     figure(f"{surviving.suite}: daemon-reload, daemon-reexec, reload, restart of the sockets: {traffic.figures()}")

@@ -50,7 +50,10 @@ def test_a_venv_in_roots_home_is_refused_with_the_reason(stocked):
     stocked.run("python3", "-m", "venv", "/root/venv")
     stocked.run("/root/venv/bin/python", *PIP)
     ran = stocked.run("/root/venv/bin/ib-relay", "service", "install", check=False)
-    assert ran.returncode == 69 and "/root/venv/bin/python lies below /root, which a service of the system does not see" in ran.stderr
+    assert (
+        ran.returncode == 69
+        and "/root/venv/bin/python lies below /root, which a service of the system does not see" in ran.stderr
+    )
 
 
 def test_a_venv_of_a_user_is_a_service_of_the_user(stocked):

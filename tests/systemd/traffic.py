@@ -1,10 +1,11 @@
-"""Traffic that notices: checked streams both ways and a hammer of new connections, until SIGTERM; then one line of JSON.
+"""Traffic that notices: checked streams both ways and a hammer of new connections, until SIGTERM; then a JSON line.
 
     python -m tests.systemd.traffic --stream HOST:PORT[:ib] ... --upstream PORT --hammer PORT
 
-A stream sends noise both ways at its own pace and compares, at the end, size and SHA-256 of what was sent and what arrived;
-every second one reads in bursts with rests between them, so that bytes stand in every buffer on the way when the relay dies. A
-stream marked `ib` begins with the hellos of an IB session. The hammer opens a session up to the server's hello, again and again.
+A stream sends noise both ways at its own pace and compares, at the end, size and SHA-256 of what was sent and what
+arrived; every second one reads in bursts with rests between them, so that bytes stand in every buffer on the way when
+the relay dies. A stream marked `ib` begins with the hellos of an IB session. The hammer opens a session up to the
+server's hello, again and again.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class Stream:
             sock.close()
         sent, got = self.halves, self.halves
         equal = all(
-            (sent[f"{one} sent"].size, sent[f"{one} sent"].digest.digest()) == (got[f"{other} got"].size, got[f"{other} got"].digest.digest())
+            (sent[f"{one} sent"].size, sent[f"{one} sent"].digest.digest())
+            == (got[f"{other} got"].size, got[f"{other} got"].digest.digest())
             for one, other in (("client", "gateway"), ("gateway", "client"))
         )
         errors = {name: half.error for name, half in self.halves.items() if half.error}
@@ -177,7 +179,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: STOP.set())
     hammered = Hammered()
     with socket.create_server(("127.0.0.1", options.upstream), backlog=64) as listener:
-        streams = [Stream(*opened(listener, place), slow=bool(number % 2)) for number, place in enumerate(options.stream)]
+        streams = [
+            Stream(*opened(listener, place), slow=bool(number % 2)) for number, place in enumerate(options.stream)
+        ]
         striking = threading.Thread(target=hammer, args=(options.hammer, hammered))
         greeting = threading.Thread(target=greet, args=(listener,))
         greeting.start()

@@ -1,4 +1,4 @@
-"""Lets a program that is started with this folder on PYTHONPATH look around on the machine in `root` instead of its own.
+"""Lets a program started with this folder on PYTHONPATH look around on the machine in `root` instead of its own.
 
 Python imports a sitecustomize before the program: the program itself has no option and no variable for this, and so no
 back door. Only what it looks at is another machine's; sockets, names and processes stay real.

@@ -1,4 +1,4 @@
-"""A raw IB client for the tests of the practice gateway: bytes through relay.wire, every wait bounded, ends told apart."""
+"""A raw IB client for tests of the practice gateway: bytes through relay.wire, every wait bounded, ends told apart."""
 
 import asyncio
 import contextlib
@@ -86,7 +86,7 @@ class Peer:
     async def until(self, wanted):
         """Messages up to and including the first of that type or id."""
         seen = []
-        while not seen or not (seen[-1] == wanted or isinstance(wanted, type) and isinstance(seen[-1], wanted)):
+        while not seen or not (seen[-1] == wanted or (isinstance(wanted, type) and isinstance(seen[-1], wanted))):
             seen.append(await self.message())
         return seen
 
@@ -152,7 +152,10 @@ class Peer:
 def proto(*pairs):
     """Protobuf of (field, value) pairs by Python type."""
     encoders = {
-        int: protobuf.int_field, float: protobuf.double_field, str: protobuf.string_field, bytes: protobuf.message_field,
+        int: protobuf.int_field,
+        float: protobuf.double_field,
+        str: protobuf.string_field,
+        bytes: protobuf.message_field,
     }
     return b"".join(encoders[type(value)](number, value) for number, value in pairs)
 

@@ -35,7 +35,11 @@ def protobuf(number, *pairs):
     [
         (176, lambda a: a.tick_price(4002, 1, 100.0, 100), [b"1\x006\x004002\x001\x00100.0\x00100\x001\x00"]),
         (205, lambda a: a.tick_price(4002, 1, 100.0, 100), [b"\0\0\0\x016\x004002\x001\x00100.0\x00100\x001\x00"]),
-        (206, lambda a: a.tick_price(4002, 1, 100.0, 100), [bytes.fromhex("000000c908a21f1001190000000000005940220331303028") + b"\1"]),
+        (
+            206,
+            lambda a: a.tick_price(4002, 1, 100.0, 100),
+            [bytes.fromhex("000000c908a21f1001190000000000005940220331303028") + b"\1"],
+        ),
         (176, lambda a: a.tick_size(4002, 0, 102), [b"2\x006\x004002\x000\x00102\x00"]),
         (213, lambda a: a.tick_size(4002, 0, 102), [b"\0\0\0\xca\x08\xa2\x1f\x10\x00\x1a\x03102"]),
         (176, lambda a: a.tick_string(4002, LAST_TIMESTAMP, "17"), [b"46\x006\x004002\x0045\x0017\x00"]),
@@ -80,7 +84,11 @@ def protobuf(number, *pairs):
             [protobuf(73, (1, 1), (2, "DU1"), (3, ""), (4, "NetLiquidation"), (5, "1"), (6, "USD"))],
         ),
         (176, lambda a: a.account_update_multi_end(1), [b"74\x001\x001\x00"]),
-        (176, lambda a: a.account_summary(1, "DU1", "BuyingPower", "4", "USD"), [text(63, 1, 1, "DU1", "BuyingPower", "4", "USD")]),
+        (
+            176,
+            lambda a: a.account_summary(1, "DU1", "BuyingPower", "4", "USD"),
+            [text(63, 1, 1, "DU1", "BuyingPower", "4", "USD")],
+        ),
         (207, lambda a: a.account_summary_end(1), [protobuf(64, (1, 1))]),
         (
             176,
@@ -108,14 +116,17 @@ def protobuf(number, *pairs):
             [text(90, 3, 321, "20261118", 100.0, 100.75, 101.5, 99.5, 100.5, 12345)],
         ),
         (208, lambda a: a.historical_data_update(3, "20261118", BAR), [protobuf(90, (1, 3), (2, BAR_PROTOBUF))]),
-        (176, lambda a: a.real_time_bar(3, BAR), [text(50, 3, 3, BAR.start, 100.0, 101.5, 99.5, 100.75, 12345, 100.5, 321)]),
+        (
+            176,
+            lambda a: a.real_time_bar(3, BAR),
+            [text(50, 3, 3, BAR.start, 100.0, 101.5, 99.5, 100.75, 12345, 100.5, 321)],
+        ),
         (
             208,
             lambda a: a.real_time_bar(3, BAR),
             [
-                protobuf(
-                    50, (1, 3), (2, BAR.start), (3, 100.0), (4, 101.5), (5, 99.5), (6, 100.75), (7, "12345"), (8, "100.5"), (9, 321)
-                )
+                # open, high, low, close, volume, average and count are the fields 3 to 9
+                protobuf(50, (1, 3), (2, BAR.start), *enumerate((100.0, 101.5, 99.5, 100.75, "12345", "100.5", 321), 3))
             ],
         ),
         (176, lambda a: a.head_timestamp(3, "19930129-14:30:00"), [text(88, 3, "19930129-14:30:00")]),
@@ -126,13 +137,15 @@ def protobuf(number, *pairs):
         (200, lambda a: a.error(-1, 1100, "lost", 17.5), [text(4, -1, 1100, "lost", "", 17500)]),
         (203, lambda a: a.error(-1, 1100, "lost", 17.5), [protobuf(4, (1, -1), (2, 17500), (3, 1100), (4, "lost"))]),
     ],
-)  # fmt: skip
+)
 def test_an_answer_has_the_form_of_its_server_version(version, encode, payloads):
     assert FrameReader().feed(encode(Answers(version))) == payloads
 
 
 # Fields of CONTRACT_DATA by server version: what each step of ibapi's decoder takes away.
-@pytest.mark.parametrize(("version", "fields"), [(157, 38), (163, 39), (164, 39), (176, 39), (182, 40), (186, 41), (204, 41)])
+@pytest.mark.parametrize(
+    ("version", "fields"), [(157, 38), (163, 39), (164, 39), (176, 39), (182, 40), (186, 41), (204, 41)]
+)
 def test_contract_details_have_as_many_text_fields_as_clients_read(version, fields):
     spy = Contract(756733, "SPY")
     details, end = FrameReader().feed(Answers(version).contract_details(5, spy, "PRACTICE SPY"))

@@ -44,9 +44,8 @@ async def test_ipv6_is_an_address_like_any_other():
 
 
 async def test_a_port_that_is_taken_is_an_os_error():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(OSError):
-            await PracticeGateway().start("127.0.0.1", taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match=r"(?i)address already in use"):
+        await PracticeGateway().start("127.0.0.1", taken.getsockname()[1])
 
 
 async def test_a_client_id_belongs_to_one_live_session():

@@ -17,8 +17,7 @@ HISTORY_201 = LENGTH.pack(20) + join_fields(
     4001, 0, "SPY", "STK", "", "", "", "", "SMART", "", "USD", "", "", 0, "", "1 day", "5 D", 1, "TRADES", 1, 0, ""
 )
 HISTORY_226 = bytes.fromhex(
-    "000000dc08a11f1218080012035350591a0353544b4205534d4152545203555344220531206461792a0335204430013a06545241444553"
-    "4001"
+    "000000dc08a11f1218080012035350591a0353544b4205534d4152545203555344220531206461792a0335204430013a065452414445534001"
 )
 DATA_IBAPI_981 = join_fields(1, 11, 4002, *SPY_TEXT, 0, "", 0, 0, "")
 DATA_STOQEY = join_fields(1, 11, 4002, "", "SPY", "STK", "", "", "", "", "SMART", "", "USD", "", "", 0, "", 0, 0, "")
@@ -39,7 +38,8 @@ DATA_226 = bytes.fromhex("000000c908a21f1218080012035350591a0353544b4205534d4152
             HistoricalData(3, SPY, "20250531 00:00:00 UTC", "1 min", "60 S", True, True),
         ),
         (
-            LENGTH.pack(220) + proto((1, 3), (2, SPY_PROTOBUF), (3, "20250531"), (4, "1 min"), (5, "60 S"), (8, 2), (9, 1)),
+            LENGTH.pack(220)
+            + proto((1, 3), (2, SPY_PROTOBUF), (3, "20250531"), (4, "1 min"), (5, "60 S"), (8, 2), (9, 1)),
             226,
             requests.historical_data,
             HistoricalData(3, SPY, "20250531", "1 min", "60 S", True, True),
@@ -110,5 +110,7 @@ def test_a_payload_without_a_message_id_is_a_wire_error(payload, version):
 
 def test_names_of_contracts_are_cut_where_no_real_one_is_that_long():
     long = "X" * 100_000
-    asked = requests.for_contract(Request(join_fields(9, 8, 1, 0, long, long, "", "", "", "", long, "", long, "", ""), 176))
+    asked = requests.for_contract(
+        Request(join_fields(9, 8, 1, 0, long, long, "", "", "", "", long, "", long, "", ""), 176)
+    )
     assert asked.contract == Contract(0, "X" * 64, "X" * 16, "X" * 64, "X" * 16)

@@ -64,7 +64,9 @@ async def test_a_session_dripping_in_byte_by_byte_is_the_same_session():
 
 
 async def test_hello_and_requests_in_one_segment_are_all_read():
-    everything = ClientHello(100, 176).encode() + messages.encode(messages.StartApi(7), 176) + encode_frame(join_fields(61, 1))
+    everything = (
+        ClientHello(100, 176).encode() + messages.encode(messages.StartApi(7), 176) + encode_frame(join_fields(61, 1))
+    )
     async with gateway() as practice, client(practice) as peer:
         peer.send(everything)
         await peer.payload()
@@ -74,7 +76,14 @@ async def test_hello_and_requests_in_one_segment_are_all_read():
 
 @pytest.mark.parametrize(
     "opening",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\xff\x01", b"SSH-2.0-probe\r\n", b"63\0", b"\0" * 8, b"API\0\0\0\0\x05hello"],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x00\xff\x01",
+        b"SSH-2.0-probe\r\n",
+        b"63\0",
+        b"\0" * 8,
+        b"API\0\0\0\0\x05hello",
+    ],
 )
 async def test_first_bytes_that_are_no_hello_are_turned_away(opening):
     async with gateway() as practice, client(practice) as peer:
@@ -170,7 +179,11 @@ async def test_the_log_has_one_line_per_event():
         await until(lambda: not practice.sessions, "the session is over")
     assert lines[0] == f"practice gateway listens on 127.0.0.1 port {practice.port}, behaviour normal"
     assert lines[1].startswith("client 1: connected from 127.0.0.1 port ")
-    assert lines[2:5] == ["client 1: hello v100..176", "client 1: START_API with client id 41", "client 1: REQ_POSITIONS"]
+    assert lines[2:5] == [
+        "client 1: hello v100..176",
+        "client 1: START_API with client id 41",
+        "client 1: REQ_POSITIONS",
+    ]
     assert lines[5].startswith("client 1: ended after 0.")
     assert lines[5].endswith(" s: client closed (FIN); requests: START_API 1, REQ_POSITIONS 2")
     assert len(lines) == 6

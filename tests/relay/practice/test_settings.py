@@ -25,6 +25,5 @@ def test_settings_from_the_command_line_text():
     ],
 )
 def test_settings_nobody_can_play_are_refused(settings, said):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=said):
         Practice(**settings)
-    assert said in str(error.value)

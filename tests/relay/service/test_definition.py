@@ -34,7 +34,9 @@ DOORS = [
     ("both loopbacks", PortMap(listen=(Listen("localhost", 4003),)), (), (V4, V6), ("localhost", POOL)),
     (
         "a list of its own",
-        PortMap(listen=(Listen("192.0.2.1", 4003),), allow=Allow(False, (network("192.0.2.0/24"), network("192.0.2.7/32")))),
+        PortMap(
+            listen=(Listen("192.0.2.1", 4003),), allow=Allow(False, (network("192.0.2.0/24"), network("192.0.2.7/32")))
+        ),
         (DOCKER,),
         (("192.0.2.1", 4003),),
         ("localhost", "192.0.2.0/24"),
@@ -75,11 +77,19 @@ def test_sockets_of_somebody_elses_making_are_refused_with_the_reason():
 
 
 PROGRAMS = [
-    ("zipapp", PROGRAM, ("/usr/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run"),
-     ("/usr/bin/python3", "/usr/lib", "-/usr/lib64")),
-    ("venv", VENV, ("/opt/v/bin/python", "-I", "-m", "relay", "run"),
-     ("/opt/v/bin/python", "/usr/lib", "-/usr/lib64", "/usr/local/lib", "/opt/v")),
-]  # fmt: skip
+    (
+        "zipapp",
+        PROGRAM,
+        ("/usr/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run"),
+        ("/usr/bin/python3", "/usr/lib", "-/usr/lib64"),
+    ),
+    (
+        "venv",
+        VENV,
+        ("/opt/v/bin/python", "-I", "-m", "relay", "run"),
+        ("/opt/v/bin/python", "/usr/lib", "-/usr/lib64", "/usr/local/lib", "/opt/v"),
+    ),
+]
 
 
 @pytest.mark.parametrize("name, program, command, paths", PROGRAMS, ids=[row[0] for row in PROGRAMS])
@@ -93,16 +103,21 @@ def test_launchd_listens_on_loopback_only_and_has_files_of_its_own():
     found = target(where, PROGRAM, Config(), 252, (DOCKER,))
     assert found.doors[0].addresses == (V4, V6)
     assert found.command[-4:] == (
-        "--config", "/Users/me/.config/ib-relay/config.toml", "--log-file", "/Users/me/Library/Logs/ib-relay/ib-relay.log",
-    )  # fmt: skip
+        "--config",
+        "/Users/me/.config/ib-relay/config.toml",
+        "--log-file",
+        "/Users/me/Library/Logs/ib-relay/ib-relay.log",
+    )
     assert list(files(found)) == [f"{LABEL}.plist"]
 
 
+OF_THE_SYSTEM = ("/usr/local/lib/ib-relay/ib-relay.pyz", "/etc/ib-relay/config.toml")
+OF_A_USER = ("/h/.local/lib/ib-relay/ib-relay.pyz", "/h/.config/ib-relay/config.toml")
 LAYOUTS = [
-    (Manager.SYSTEMD, Scope.SYSTEM, "/etc/systemd/system", "/usr/local/lib/ib-relay/ib-relay.pyz", "/etc/ib-relay/config.toml"),
-    (Manager.SYSTEMD, Scope.USER, "/h/.config/systemd/user", "/h/.local/lib/ib-relay/ib-relay.pyz", "/h/.config/ib-relay/config.toml"),
-    (Manager.LAUNCHD, Scope.SYSTEM, "/Library/LaunchDaemons", "/usr/local/lib/ib-relay/ib-relay.pyz", "/etc/ib-relay/config.toml"),
-    (Manager.LAUNCHD, Scope.USER, "/h/Library/LaunchAgents", "/h/.local/lib/ib-relay/ib-relay.pyz", "/h/.config/ib-relay/config.toml"),
+    (Manager.SYSTEMD, Scope.SYSTEM, "/etc/systemd/system", *OF_THE_SYSTEM),
+    (Manager.SYSTEMD, Scope.USER, "/h/.config/systemd/user", *OF_A_USER),
+    (Manager.LAUNCHD, Scope.SYSTEM, "/Library/LaunchDaemons", *OF_THE_SYSTEM),
+    (Manager.LAUNCHD, Scope.USER, "/h/Library/LaunchAgents", *OF_A_USER),
 ]
 
 
@@ -128,7 +143,10 @@ def test_without_a_file_a_commented_one_is_made(where):
 
 @pytest.mark.parametrize(
     "listen, line",
-    [(("127.0.0.1:4003",), 'listen = "127.0.0.1:4003"'), (("127.0.0.1:1,[::1]:1",), 'listen = ["127.0.0.1:1", "[::1]:1"]')],
+    [
+        (("127.0.0.1:4003",), 'listen = "127.0.0.1:4003"'),
+        (("127.0.0.1:1,[::1]:1",), 'listen = ["127.0.0.1:1", "[::1]:1"]'),
+    ],
 )
 def test_what_was_given_is_in_the_new_file_and_means_the_same_there(where, listen, line):
     loaded, text = configuration(where, listen, "10.0.0.9:4001")

@@ -27,7 +27,9 @@ def service(tmp_path):
 
 
 def test_print_emits_one_file_exactly(service):
-    ran = service("print", "--user", "--manager", "systemd", "--systemd", "252", "--listen", "127.0.0.1:4003", "ib-relay.socket")
+    ran = service(
+        "print", "--user", "--manager", "systemd", "--systemd", "252", "--listen", "127.0.0.1:4003", "ib-relay.socket"
+    )
     lines = ("ListenStream=[::1]:4003\n", "ListenStream=172.17.0.1:4003\n")
     expected = templates()["systemd/user/ib-relay.socket"]
     for line in lines:
@@ -38,7 +40,9 @@ def test_print_emits_one_file_exactly(service):
 def test_print_of_all_files_says_where_each_would_be(service, tmp_path):
     ran = service("print", "--user", "--manager", "systemd")
     names = [line for line in ran.stdout.splitlines() if line.startswith(f"# {tmp_path}")]
-    assert names == [f"# {tmp_path}/.config/systemd/user/ib-relay{kind}" for kind in (".socket", ".service", "-closed.target")]
+    assert names == [
+        f"# {tmp_path}/.config/systemd/user/ib-relay{kind}" for kind in (".socket", ".service", "-closed.target")
+    ]
 
 
 def test_print_can_be_for_another_manager_and_another_version(service):

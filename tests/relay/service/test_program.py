@@ -18,8 +18,16 @@ GOOD = Program("/usr/bin/env", Path("/root/ib-relay.pyz"), Path("/root/ib-relay.
     [
         ("a zipapp anywhere: it is copied", GOOD, ""),
         ("an interpreter of a user", replace(GOOD, python="/home/me/.pyenv/bin/python3"), "lies below /home"),
-        ("a venv of root", replace(GOOD, archive=None, prefix="/root/v", package=Path("/root/v/relay")), "lies below /root"),
-        ("a venv in /tmp", replace(GOOD, archive=None, prefix="/tmp/v", package=Path("/tmp/v/relay")), "lies below /tmp"),
+        (
+            "a venv of root",
+            replace(GOOD, archive=None, prefix="/root/v", package=Path("/root/v/relay")),
+            "lies below /root",
+        ),
+        (
+            "a venv in /tmp",
+            replace(GOOD, archive=None, prefix="/tmp/v", package=Path("/tmp/v/relay")),
+            "lies below /tmp",
+        ),
         ("an interpreter that is gone", replace(GOOD, python="/nonexistent/python3"), "cannot be reached"),
     ],
 )

@@ -23,12 +23,20 @@ USER = replace(SYSTEM, scope=Scope.USER)
 DAEMON = Target(
     Manager.LAUNCHD,
     Scope.SYSTEM,
-    ("/opt/homebrew/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run",
-     "--config", "/etc/ib-relay/config.toml",
-     "--log-file", "/Library/Logs/ib-relay/ib-relay.log"),
+    (
+        "/opt/homebrew/bin/python3",
+        "-I",
+        "-S",
+        "/usr/local/lib/ib-relay/ib-relay.pyz",
+        "run",
+        "--config",
+        "/etc/ib-relay/config.toml",
+        "--log-file",
+        "/Library/Logs/ib-relay/ib-relay.log",
+    ),
     (Door("default", (("127.0.0.1", 4003), ("::1", 4003))),),
     log_folder="/Library/Logs/ib-relay",
-)  # fmt: skip
+)
 AGENT = replace(DAEMON, scope=Scope.USER)
 TWO_MAPS = replace(SYSTEM, doors=(Door("paper", (("127.0.0.1", 4003),)), Door("live", (("127.0.0.1", 4004),))))
 
@@ -67,8 +75,11 @@ DIFFERENCES = [
         "systemd 253 waits for a reload by itself",
         replace(SYSTEM, version=253),
         "ib-relay.service",
-        {"Type=notify", "ExecReload=+/bin/kill -HUP $MAINPID",
-         '# "+": the sandbox below forbids the relay\'s own user to execute anything but Python.'},
+        {
+            "Type=notify",
+            "ExecReload=+/bin/kill -HUP $MAINPID",
+            '# "+": the sandbox below forbids the relay\'s own user to execute anything but Python.',
+        },
         {"Type=notify-reload"},
     ),
     (
@@ -94,22 +105,38 @@ DIFFERENCES = [
     ),
     (
         "a venv whose path needs quoting",
-        replace(SYSTEM, command=("/opt/ib relay/50%/$x/python", "-I", "-m", "relay", "run"), exec_paths=("/opt/ib relay/50%/$x",)),
+        replace(
+            SYSTEM,
+            command=("/opt/ib relay/50%/$x/python", "-I", "-m", "relay", "run"),
+            exec_paths=("/opt/ib relay/50%/$x",),
+        ),
         "ib-relay.service",
-        {"ExecStart=/usr/bin/python3 -I -S /usr/local/lib/ib-relay/ib-relay.pyz run",
-         "ExecPaths=/usr/bin/python3", "ExecPaths=/usr/lib", "ExecPaths=-/usr/lib64"},
+        {
+            "ExecStart=/usr/bin/python3 -I -S /usr/local/lib/ib-relay/ib-relay.pyz run",
+            "ExecPaths=/usr/bin/python3",
+            "ExecPaths=/usr/lib",
+            "ExecPaths=-/usr/lib64",
+        },
         {'ExecStart="/opt/ib relay/50%%/$$x/python" -I -m relay run', 'ExecPaths="/opt/ib relay/50%%/$x"'},
     ),
     (
         "a user without user namespaces",
         (USER, replace(USER, namespaces=False)),
         "ib-relay.service",
-        {"# These need user namespaces, which some systems forbid to users; left out there.",
-         "PrivateUsers=yes", "PrivateDevices=yes", "PrivateIPC=yes", "PrivateTmp=yes", "ProtectControlGroups=yes",
-         "ProtectHome=read-only", "ProtectKernelTunables=yes", "ProtectSystem=strict"},
+        {
+            "# These need user namespaces, which some systems forbid to users; left out there.",
+            "PrivateUsers=yes",
+            "PrivateDevices=yes",
+            "PrivateIPC=yes",
+            "PrivateTmp=yes",
+            "ProtectControlGroups=yes",
+            "ProtectHome=read-only",
+            "ProtectKernelTunables=yes",
+            "ProtectSystem=strict",
+        },
         set(),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("what, targets, name, gone, new", DIFFERENCES, ids=[row[0] for row in DIFFERENCES])
@@ -120,7 +147,12 @@ def test_only_what_must_differ_does(what, targets, name, gone, new):
 
 def test_every_map_gets_a_socket_unit_of_its_own_because_one_unit_has_one_name():
     files = rendered(TWO_MAPS)
-    assert list(files) == ["ib-relay-paper.socket", "ib-relay-live.socket", "ib-relay.service", "ib-relay-closed.target"]
+    assert list(files) == [
+        "ib-relay-paper.socket",
+        "ib-relay-live.socket",
+        "ib-relay.service",
+        "ib-relay-closed.target",
+    ]
     assert "FileDescriptorName=live\n" in files["ib-relay-live.socket"]
     assert "ListenStream=127.0.0.1:4004\n" in files["ib-relay-live.socket"]
     assert "Requires=ib-relay-paper.socket ib-relay-live.socket\n" in files["ib-relay.service"]
@@ -129,7 +161,9 @@ def test_every_map_gets_a_socket_unit_of_its_own_because_one_unit_has_one_name()
 
 def test_a_user_unit_has_nothing_that_only_the_system_can_do():
     text = "".join(rendered(USER).values())
-    assert not [word for word in ("DynamicUser", "IPAddress", "ProtectKernelLogs", "CapabilityBoundingSet") if word in text]
+    assert not [
+        word for word in ("DynamicUser", "IPAddress", "ProtectKernelLogs", "CapabilityBoundingSet") if word in text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,10 +197,22 @@ def test_words_are_quoted_as_systemd_reads_them(word, expected):
 # What launchd would choke on or do silently wrong: relative programs, "~" and "$VAR" (never expanded), a number where a
 # string belongs, a port open to everybody.
 TYPES = {
-    "Label": str, "ProgramArguments": list, "Sockets": dict, "RunAtLoad": bool, "KeepAlive": dict, "ThrottleInterval": int,
-    "ExitTimeOut": int, "ProcessType": str, "LimitLoadToSessionType": list, "Umask": int, "WorkingDirectory": str,
-    "StandardErrorPath": str, "UserName": str, "GroupName": str, "InitGroups": bool,
-}  # fmt: skip
+    "Label": str,
+    "ProgramArguments": list,
+    "Sockets": dict,
+    "RunAtLoad": bool,
+    "KeepAlive": dict,
+    "ThrottleInterval": int,
+    "ExitTimeOut": int,
+    "ProcessType": str,
+    "LimitLoadToSessionType": list,
+    "Umask": int,
+    "WorkingDirectory": str,
+    "StandardErrorPath": str,
+    "UserName": str,
+    "GroupName": str,
+    "InitGroups": bool,
+}
 
 
 def lint(job: dict) -> list[str]:
@@ -176,7 +222,9 @@ def lint(job: dict) -> list[str]:
     arguments = job.get("ProgramArguments") or [""]
     wrong += [] if str(arguments[0]).startswith("/") else ["the program is not absolute"]
     words = [*arguments, job.get("StandardErrorPath", "/"), job.get("WorkingDirectory", "/")]
-    wrong += [f"{word} is not expanded" for word in words if not isinstance(word, str) or word[:1] == "~" or "$" in word]
+    wrong += [
+        f"{word} is not expanded" for word in words if not isinstance(word, str) or word[:1] == "~" or "$" in word
+    ]
     for entries in job.get("Sockets", {}).values():
         for entry in entries:
             wrong += [f"{key} is no string" for key, value in entry.items() if not isinstance(value, str)]

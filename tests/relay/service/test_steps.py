@@ -34,7 +34,10 @@ def test_a_second_time_nothing_is_needed(tmp_path):
 
 
 def test_a_dry_run_tells_the_same_and_does_nothing(tmp_path):
-    assert told(Folder(tmp_path / "f"), Run(("false",)), dry_run=True) == [f"would create {tmp_path}/f", "would run `false`"]
+    assert told(Folder(tmp_path / "f"), Run(("false",)), dry_run=True) == [
+        f"would create {tmp_path}/f",
+        "would run `false`",
+    ]
     assert os.listdir(tmp_path) == []
 
 

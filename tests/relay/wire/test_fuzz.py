@@ -63,7 +63,7 @@ class Greedy(Observer):
 
 @pytest.mark.parametrize("broken", [Leaky, Forgetful, Careless, Greedy])
 def test_the_fuzzer_finds_an_observer_that_breaks_its_promise(broken):
-    number, stream, error = fuzz(300, 1, broken)
+    _, stream, error = fuzz(300, 1, broken)
     assert isinstance(error, (AssertionError, ValueError))
     with pytest.raises(type(error)):
         check(stream, random.Random(0), broken)
@@ -83,7 +83,7 @@ def test_every_mutation_changes_streams_and_leaves_the_seeds_alone(mutation):
         stream = list(seed)
         mutation(stream, random.Random(number))
         changed += stream != seed
-    assert SEEDS == before
+    assert before == SEEDS
     assert changed > len(SEEDS) // 3
 
 

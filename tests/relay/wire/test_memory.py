@@ -1,4 +1,4 @@
-"""relay/wire/memory.py: an observer taken apart at any byte and put together again goes on as if nothing had happened."""
+"""relay/wire/memory.py: an observer taken apart at any byte and put together again goes on as if nothing happened."""
 
 import json
 import random
@@ -11,17 +11,21 @@ from relay.wire.hello import ClientHello, Redirect, ServerHello
 from relay.wire.messages import StartApi, encode
 from relay.wire.observer import Observer, Stage
 
-UP = ClientHello(100, 176).encode() + encode(StartApi(7), 176) + b"".join(
-    encode_frame(join_fields(number, "x" * number)) for number in range(1, 60)
-)  # fmt: skip
-DOWN = ServerHello(176, "20250101 09:30:00 EST").encode() + b"".join((
-    encode_frame(join_fields(4, 2, -1, 2104, "Market data farm connection is OK:usfarm")),
-    encode_frame(join_fields(15, 1, "DU1234567,DU7654321")),
-    encode_frame(join_fields(9, 1, 1)),
-    encode_frame(join_fields(4, 2, 5, 200, "No security definition")),
-    *(encode_frame(join_fields(number, "y" * number)) for number in (1, 2, 45, 46, 1, 2)),
-    encode_frame(b""),
-))  # fmt: skip
+UP = (
+    ClientHello(100, 176).encode()
+    + encode(StartApi(7), 176)
+    + b"".join(encode_frame(join_fields(number, "x" * number)) for number in range(1, 60))
+)
+DOWN = ServerHello(176, "20250101 09:30:00 EST").encode() + b"".join(
+    (
+        encode_frame(join_fields(4, 2, -1, 2104, "Market data farm connection is OK:usfarm")),
+        encode_frame(join_fields(15, 1, "DU1234567,DU7654321")),
+        encode_frame(join_fields(9, 1, 1)),
+        encode_frame(join_fields(4, 2, 5, 200, "No security definition")),
+        *(encode_frame(join_fields(number, "y" * number)) for number in (1, 2, 45, 46, 1, 2)),
+        encode_frame(b""),
+    )
+)
 
 
 def known(observer):
@@ -39,7 +43,8 @@ def watched(upto_up, upto_down, observer=None, from_up=0, from_down=0):
 
 def cuts():
     source = random.Random(9)
-    return [(source.randrange(len(UP)), source.randrange(len(DOWN))) for _ in range(300)] + [(0, 0), (len(UP), len(DOWN))]
+    anywhere = [(source.randrange(len(UP)), source.randrange(len(DOWN))) for _ in range(300)]
+    return [*anywhere, (0, 0), (len(UP), len(DOWN))]
 
 
 def test_saved_and_restored_it_knows_the_same_and_goes_on():
@@ -50,7 +55,8 @@ def test_saved_and_restored_it_knows_the_same_and_goes_on():
             continue  # the gateway spoke before the client's hello: opaque either way, see below
         assert observer.opaque is None
         result = known(watched(len(UP), len(DOWN), observer, up, down))
-        assert {**result, "peak": 0, "request_at": 0, "start_api_at": 0} == {**whole, "peak": 0, "request_at": 0, "start_api_at": 0}
+        not_compared = {"peak": 0, "request_at": 0, "start_api_at": 0}
+        assert result | not_compared == whole | not_compared
 
 
 def test_an_old_save_and_the_lanes_of_now_make_an_observer_that_goes_on_at_the_byte():

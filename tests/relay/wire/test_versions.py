@@ -36,7 +36,7 @@ def test_no_message_is_in_two_gates_and_none_before_binary_ids():
     for gates in versions._PROTOBUF_GATES.values():
         ids = [message_id for group in gates.values() for message_id in group]
         assert len(ids) == len(set(ids))
-        assert versions.BINARY_IDS <= min(gates) and max(gates) <= versions.NEWEST
+        assert min(gates) >= versions.BINARY_IDS and max(gates) <= versions.NEWEST
 
 
 def test_every_recorded_frame_has_the_form_its_version_says():
