@@ -17,10 +17,10 @@ from diagnostics import dial, kernel
 from diagnostics.evidence import Asked, KernelView, Outcome, Stage, StageResult
 from relay.wire import events
 from relay.wire.framing import WireError
-from relay.wire.hello import Opening, ServerHello, decode_server_hello, name_is_final, recognise, server_hello_end
+from relay.wire.hello import FirstBytes, ServerHello, decode_server_hello, name_is_final, recognise, server_hello_end
 from relay.wire.observer import Stage as Reached
-from relay.wire.session import Outcome as Ended
-from relay.wire.session import Session
+from relay.wire.session import ClientSession
+from relay.wire.session import SessionOutcome as Ended
 
 LEAST_SYNC = 1.0  # seconds for the answer to a request, however late the session became ready
 NAMING = 0.25  # seconds for the rest of a stranger's first word
@@ -66,7 +66,9 @@ def talk(
     a stage timed out, while the connection is still there.
     """
     client_id = own_client_id() if asked.client_id is None else asked.client_id
-    session = Session(client_id, want_session=asked.session, hello_timeout=hello_timeout, start_timeout=asked.timeout)
+    session = ClientSession(
+        client_id, want_session=asked.session, hello_timeout=hello_timeout, start_timeout=asked.timeout
+    )
     conversation = _Conversation(sock, session, asked.timeout, reset, on_silence)
     try:
         conversation.run()
@@ -83,7 +85,7 @@ def own_client_id() -> int:
 def stranger(data: bytes) -> str:
     """The key of STRANGERS for the first bytes of a peer that is no gateway."""
     name = recognise(data).value
-    return name if name in STRANGERS else Opening.GARBAGE.value
+    return name if name in STRANGERS else FirstBytes.GARBAGE.value
 
 
 _OUTCOMES = {
@@ -105,7 +107,7 @@ class _Conversation:
     def __init__(
         self,
         sock: socket.socket,
-        session: Session,
+        session: ClientSession,
         timeout: float,
         reset: bool,
         on_silence: Callable[[], None] | None,
@@ -223,7 +225,7 @@ class _Conversation:
         self._sync_until = max(started + self._timeout, event.at + LEAST_SYNC)
         self._session.request_current_time()
 
-    def _current_time(self, event: events.CurrentTime) -> None:
+    def _current_time(self, event: events.CurrentTimeSeen) -> None:
         if self._sync is None:
             self._sync = Outcome.OK
 
@@ -302,7 +304,7 @@ _READERS = {
     events.Redirected: _Conversation._redirected,
     events.Accounts: _Conversation._accounts,
     events.Ready: _Conversation._ready,
-    events.CurrentTime: _Conversation._current_time,
+    events.CurrentTimeSeen: _Conversation._current_time,
 }
 
 

@@ -7,7 +7,7 @@ import socket
 from time import monotonic
 
 from relay.wire.events import Event
-from relay.wire.session import Session
+from relay.wire.session import ClientSession
 
 CONNECT_TIMEOUT = 5.0  # seconds; above the 3.1 s the kernel takes to give up on an address nobody has (ARP)
 GOODBYE = 1.0  # seconds the gateway has to say FIN after ours
@@ -19,7 +19,7 @@ class Client:
     It never leaves a half-done handshake behind: what the gateway sends is read to the end, FIN first, close last.
     """
 
-    def __init__(self, host: str, port: int, session: Session, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(self, host: str, port: int, session: ClientSession, connect_timeout: float = CONNECT_TIMEOUT) -> None:
         self.host = host
         self.port = port
         self.session = session

@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import relay
-from relay import streams
+from relay import terminal
 from relay.service.templates import FOLDERS, templates
 
 USAGE = """\
@@ -78,24 +78,24 @@ def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
 def main(words: list[str]) -> int:
     """What `python -m relay.pyz` does with the words behind it; the exit code."""
     if words[:1] in (["-h"], ["--help"]):
-        streams.write(USAGE)
+        terminal.write(USAGE)
         return 0
     if len(words) > 1 or (words and (not words[0] or words[0].startswith("-"))):
         seen = repr(words[0]) if len(words) == 1 else f"{len(words)} words"
-        streams.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
+        terminal.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
         return EX_USAGE
     place = Path(words[0] if words else NAME)
     try:
         built = build(place)
     except PackageNotFoundError:
-        streams.complain(streams.NEEDS_CLICK)
-        return streams.EX_UNAVAILABLE
+        terminal.complain(terminal.NEEDS_CLICK)
+        return terminal.EX_UNAVAILABLE
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, or no name in it
-        streams.complain(f"{place}: cannot be written: {getattr(error, 'strerror', None) or error}")
-        return streams.EX_OUTPUT
-    streams.write(f"{place}: {built} bytes, relay {relay.__version__}, click {distribution('click').version}\n")
+        terminal.complain(f"{place}: cannot be written: {getattr(error, 'strerror', None) or error}")
+        return terminal.EX_OUTPUT
+    terminal.write(f"{place}: {built} bytes, relay {relay.__version__}, click {distribution('click').version}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(streams.exit_code(lambda: main(sys.argv[1:])))
+    sys.exit(terminal.exit_code(lambda: main(sys.argv[1:])))

@@ -19,23 +19,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, time
 
-from relay import tcp
-from relay.activation import Activation
-from relay.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
-from relay.bridges import Bridge, find_bridges
-from relay.config import ConfigError, Loaded, PortMap
-from relay.connection import Connection, Services
-from relay.deadlines import Deadlines
-from relay.flow import SCRATCH_SIZE
-from relay.handover import Estate
-from relay.listeners import BindError, Listener, Listeners
-from relay.log import Log
-from relay.logfile import log_file_of, same_log_file
-from relay.manager import Manager
-from relay.poller import poller_of
-from relay.record import Cause, Phase, Reason, Record
-from relay.resolver import Resolver
-from relay.survival import Survival, hand_to
+from relay.config.load import ConfigError, Loaded, PortMap
+from relay.connection.connection import Connection, Services
+from relay.connection.flow import SCRATCH_SIZE
+from relay.entry.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
+from relay.entry.bridges import Bridge, find_bridges
+from relay.entry.listeners import BindError, Listener, Listeners
+from relay.logs.log import Log
+from relay.logs.logfile import log_file_of, same_log_file
+from relay.logs.record import Cause, EndPhase, Reason, Record
+from relay.manager.activation import Activation
+from relay.manager.notifier import Notifier
+from relay.net import tcp
+from relay.net.deadlines import Deadlines
+from relay.net.poller import poller_of
+from relay.net.resolver import Resolver
+from relay.survival.handover import Handover
+from relay.survival.survival import Survival, hand_to
 
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
@@ -55,7 +55,7 @@ class Door:
 
 
 class Relay:
-    """One process' worth of port maps. Create it on its event loop (relay.poller.new_event_loop)."""
+    """One process' worth of port maps. Create it on its event loop (relay.net.poller.new_event_loop)."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Relay:
         log: Log,
         reload: Callable[[], Loaded] | None = None,
         activation: Activation | None = None,
-        estate: Estate | None = None,
+        handed: Handover | None = None,
     ) -> None:
         self.loaded = loaded
         self.log = log
@@ -72,13 +72,13 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
-        self._survival = Survival(self, log, self._loop, loaded, estate)
-        if estate is not None:
+        self._survival = Survival(self, log, self._loop, loaded, handed)
+        if handed is not None:
             activation = activation or Activation()
-            hand_to(activation, estate)
+            hand_to(activation, handed)
         self._listeners = Listeners(self._poller, log, self._accept, activation)
-        self._listeners.inherit(self._survival.estate.listeners)
-        self._manager = Manager(self._loop, self._words)
+        self._listeners.inherit(self._survival.handed.listeners)
+        self._manager = Notifier(self._loop, self._words)
         self._doors: dict[str, Door] = {}
         self._bridges: tuple[Bridge, ...] = ()
         self._stopped = asyncio.Event()
@@ -334,7 +334,7 @@ class Relay:
                 port_map.upstream.host,
                 port_map.upstream.port,
                 cause=cause,
-                phase=Phase.HANDSHAKE,
+                phase=EndPhase.HANDSHAKE,
                 active=len(self._connections),
             )
         )
@@ -436,10 +436,10 @@ async def run_relay(
     log: Log,
     reload: Callable[[], Loaded] | None,
     activation: Activation | None = None,
-    estate: Estate | None = None,
+    handed: Handover | None = None,
 ) -> None:
     """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
-    relay = Relay(loaded, log, reload, activation, estate)
+    relay = Relay(loaded, log, reload, activation, handed)
     loop = asyncio.get_running_loop()
     # A turn later: where both wait for a busy process, the kernel runs the handler of the SIGUSR1 that came before it
     # last.

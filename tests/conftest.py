@@ -122,6 +122,6 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 def _loop_factory():
-    from relay.poller import new_event_loop
+    from relay.net.poller import new_event_loop
 
     return new_event_loop

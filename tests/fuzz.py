@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from relay.wire import events, hello, messages, protobuf
 from relay.wire.framing import FrameReader, WireError, encode_frame, join_fields, split_fields
 from relay.wire.observer import Observer
-from relay.wire.session import Session
+from relay.wire.session import ClientSession
 from tests.relay.wire.vectors import RUNS, Direction
 
 UP, DOWN = Direction.CLIENT_TO_GATEWAY, Direction.GATEWAY_TO_CLIENT
@@ -206,7 +206,7 @@ def check_observer(stream: Stream, rng: random.Random, make: Callable[[], Observ
 
 def run_session(pieces: Iterator[bytes]) -> tuple:
     """How a session of ours ends on these answers; words for foreign bytes may depend on how many were seen."""
-    session, found = Session(7, max_version=226), []
+    session, found = ClientSession(7, max_version=226), []
     session.start(NOW)
     for data in pieces:
         found += session.receive(data, NOW)
@@ -231,7 +231,7 @@ def check_decoders(stream: Stream, rng: random.Random) -> None:
     _, data = rng.choice(stream)
     for decoder in (hello.ClientHello.decode, hello.decode_server_hello, hello.ServerHello.decode):
         _attempt(decoder, data)
-    for looker in (hello.classify_opening, hello.client_hello_end, hello.server_hello_end, hello.recognise):
+    for looker in (hello.classify_first_bytes, hello.client_hello_end, hello.server_hello_end, hello.recognise):
         looker(data)
         looker(memoryview(data)[: rng.randrange(len(data) + 1)])
     for payload in (*(_attempt(FrameReader().feed, data) or [])[:3], data[4:]):

@@ -15,9 +15,9 @@ from relay.wire.framing import LENGTH
 from relay.wire.hello import Redirect
 
 if TYPE_CHECKING:
-    from relay.practice.session import Session
+    from relay.practice.session import GatewaySession
 
-Fault = Callable[["Session"], None]
+Fault = Callable[["GatewaySession"], None]
 
 FARMS_DOWN = frozenset(("farms-broken", "offline"))
 
@@ -31,7 +31,7 @@ _SSH_BANNER = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"
 _OVERSIZE = LENGTH.pack(0x7FFFFFFF) + b"176\0"  # the largest length a signed reader takes for positive
 
 
-def play(table: dict[str, Fault], session: Session) -> bool:
+def play(table: dict[str, Fault], session: GatewaySession) -> bool:
     """Run what the session's behaviour does at this moment; False if that is nothing."""
     fault = table.get(session.settings.behaviour)
     if fault is not None:
@@ -53,40 +53,40 @@ def notices(settings: Practice) -> Iterator[tuple[int, str]]:
         yield 1100, "Connectivity between IBKR and Trader Workstation has been lost."
 
 
-def _garbage(session: Session) -> None:
+def _garbage(session: GatewaySession) -> None:
     noise = random.Random(session.settings.seed).randbytes(252)
     session.send(_GARBAGE_START + noise)
     session.mute("garbage sent")
 
 
-def _ssh_banner(session: Session) -> None:
+def _ssh_banner(session: GatewaySession) -> None:
     session.send(_SSH_BANNER)
 
 
-def _ssh_mismatch(session: Session) -> None:
+def _ssh_mismatch(session: GatewaySession) -> None:
     session.send(b"Invalid SSH identification string.\r\n")
     session.finish("closed, as an SSH server would")
 
 
-def _http(session: Session) -> None:
+def _http(session: GatewaySession) -> None:
     session.send(_HTTP_ANSWER)
     session.finish("closed, as an HTTP server would")
 
 
-def _tls(session: Session) -> None:
+def _tls(session: GatewaySession) -> None:
     session.send(_TLS_ALERT)
     session.finish("closed, as a TLS server would")
 
 
-def _hello_then(lever: Callable[[Session], None]) -> Fault:
-    def fault(session: Session) -> None:
+def _hello_then(lever: Callable[[GatewaySession], None]) -> Fault:
+    def fault(session: GatewaySession) -> None:
         session.send(session.server_hello())
         lever(session)
 
     return fault
 
 
-def _hello_dribbled(session: Session) -> None:
+def _hello_dribbled(session: GatewaySession) -> None:
     rest = iter(session.server_hello())
 
     def next_byte() -> None:
@@ -98,29 +98,29 @@ def _hello_dribbled(session: Session) -> None:
     next_byte()
 
 
-def _hello_glued(session: Session) -> None:
+def _hello_glued(session: GatewaySession) -> None:
     session.send(session.server_hello() + session.greeting())
 
 
-def _oversize(session: Session) -> None:
+def _oversize(session: GatewaySession) -> None:
     session.send(_OVERSIZE)
     session.mute("frame length 0x7fffffff sent")
 
 
-def _redirect(session: Session) -> None:
+def _redirect(session: GatewaySession) -> None:
     host, _, port = session.settings.value.rpartition(":")
     session.send(Redirect(host, int(port)).encode())
     session.mute(f"redirected to {session.settings.value}")
 
 
-def _truncated(session: Session) -> None:
+def _truncated(session: GatewaySession) -> None:
     frame = session.greeting()  # any frames will do; the first of them is cut in the middle
     (length,) = LENGTH.unpack_from(frame)
     session.send(frame[: LENGTH.size + length // 2])
     session.finish("closed in the middle of a frame")
 
 
-def _in_session(lever: Callable[[Session], None]) -> Fault:
+def _in_session(lever: Callable[[GatewaySession], None]) -> Fault:
     return lambda session: session.after(session.settings.value, "fault", lambda: lever(session))
 
 

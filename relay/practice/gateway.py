@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from relay.practice.session import Session, Stage
+from relay.practice.session import GatewaySession, SessionStage
 from relay.practice.settings import Practice
 
 _BACKLOG = 128  # connections the kernel completes before we accept them
@@ -35,8 +35,8 @@ class PracticeGateway:
         self.host, self.port = "127.0.0.1", 0
         self.accepted = 0  # connections so far
         self._log = log
-        self._sessions: set[Session] = set()
-        self._holders: dict[int, Session] = {}  # client id -> its live session
+        self._sessions: set[GatewaySession] = set()
+        self._holders: dict[int, GatewaySession] = {}  # client id -> its live session
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -84,7 +84,7 @@ class PracticeGateway:
     @property
     def ready_sessions(self) -> int:
         """Those of them whose START_API was answered and that were not ended or stalled since."""
-        return sum(session.stage is Stage.READY for session in self._sessions)
+        return sum(session.stage is SessionStage.READY for session in self._sessions)
 
     def restart(self, seconds: float) -> None:
         """Cut all sessions, refuse connections for a while, then listen on the same port again."""
@@ -97,7 +97,7 @@ class PracticeGateway:
 
     # What sessions ask (session.House)
 
-    def admit(self, session: Session) -> str | None:
+    def admit(self, session: GatewaySession) -> str | None:
         """Take a new connection; the reason if it must be closed at once."""
         self.accepted += 1
         self._sessions.add(session)
@@ -112,22 +112,22 @@ class PracticeGateway:
             return f"more than {self.settings.max_sessions} connections"
         return None
 
-    def claim(self, client_id: int, session: Session) -> bool:
+    def claim(self, client_id: int, session: GatewaySession) -> bool:
         """Give the client id to the session unless another live one has it."""
         holder = self._holders.get(client_id)
-        if holder is not None and holder.stage is not Stage.ENDED:
+        if holder is not None and holder.stage is not SessionStage.ENDED:
             return False
         self._holders[client_id] = session
         return True
 
-    def ready(self, session: Session) -> None:
+    def ready(self, session: GatewaySession) -> None:
         """A session became usable."""
         if self.settings.behaviour == "restart" and not self._restarted:
             self._restarted = True
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_RESTART_AFTER, self.restart, self.settings.value)
 
-    def left(self, session: Session) -> None:
+    def left(self, session: GatewaySession) -> None:
         """A connection is gone."""
         self._sessions.discard(session)
         if session.client_id is not None and self._holders.get(session.client_id) is session:
@@ -141,7 +141,7 @@ class PracticeGateway:
     # The port
 
     def _open(self) -> int:
-        return sum(session.stage is not Stage.ENDED for session in self._sessions)
+        return sum(session.stage is not SessionStage.ENDED for session in self._sessions)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,8 +155,8 @@ class PracticeGateway:
         if not wedged:
             self._server = await loop.create_server(self._new_session, sock=self._listener, backlog=_BACKLOG)
 
-    def _new_session(self) -> Session:
-        return Session(self, self.accepted + 1)
+    def _new_session(self) -> GatewaySession:
+        return GatewaySession(self, self.accepted + 1)
 
     def _stop_listening(self) -> None:
         if self._server is not None:

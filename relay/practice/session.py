@@ -1,8 +1,8 @@
 """One client's connection, from accept to its end: stages, bounds, and the levers a behaviour can pull.
 
-The conversation of a ready session is desk.py's, the misbehaviour is faults.py's; this file owns the socket between
-them. What a client can make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by MAX_OUTPUT
-(beyond it nothing more is read from the client and ticks are dropped), held answers by MAX_LATE.
+The conversation of a ready session is responder.py's, the misbehaviour is faults.py's; this file owns the socket
+between them. What a client can make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by
+MAX_OUTPUT (beyond it nothing more is read from the client and ticks are dropped), held answers by MAX_LATE.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from enum import Enum
 from typing import Protocol
 
 from relay.practice import faults
-from relay.practice.desk import SYNC_REQUESTS, Desk
 from relay.practice.requests import Request
+from relay.practice.responder import SYNC_REQUESTS, Responder
 from relay.practice.settings import LAST_WORDS, MAX_LATE, MAX_OUTPUT, MAX_REQUEST, OLDEST_SERVER_VERSION, Practice
 from relay.wire import messages
 from relay.wire.direction import Direction
 from relay.wire.framing import FrameReader, WireError
-from relay.wire.hello import ClientHello, Opening, ServerHello, classify_opening, client_hello_end
+from relay.wire.hello import ClientHello, FirstBytes, ServerHello, classify_first_bytes, client_hello_end
 from relay.wire.messages import NO_REQUEST
 
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN and drops what is unsent
@@ -31,7 +31,7 @@ _BATCH = 0.02  # seconds between two writes of ticks at most, so 1000 ticks a se
 _BURST = 1.0  # seconds over which `pacing` counts messages
 
 
-class Stage(Enum):
+class SessionStage(Enum):
     """How far a connection came, or what a behaviour made of it."""
 
     OPENING = "opening"  # waiting for the client's hello
@@ -42,32 +42,32 @@ class Stage(Enum):
     ENDED = "ended"
 
 
-class House(Protocol):
+class SessionHost(Protocol):
     """What a session needs from the gateway it belongs to."""
 
     settings: Practice
     clock: Callable[[], float]
 
-    def admit(self, session: Session) -> str | None: ...
-    def claim(self, client_id: int, session: Session) -> bool: ...
-    def ready(self, session: Session) -> None: ...
-    def left(self, session: Session) -> None: ...
+    def admit(self, session: GatewaySession) -> str | None: ...
+    def claim(self, client_id: int, session: GatewaySession) -> bool: ...
+    def ready(self, session: GatewaySession) -> None: ...
+    def left(self, session: GatewaySession) -> None: ...
     def note(self, text: str) -> None: ...
 
 
-class Session(asyncio.Protocol):
+class GatewaySession(asyncio.Protocol):
     """asyncio calls it; faults call the methods from `send` to `after`."""
 
-    def __init__(self, house: House, number: int) -> None:
-        self.house, self.settings, self.number = house, house.settings, number
-        self.stage = Stage.OPENING
+    def __init__(self, gateway: SessionHost, number: int) -> None:
+        self.gateway, self.settings, self.number = gateway, gateway.settings, number
+        self.stage = SessionStage.OPENING
         self.server_version = 0
         self.client_id: int | None = None
         self._opening = bytearray()
         self._frames = FrameReader(MAX_REQUEST)
         self._inbox: deque[bytes] = deque()  # at most what one read brought; not refilled while output is stuck
         self._output_stuck = False
-        self._desk: Desk | None = None
+        self._responder: Responder | None = None
         self._requests: Counter[str] = Counter()
         limit = int(self.settings.value) if self.settings.behaviour == "pacing" else 0
         self._recent: deque[float] = deque(maxlen=limit)  # when the last `limit` messages came
@@ -84,21 +84,21 @@ class Session(asyncio.Protocol):
         transport.set_write_buffer_limits(high=MAX_OUTPUT)
         peer = transport.get_extra_info("peername") or ("?", 0)
         self.note(f"connected from {peer[0]} port {peer[1]}")
-        refusal = self.house.admit(self)
+        refusal = self.gateway.admit(self)
         if refusal is not None:
             self.finish(refusal)
         else:
             faults.play(faults.AT_ACCEPT, self)
 
     def data_received(self, data: bytes) -> None:
-        if self.stage is Stage.OPENING:
+        if self.stage is SessionStage.OPENING:
             self._read_opening(data)
-        elif self.stage in (Stage.HELLO, Stage.READY):
+        elif self.stage in (SessionStage.HELLO, SessionStage.READY):
             self._read_frames(data)
 
     def eof_received(self) -> bool:
         self._end = self._end or "client closed (FIN)"
-        self.stage = Stage.ENDED
+        self.stage = SessionStage.ENDED
         self._bound_the_end()
         return False  # asyncio closes our side too, once everything written is delivered
 
@@ -108,12 +108,12 @@ class Session(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._output_stuck = False
-        if self.stage is not Stage.STALLED and not self._transport.is_closing():
+        if self.stage is not SessionStage.STALLED and not self._transport.is_closing():
             self._transport.resume_reading()
             self._work()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.stage = Stage.ENDED
+        self.stage = SessionStage.ENDED
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -122,13 +122,13 @@ class Session(asyncio.Protocol):
         asked = ", ".join(f"{name} {count}" for name, count in self._requests.items())
         lasted = self._loop.time() - self._born
         self.note(f"ended after {lasted:.3f} s: {self._end}" + (f"; requests: {asked}" if asked else ""))
-        self.house.left(self)
+        self.gateway.left(self)
 
     # What a behaviour can do to it
 
     def note(self, text: str) -> None:
         """One line for the log."""
-        self.house.note(f"client {self.number}: {text}")
+        self.gateway.note(f"client {self.number}: {text}")
 
     def send(self, data: bytes) -> None:
         """Write now; asyncio keeps what the socket does not take."""
@@ -141,7 +141,7 @@ class Session(asyncio.Protocol):
         Closing both ways at once would send RST instead whenever something of the client is unread: its hello, say.
         """
         self._end = self._end or reason
-        self.stage = Stage.ENDED
+        self.stage = SessionStage.ENDED
         try:
             self._transport.write_eof()
         except OSError:  # ENOTCONN: the client has reset in the meantime
@@ -153,25 +153,25 @@ class Session(asyncio.Protocol):
     def reset(self, reason: str) -> None:
         """Close with RST. What the kernel has already put on the wire before it stays delivered."""
         self._end = self._end or reason
-        self.stage = Stage.ENDED
+        self.stage = SessionStage.ENDED
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._transport.abort()
 
     def cut(self, reason: str) -> None:
         """Close as the kernel does for a process that died: at once, FIN, or RST if something was unread."""
         self._end = self._end or reason
-        self.stage = Stage.ENDED
+        self.stage = SessionStage.ENDED
         self._transport.abort()
 
     def mute(self, reason: str) -> None:
         """From now on read and discard."""
         self.note(reason)
-        self.stage = Stage.MUTE
+        self.stage = SessionStage.MUTE
 
     def stall(self, reason: str) -> None:
         """From now on do nothing at all; a client that leaves is not noticed either, as with a hung process."""
         self.note(reason)
-        self.stage = Stage.STALLED
+        self.stage = SessionStage.STALLED
         self._transport.pause_reading()
 
     def after(self, seconds: float, what: str, action: Callable[[], None]) -> None:
@@ -182,7 +182,7 @@ class Session(asyncio.Protocol):
 
         def fire() -> None:
             del self._timers[what]
-            if self.stage not in (Stage.STALLED, Stage.ENDED):
+            if self.stage not in (SessionStage.STALLED, SessionStage.ENDED):
                 action()
 
         self._timers[what] = self._loop.call_later(seconds, fire)
@@ -192,17 +192,17 @@ class Session(asyncio.Protocol):
     def _read_opening(self, data: bytes) -> None:
         self._opening += data
         faults.play(faults.AT_FIRST_BYTES, self)
-        if self.stage is not Stage.OPENING:
+        if self.stage is not SessionStage.OPENING:
             return
-        kind = classify_opening(bytes(self._opening))
-        if kind is Opening.IB:
+        kind = classify_first_bytes(bytes(self._opening))
+        if kind is FirstBytes.IB:
             end = client_hello_end(self._opening)
             hello, rest = ClientHello.decode(bytes(self._opening[:end])), bytes(self._opening[end:])
             self._opening.clear()
             self._hello(hello)
             if rest:
                 self.data_received(rest)
-        elif kind is not Opening.MORE:
+        elif kind is not FirstBytes.MORE:
             self.finish(f"first bytes are no IB hello but {kind.value}")
 
     def _hello(self, hello: ClientHello) -> None:
@@ -214,13 +214,13 @@ class Session(asyncio.Protocol):
                 f"no server version in common, ours are {OLDEST_SERVER_VERSION} to {self.settings.server_version}"
             )
             return
-        self.stage = Stage.HELLO
+        self.stage = SessionStage.HELLO
         if not faults.play(faults.AT_HELLO, self):
             self.send(self.server_hello())
 
     def server_hello(self) -> bytes:
         """Our hello as it would be sent now."""
-        moment = time.strftime("%Y%m%d %H:%M:%S", time.gmtime(self.house.clock()))
+        moment = time.strftime("%Y%m%d %H:%M:%S", time.gmtime(self.gateway.clock()))
         return ServerHello(self.server_version, f"{moment} {self.settings.time_zone}").encode()
 
     # Frames
@@ -235,14 +235,16 @@ class Session(asyncio.Protocol):
 
     def _work(self) -> None:
         """Answer what has arrived, as long as the client takes the answers."""
-        while self._inbox and not self._output_stuck and self.stage in (Stage.HELLO, Stage.READY):
+        while self._inbox and not self._output_stuck and self.stage in (SessionStage.HELLO, SessionStage.READY):
             payload = self._inbox.popleft()
             try:
                 self._handle(payload)
             except WireError as error:
                 self.note(f"request not understood: {error}")
-                if self._desk is not None:
-                    self.send(self._desk.error(NO_REQUEST, 320, "Error reading request. Please check the data sent."))
+                if self._responder is not None:
+                    self.send(
+                        self._responder.error(NO_REQUEST, 320, "Error reading request. Please check the data sent.")
+                    )
 
     def _handle(self, payload: bytes) -> None:
         if self._too_fast():
@@ -250,7 +252,7 @@ class Session(asyncio.Protocol):
         request = Request(payload, self.server_version)
         first = request.name not in self._requests
         self._requests[request.name] += 1
-        if self.stage is Stage.READY:
+        if self.stage is SessionStage.READY:
             if first:
                 self.note(request.name)
             self._reply(request)
@@ -267,9 +269,9 @@ class Session(asyncio.Protocol):
         now, limit = self._loop.time(), int(self.settings.value)
         exceeded = len(self._recent) == limit and (not limit or now - self._recent[0] < _BURST)
         self._recent.append(now)
-        if exceeded and self._desk is not None:
+        if exceeded and self._responder is not None:
             text = f"Max rate of messages per second has been exceeded:max={limit} rec={limit + 1} (1)"
-            self.send(self._desk.error(NO_REQUEST, 100, text))
+            self.send(self._responder.error(NO_REQUEST, 100, text))
         if exceeded:
             self.finish(f"more than {limit} messages within {_BURST:g} s")
         return exceeded
@@ -278,45 +280,47 @@ class Session(asyncio.Protocol):
         self.client_id = start.client_id
         self.note(f"START_API with client id {start.client_id}")
         farms_ok = self.settings.behaviour not in faults.FARMS_DOWN
-        self._desk = Desk(self.settings, self.server_version, farms_ok=farms_ok, clock=self.house.clock)
+        self._responder = Responder(self.settings, self.server_version, farms_ok=farms_ok, clock=self.gateway.clock)
         if faults.play(faults.AT_START_API, self):
             return
-        if not self.house.claim(start.client_id, self):
+        if not self.gateway.claim(start.client_id, self):
             self.refuse_client_id()
             return
         if self.settings.behaviour != "hello-glued":  # there it went out with the hello
             self.send(self.greeting())
-        self.stage = Stage.READY
-        self.house.ready(self)
+        self.stage = SessionStage.READY
+        self.gateway.ready(self)
         faults.play(faults.WHEN_READY, self)
 
     def refuse_client_id(self) -> None:
         """326, then the end, as every gateway does it."""
         text = "Unable to connect as the client id is already in use. Retry with a unique client id."
-        self.send(self._desk.error(NO_REQUEST, 326, text))
+        self.send(self._responder.error(NO_REQUEST, 326, text))
         self.finish(f"client id {self.client_id} is in use")
 
     def greeting(self) -> bytes:
         """Accounts, next valid id and farm notices: the answer to START_API, in one write (recorded from a gateway)."""
-        desk = self._desk or Desk(self.settings, self.server_version, farms_ok=True, clock=self.house.clock)
+        responder = self._responder or Responder(
+            self.settings, self.server_version, farms_ok=True, clock=self.gateway.clock
+        )
         name = self.settings.behaviour
         frames = []
         if name != "no-accounts":
-            frames.append(desk.answers.accounts(() if name == "empty-accounts" else self.settings.accounts))
+            frames.append(responder.answers.accounts(() if name == "empty-accounts" else self.settings.accounts))
         if name != "no-next-id":
-            frames.append(desk.answers.next_valid_id(self.settings.first_order_id))
-        frames += [desk.error(NO_REQUEST, code, text) for code, text in faults.notices(self.settings)]
+            frames.append(responder.answers.next_valid_id(self.settings.first_order_id))
+        frames += [responder.error(NO_REQUEST, code, text) for code, text in faults.notices(self.settings)]
         return b"".join(frames)
 
     def _reply(self, request: Request) -> None:
-        answer = self._desk.answer(request, self._loop.time())
+        answer = self._responder.answer(request, self._loop.time())
         if self.settings.behaviour == "slow-sync" and request.id in SYNC_REQUESTS and self._late < MAX_LATE:
             self._late += 1
             self._late_ever += 1
             self.after(self.settings.value, f"answer {self._late_ever}", lambda: self._send_late(answer))
         else:
             self.send(answer)
-        if self._desk.streams and "streams" not in self._timers:
+        if self._responder.streams and "streams" not in self._timers:
             self._schedule_streams()
 
     def _send_late(self, answer: bytes) -> None:
@@ -324,13 +328,13 @@ class Session(asyncio.Protocol):
         self.send(answer)
 
     def _schedule_streams(self) -> None:
-        wait = (self._desk.next_due or 0.0) - self._loop.time()
+        wait = (self._responder.next_due or 0.0) - self._loop.time()
         self.after(max(_BATCH, wait), "streams", self._serve_streams)
 
     def _serve_streams(self) -> None:
         if not self._output_stuck:
-            self.send(self._desk.due(self._loop.time()))
-        if self._desk.streams:
+            self.send(self._responder.due(self._loop.time()))
+        if self._responder.streams:
             self._schedule_streams()
 
     def _bound_the_end(self) -> None:

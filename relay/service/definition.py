@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.addresses import Upstream
-from relay.bridges import Bridge
-from relay.config import Config, ConfigError, Loaded, PortMap, read_config
-from relay.listeners import BindError, Place, places
+from relay.config.addresses import Upstream
+from relay.config.files import read_config
+from relay.config.load import Config, ConfigError, Loaded, PortMap
+from relay.entry.bridges import Bridge
+from relay.entry.listeners import BindError, ListenAddress, listen_addresses
 from relay.service.program import Program
-from relay.service.render import DOCKER_POOL, LABEL, Door, Manager, Scope, Target, render
+from relay.service.render import DOCKER_POOL, LABEL, ManagedSocket, Manager, Scope, ServiceTarget, render
 from relay.service.templates import templates
 
 # Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Kept
@@ -141,13 +142,13 @@ def target(
     version: int,
     bridges: Iterable[Bridge],
     namespaces: bool = True,
-) -> Target:
+) -> ServiceTarget:
     """The values to render; Refusal when the configuration asks for what a service manager cannot give."""
     bridges = () if where.manager is Manager.LAUNCHD else tuple(bridges)  # containers of a Mac come in on the loopback
     command = (*program.command(where.program), "run")
     if where.manager is Manager.LAUNCHD:
         command += ("--config", str(where.config), "--log-file", f"{where.logs}/ib-relay.log")
-    return Target(
+    return ServiceTarget(
         where.manager,
         where.scope,
         command,
@@ -161,13 +162,13 @@ def target(
     )
 
 
-def files(target: Target) -> dict[str, str]:
+def files(target: ServiceTarget) -> dict[str, str]:
     """File name -> content of every service definition."""
     return render(target, templates())
 
 
-def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> Door:
-    found: list[Place] = []
+def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> ManagedSocket:
+    found: list[ListenAddress] = []
     for listen in port_map.listen:
         if getattr(listen, "handed_over", None):
             raise Refusal(
@@ -176,15 +177,15 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> D
                 78,
             )
         try:
-            found += places(listen, bridges)
+            found += listen_addresses(listen, bridges)
         except BindError as error:
             raise Refusal(f"map {port_map.name}: {error}") from error
         if listen.auto and manager is Manager.SYSTEMD and not any(one.name == "docker0" for one in bridges):
-            found.append(Place(2, DOCKER0, listen.port, "docker0"))
+            found.append(ListenAddress(2, DOCKER0, listen.port, "docker0"))
     addresses = tuple(
         dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found)
     )
-    return Door(port_map.name, addresses, _sources(port_map, bridges))
+    return ManagedSocket(port_map.name, addresses, _sources(port_map, bridges))
 
 
 def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:

@@ -11,17 +11,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.addresses import host_port
-from relay.bridges import find_bridges
-from relay.config import Loaded
+from relay.config.addresses import host_port
+from relay.config.load import Loaded
+from relay.entry.bridges import find_bridges
 from relay.service import steps
+from relay.service.actions import LaunchdActions, Say, SystemdActions, actions_for, socket_units
 from relay.service.bytecode import with_bytecode
 from relay.service.definition import Layout, Refusal, configuration, files, layout, target
-from relay.service.hands import LaunchdHands, Say, SystemdHands, hands_for, socket_units
 from relay.service.managers import Systemctl, manager_here, systemd_version
 from relay.service.program import Program, does_not_start, same_sources, this_program, unfit_for_system, version_of
 from relay.service.prove import Proof, prove
-from relay.service.render import OLDEST, Manager, Scope, Target
+from relay.service.render import OLDEST, Manager, Scope, ServiceTarget
 
 EX_NOPERM = 77  # sysexits.h
 SETTLE = 5.0  # seconds the relay may take to answer after the manager has called it started
@@ -35,7 +35,7 @@ class Wanted:
     program: Program
     loaded: Loaded
     new_configuration: str | None
-    target: Target
+    target: ServiceTarget
     files: dict[str, str]
 
 
@@ -63,7 +63,7 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
     plan = wanted(scope, listen, upstream)
     if plan.target.manager is Manager.LAUNCHD:
         _refuse_agent_for_the_network(plan)
-    hands = hands_for(plan.where, plan.target, say, dry_run)
+    hands = actions_for(plan.where, plan.target, say, dry_run)
     hands.refuse_taken_ports()
     changed = steps.perform(_files(plan), say, dry_run)
     hands.start(changed)
@@ -117,7 +117,7 @@ def _installed(scope: Scope, say: Say, dry_run: bool):
     """What is there to work on, as it would be installed now, and the hands for it; Refusal when there is nothing."""
     refuse_what_cannot_work(scope, dry_run)
     plan = wanted(scope)
-    hands = hands_for(plan.where, plan.target, say, dry_run)
+    hands = actions_for(plan.where, plan.target, say, dry_run)
     if not hands.installed():
         raise Refusal(f"nothing is installed for the {scope}: `ib-relay service install --{scope}`")
     return plan, hands
@@ -127,7 +127,7 @@ def uninstall(scope: Scope, purge: bool, say: Say, dry_run: bool = False) -> Non
     """Stop it and remove everything but the configuration, or that too."""
     refuse_what_cannot_work(scope, dry_run, starting=False)
     where = layout(manager_here(), scope, Path.home())
-    hands = hands_for(where, None, say, dry_run)
+    hands = actions_for(where, None, say, dry_run)
     done = hands.stop()
     gone: list[steps.Step] = [steps.Remove(path) for path in hands.definitions()]
     if where.link is not None and where.link.is_symlink() and Path(os.readlink(where.link)) == where.program:
@@ -221,7 +221,7 @@ def _after_words(plan: Wanted) -> str:
     return f"the {plan.where.scope} service {whose}; {doors}; configuration {plan.where.config}"
 
 
-def _prove(plan: Wanted, hands: SystemdHands | LaunchdHands, say: Say) -> None:
+def _prove(plan: Wanted, hands: SystemdActions | LaunchdActions, say: Say) -> None:
     """Every map through its first address; Refusal when a relay does not answer."""
     for port_map, door in zip(plan.loaded.config.maps, plan.target.doors, strict=True):
         proof = _first_answer(port_map, *door.addresses[0])

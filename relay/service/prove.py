@@ -11,10 +11,10 @@ import socket
 from dataclasses import dataclass
 from time import monotonic
 
-from relay.addresses import host_port
 from relay.client import Client
-from relay.config import PortMap
-from relay.wire.session import Outcome, Session
+from relay.config.addresses import host_port
+from relay.config.load import PortMap
+from relay.wire.session import ClientSession, SessionOutcome
 
 HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
 DIAL_TIMEOUT = 3.0
@@ -39,17 +39,17 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     if port_map.protocol == "raw":
         return _plain(port_map, host, port)
     started = monotonic()
-    session = Session(0, want_session=False, hello_timeout=HELLO_TIMEOUT)
+    session = ClientSession(0, want_session=False, hello_timeout=HELLO_TIMEOUT)
     try:
         asyncio.run(_hello(host, port, session))
     except OSError as error:
         return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {_why(error)}")
     took = f"{(monotonic() - started) * 1000:.0f} ms"
     relay, upstream = f"the relay answers on {host_port(host, port)}", f"the gateway {port_map.upstream}"
-    if session.outcome is Outcome.ANSWERED:
+    if session.outcome is SessionOutcome.ANSWERED:
         return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
     trouble = _dial(port_map.upstream.host, port_map.upstream.port)
-    if session.outcome is Outcome.TIMED_OUT:
+    if session.outcome is SessionOutcome.TIMED_OUT:
         if not _turns_strangers_away(host, port):
             trouble = "takes connections, but nothing answers: the relay is down or hangs"
             return Proof(False, None, f"{host_port(host, port)} {trouble}")
@@ -59,9 +59,9 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     return Proof(True, False, f"{relay} ({took}), {upstream} does not: {why}")
 
 
-async def _hello(host: str, port: int, session: Session) -> None:
+async def _hello(host: str, port: int, session: ClientSession) -> None:
     async with Client(host, port, session, DIAL_TIMEOUT) as client:
-        while session.outcome is Outcome.PENDING:
+        while session.outcome is SessionOutcome.PENDING:
             await client.next_events(monotonic() + HELLO_TIMEOUT)
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from relay.addresses import host_port
+from relay.config.addresses import host_port
 
 SERVICE = "ib-relay.service"
 LABEL = "local.ib-relay"
@@ -54,7 +54,7 @@ class Scope(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ManagedSocket:
     """One port map as the service manager sees it: a socket unit, or an entry of launchd's Sockets."""
 
     name: str  # the map's
@@ -63,13 +63,13 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ServiceTarget:
     """What a definition is made for. `command` is the whole argument list; `stop_seconds` bounds a stop."""
 
     manager: Manager
     scope: Scope
     command: tuple[str, ...]
-    doors: tuple[Door, ...]
+    doors: tuple[ManagedSocket, ...]
     version: int = OLDEST  # of systemd
     exec_paths: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ("localhost",)  # what may be dialled: "localhost", addresses, or "any"
@@ -78,7 +78,7 @@ class Target:
     log_folder: str = ""  # launchd
 
 
-def render(target: Target, templates: Mapping[str, str]) -> dict[str, str]:
+def render(target: ServiceTarget, templates: Mapping[str, str]) -> dict[str, str]:
     """File name -> content. `templates` maps the names below systemd/ and launchd/ to their text."""
     if target.manager is Manager.LAUNCHD:
         return {f"{LABEL}.plist": _plist(target, templates[template_names(target)[0]])}
@@ -88,7 +88,7 @@ def render(target: Target, templates: Mapping[str, str]) -> dict[str, str]:
     return files | {SERVICE: _service(target, service_template), CLOSED: closed}
 
 
-def template_names(target: Target) -> tuple[str, ...]:
+def template_names(target: ServiceTarget) -> tuple[str, ...]:
     """The shipped files that `render` needs."""
     if target.manager is Manager.LAUNCHD:
         return (f"launchd/ib-relay.{'daemon' if target.scope is Scope.SYSTEM else 'agent'}.plist",)
@@ -96,19 +96,19 @@ def template_names(target: Target) -> tuple[str, ...]:
     return (f"{folder}/ib-relay.socket", f"{folder}/{SERVICE}", f"{folder}/{CLOSED}")
 
 
-def socket_name(target: Target, door: Door) -> str:
+def socket_name(target: ServiceTarget, door: ManagedSocket) -> str:
     """One map: the plain name. All sockets of one unit share one name, so several maps need a unit each."""
     return "ib-relay.socket" if len(target.doors) == 1 else f"ib-relay-{door.name}.socket"
 
 
-def socket_names(target: Target) -> list[str]:
+def socket_names(target: ServiceTarget) -> list[str]:
     return [socket_name(target, door) for door in target.doors]
 
 
 # systemd
 
 
-def _socket(target: Target, door: Door, text: str) -> str:
+def _socket(target: ServiceTarget, door: ManagedSocket, text: str) -> str:
     text = with_values(text, "ListenStream", [host_port(*address) for address in door.addresses])
     text = with_values(text, "FileDescriptorName", [door.name])
     if len(target.doors) > 1:
@@ -116,7 +116,7 @@ def _socket(target: Target, door: Door, text: str) -> str:
     return with_values(text, "IPAddressAllow", door.sources) if target.scope is Scope.SYSTEM else text
 
 
-def _service(target: Target, text: str) -> str:
+def _service(target: ServiceTarget, text: str) -> str:
     sockets = " ".join(socket_names(target))
     beyond = " network.target" if target.scope is Scope.SYSTEM else ""
     text = with_values(text, "Requires", [sockets])
@@ -169,7 +169,7 @@ def quoted(word: str) -> str:
 # launchd
 
 
-def _plist(target: Target, text: str) -> str:
+def _plist(target: ServiceTarget, text: str) -> str:
     job = plistlib.loads(text.encode())
     job["ProgramArguments"] = list(target.command)
     job["Sockets"] = {door.name: [_launchd_socket(*address) for address in door.addresses] for door in target.doors}

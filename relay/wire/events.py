@@ -11,7 +11,7 @@ from relay.wire.codes import Kind
 
 
 @dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHelloSeen:
     """The client said which server versions it speaks."""
 
     at: float
@@ -21,14 +21,14 @@ class ClientHello:
 
 
 @dataclass(frozen=True, slots=True)
-class LegacyHello:
+class LegacyHelloSeen:
     """The client speaks the protocol from before v100, which has no frames: nothing more can be told."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHelloSeen:
     """The gateway answered."""
 
     at: float
@@ -46,7 +46,7 @@ class Redirected:
 
 
 @dataclass(frozen=True, slots=True)
-class StartApi:
+class StartApiSeen:
     """The client said who it is."""
 
     at: float
@@ -64,7 +64,7 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
-class NextValidId:
+class NextValidIdSeen:
     """The gateway gave the next order id."""
 
     at: float
@@ -89,7 +89,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentTime:
+class CurrentTimeSeen:
     """The gateway's clock, seconds since 1970."""
 
     at: float
@@ -115,16 +115,16 @@ class Opaque:
 
 
 Event = (
-    ClientHello
-    | LegacyHello
-    | ServerHello
+    ClientHelloSeen
+    | LegacyHelloSeen
+    | ServerHelloSeen
     | Redirected
-    | StartApi
+    | StartApiSeen
     | Accounts
-    | NextValidId
+    | NextValidIdSeen
     | Ready
     | Notice
-    | CurrentTime
+    | CurrentTimeSeen
     | Tick
     | Opaque
 )

@@ -165,7 +165,7 @@ def _announced(length: bytes) -> int:
     return LENGTH.unpack(length.ljust(LENGTH_SIZE, b"\0"))[0]
 
 
-class Opening(Enum):
+class FirstBytes(Enum):
     """What the first bytes of a peer are."""
 
     MORE = "more"  # could still become an IB hello
@@ -184,64 +184,67 @@ class Opening(Enum):
 # one. A shorter opening that is the start of one of these counts as that one: it cannot become IB any more, and a
 # scanner that sends three bytes should get a name too.
 _SIGNATURES = (
-    (Opening.TLS, (b"\x16\x03", b"\x15\x03")),
-    (Opening.HTTP, (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE ")),
-    (Opening.HTTP, (b"PRI * HTTP/2", b"HTTP/")),
-    (Opening.SSH, (b"SSH-",)),
-    (Opening.VNC, (b"RFB ",)),
-    (Opening.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
+    (FirstBytes.TLS, (b"\x16\x03", b"\x15\x03")),
+    (
+        FirstBytes.HTTP,
+        (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE "),
+    ),
+    (FirstBytes.HTTP, (b"PRI * HTTP/2", b"HTTP/")),
+    (FirstBytes.SSH, (b"SSH-",)),
+    (FirstBytes.VNC, (b"RFB ",)),
+    (FirstBytes.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
 _NAMED_BY = 6  # bytes; all signatures differ within them, and a TLS alert, the shortest answer of a stranger, has seven
 _LOOKED_AT = 64  # bytes; enough to tell text from garbage
 
 
-def classify_opening(data: bytes) -> Opening:
+def classify_first_bytes(data: bytes) -> FirstBytes:
     """What the first bytes a client sent are. IB only when its hello is whole and valid."""
     return _classify(bytes(data)) if len(data) <= _LOOKED_AT else _classify.__wrapped__(data)
 
 
 # Clients of one kind open with the same few bytes every time, and a storm of reconnecting ones is when it counts.
 @lru_cache(maxsize=_REMEMBERED)
-def _classify(data: bytes) -> Opening:
+def _classify(data: bytes) -> FirstBytes:
     end = client_hello_end(data)
     if end > 0:
         try:
             ClientHello.decode(bytes(data[:end]))
         except WireError:
-            return Opening.GARBAGE
-        return Opening.IB
+            return FirstBytes.GARBAGE
+        return FirstBytes.IB
     if end == 0:
         started = bytes(data[_CLIENT_HEADER : _CLIENT_HEADER + MAX_HELLO])
-        return Opening.MORE if _RANGE_START.fullmatch(started) else Opening.GARBAGE
+        return FirstBytes.MORE if _RANGE_START.fullmatch(started) else FirstBytes.GARBAGE
     head = bytes(data[:_LOOKED_AT])
     if _LEGACY.match(head):
-        return Opening.LEGACY
+        return FirstBytes.LEGACY
     if _LEGACY_START.fullmatch(head):
-        return Opening.MORE
+        return FirstBytes.MORE
     return recognise(head)
 
 
-def recognise(data: bytes) -> Opening:
+def recognise(data: bytes) -> FirstBytes:
     """The name of another protocol by its first bytes, TEXT or GARBAGE if none fits; never MORE, IB or LEGACY."""
     head = bytes(data[:_LOOKED_AT])
     if not head:
-        return Opening.GARBAGE
+        return FirstBytes.GARBAGE
     for opening, signatures in _SIGNATURES:
         for signature in signatures:
             if head[: len(signature)] == signature[: len(head)]:
                 return opening
-    return Opening.TEXT if _TEXT.fullmatch(head) else Opening.GARBAGE
+    return FirstBytes.TEXT if _TEXT.fullmatch(head) else FirstBytes.GARBAGE
 
 
 def no_hello(data: bytes) -> str:
     """What a peer's first bytes are instead of a hello, in words."""
     opening = recognise(data[:_NAMED_BY])
-    if opening is Opening.GARBAGE:
+    if opening is FirstBytes.GARBAGE:
         return "first bytes are not an IB hello"
-    return f"first bytes are {opening.value if opening is Opening.TEXT else opening.value.upper()}, not an IB hello"
+    return f"first bytes are {opening.value if opening is FirstBytes.TEXT else opening.value.upper()}, not an IB hello"
 
 
 def name_is_final(data: bytes) -> bool:
     """Would `no_hello` say the same whatever comes behind these bytes?"""
-    return len(data) >= _NAMED_BY or recognise(data) is Opening.GARBAGE
+    return len(data) >= _NAMED_BY or recognise(data) is FirstBytes.GARBAGE

@@ -1,9 +1,9 @@
 """Watches both directions of somebody else's IB connection and says how far it has come; never answers, never raises.
 
 How it works. Each direction is a stream of frames, and of nearly all of them only the length and the id matter. Those
-are the first eight bytes, read as two integers; the second one, looked up in a memo (lane.py), gives the counter to
-increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a
-few ids are collected and decoded.
+are the first eight bytes, read as two integers; the second one, looked up in a memo (direction_table.py), gives the
+counter to increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only
+frames of a few ids are collected and decoded.
 
     state of a direction   > 0      inside a frame: where in the next chunk the frame behind it starts
                            BOUNDARY the next byte starts a frame
@@ -17,38 +17,26 @@ good in both directions; what it had counted stays. Reasons never depend on how 
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from relay.wire import events, messages, versions
 from relay.wire.codes import Kind, classify
+from relay.wire.direction_table import DOWN, HEAD, HEAD_SIZE, UP, DirectionTable
 from relay.wire.events import Event
 from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, WireError
 from relay.wire.hello import (
     API_PREFIX,
     MAX_HELLO,
     ClientHello,
-    Opening,
+    FirstBytes,
     Redirect,
-    classify_opening,
+    classify_first_bytes,
     client_hello_end,
     decode_server_hello,
     name_is_final,
     no_hello,
     server_hello_end,
 )
-from relay.wire.lane import DOWN, HEAD, HEAD_SIZE, UP, Lane
 from relay.wire.rate import WINDOW, PeakRate
-
-
-class Stage(IntEnum):
-    """How far the connection has come, in order."""
-
-    NOTHING = 0
-    CLIENT_HELLO = 1
-    SERVER_HELLO = 2
-    START_API = 3
-    READY = 4  # NEXT_VALID_ID and a MANAGED_ACCTS that is not empty: ib_insync's "API connection ready"
-
+from relay.wire.stage import Stage
 
 BOUNDARY, PARTIAL, HELLO, OFF = 0, -1, -2, -3
 
@@ -200,18 +188,20 @@ class Observer:
 
     # Everything else.
 
-    def _watch(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> tuple[Event, ...] | list[Event]:
+    def _watch(
+        self, table: DirectionTable, data: bytes | memoryview, at: int, now: float
+    ) -> tuple[Event, ...] | list[Event]:
         """A chunk from `at` on, with doubt turned into Opaque."""
         if not data:
             return ()
         found: list[Event] = []
         try:
-            if lane is UP:
+            if table is UP:
                 self._client_chunk(data, at, now, found)
             else:
                 self._gateway_chunk(data, at, now, found)
         except WireError as doubt:
-            self.opaque = f"{lane.name}: {doubt}"
+            self.opaque = f"{table.name}: {doubt}"
             self._switch_off()
             found.append(events.Opaque(now, self.opaque))
         return found or ()
@@ -237,23 +227,23 @@ class Observer:
     def _client_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
         before = len(self._up_held or b"")
         held = (self._up_held or bytearray()) + data[: _CLIENT_HELLO_LIMIT - before]
-        opening = classify_opening(held)
-        if opening is Opening.MORE:
+        opening = classify_first_bytes(held)
+        if opening is FirstBytes.MORE:
             self._up_held = held
             return len(data)
         self._up_held = None
-        if opening is Opening.LEGACY:
+        if opening is FirstBytes.LEGACY:
             self.legacy, self.client_hello_at, self.stage = True, now, Stage.CLIENT_HELLO
             self._switch_off()
-            found.append(events.LegacyHello(now))
+            found.append(events.LegacyHelloSeen(now))
             return len(data)
-        if opening is not Opening.IB:
+        if opening is not FirstBytes.IB:
             raise WireError("first bytes are not an IB hello")
         end = client_hello_end(held)
         hello = ClientHello.decode(bytes(held[:end]))
         self.client_range = (hello.min_version, hello.max_version)
         self.client_hello_at, self.stage, self._up = now, Stage.CLIENT_HELLO, BOUNDARY
-        found.append(events.ClientHello(now, hello.min_version, hello.max_version, hello.options))
+        found.append(events.ClientHelloSeen(now, hello.min_version, hello.max_version, hello.options))
         return end - before
 
     def _gateway_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
@@ -276,33 +266,39 @@ class Observer:
             return len(data)
         self.server_version, self.server_hello_at, self._down = hello.server_version, now, BOUNDARY
         self.stage = Stage.SERVER_HELLO if self.start_api_at is None else Stage.START_API
-        found.append(events.ServerHello(now, hello.server_version, hello.connection_time))
+        found.append(events.ServerHelloSeen(now, hello.server_version, hello.connection_time))
         return end - before
 
     # Frames. `at` is the position in `data`.
 
     def _frames(
-        self, lane: Lane, held: bytearray | None, data: bytes | memoryview, at: int, now: float, found: list[Event]
+        self,
+        table: DirectionTable,
+        held: bytearray | None,
+        data: bytes | memoryview,
+        at: int,
+        now: float,
+        found: list[Event],
     ) -> tuple[int, bytearray | None]:
         """All frames in the rest of a chunk; the first may go on with what is held. The new state, and what is held."""
         size = len(data)
         while True:
             if held is None:
-                at = self._pass_by(lane, data, at, now)
+                at = self._pass_by(table, data, at, now)
                 if at >= size:
                     return at - size, None
                 held = bytearray()
-            state, at = self._one_frame(lane, held, data, at, now, found)
+            state, at = self._one_frame(table, held, data, at, now, found)
             if state == PARTIAL:
                 return PARTIAL, held
             held, at = None, at + state
 
-    def _pass_by(self, lane: Lane, data: bytes | memoryview, at: int, now: float) -> int:
+    def _pass_by(self, table: DirectionTable, data: bytes | memoryview, at: int, now: float) -> int:
         """Uninteresting frames, up to the first that is not; the last may end behind `data`.
 
         The hot path's second half.
         """
-        counts, memo_get = self._counts, lane.memo.get
+        counts, memo_get = self._counts, table.memo.get
         last = len(data) - HEAD_SIZE
         frames = 0
         while at <= last:
@@ -318,12 +314,12 @@ class Observer:
                 counts[slot] = 1
             frames += 1
             at += length + 4
-        if frames and lane is UP:
+        if frames and table is UP:
             self._count_requests(frames, now)
         return at
 
     def _one_frame(
-        self, lane: Lane, held: bytearray, data: bytes | memoryview, at: int, now: float, found: list[Event]
+        self, table: DirectionTable, held: bytearray, data: bytes | memoryview, at: int, now: float, found: list[Event]
     ) -> tuple[int, int]:
         """Goes on with the frame in `held`, which may be empty: its length, its id, its body if it is to be read."""
         if len(held) < LENGTH_SIZE:
@@ -339,28 +335,28 @@ class Observer:
             at = _fill(held, head, data, at)
             if len(held) < head:
                 return PARTIAL, at
-            interesting = self._count(lane, bytes(held[LENGTH_SIZE:]), now)
-            if not interesting or end > lane.limit:
+            interesting = self._count(table, bytes(held[LENGTH_SIZE:]), now)
+            if not interesting or end > table.limit:
                 return end - head, at
         at = _fill(held, end, data, at)
         if len(held) < end:
             return PARTIAL, at
-        self._read(lane, bytes(held[LENGTH_SIZE:]), now, found)
+        self._read(table, bytes(held[LENGTH_SIZE:]), now, found)
         return BOUNDARY, at
 
-    def _count(self, lane: Lane, word: bytes, now: float) -> bool:
+    def _count(self, table: DirectionTable, word: bytes, now: float) -> bool:
         """Counts a frame by its first payload bytes; is it one to be read?"""
-        slot, interesting = lane.counter(word)
+        slot, interesting = table.counter(word)
         self._counts[slot] = self._counts.get(slot, 0) + 1
-        if lane is UP:
+        if table is UP:
             self._count_requests(1, now)
         return interesting
 
     # The messages that are read.
 
-    def _read(self, lane: Lane, payload: bytes, now: float, found: list[Event]) -> None:
+    def _read(self, table: DirectionTable, payload: bytes, now: float, found: list[Event]) -> None:
         direction, version = messages.DOWN, self.server_version
-        if lane is UP:  # by its shape: an early START_API comes before the server version is known
+        if table is UP:  # by its shape: an early START_API comes before the server version is known
             direction, version = messages.UP, versions.BINARY_IDS if payload[0] == 0 else versions.V100
         message = messages.decode(direction, payload, version)
         _READERS[type(message)](self, message, now, found)
@@ -371,11 +367,11 @@ class Observer:
             self.start_api_at = now
         if self.stage == Stage.SERVER_HELLO:
             self.stage = Stage.START_API
-        found.append(events.StartApi(now, message.client_id, message.capabilities))
+        found.append(events.StartApiSeen(now, message.client_id, message.capabilities))
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
         self._has_order_id = True
-        found.append(events.NextValidId(now, message.order_id))
+        found.append(events.NextValidIdSeen(now, message.order_id))
         self._maybe_ready(now, found)
 
     def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:

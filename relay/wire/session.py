@@ -19,7 +19,7 @@ from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.framing import LENGTH_SIZE, FrameReader, WireError
 from relay.wire.hello import MAX_HELLO, ClientHello, Redirect, decode_server_hello, no_hello, server_hello_end
-from relay.wire.observer import Stage
+from relay.wire.stage import Stage
 
 # Seconds. A gateway answered either step within 70 ms in every public log that has times; ib_insync and ib_async give
 # up after 4 s. Longer than that, so that "slow" can be told from "mute".
@@ -32,7 +32,7 @@ ID_IN_USE = 326
 LARGEST_FRAME = 1 << 20
 
 
-class Outcome(Enum):
+class SessionOutcome(Enum):
     """How the session went; the stage says where."""
 
     PENDING = "pending"
@@ -46,10 +46,10 @@ class Outcome(Enum):
     BAD_PEER = "bad_peer"  # what came is not the IB protocol
 
 
-_ALIVE = frozenset({Outcome.PENDING, Outcome.USABLE})
+_ALIVE = frozenset({SessionOutcome.PENDING, SessionOutcome.USABLE})
 
 
-class Session:
+class ClientSession:
     """One connection of ours. `detail` is the outcome in words, `fatal_code` the last code that announces the end."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Session:
     ) -> None:
         self.client_id = client_id
         self.stage = Stage.NOTHING
-        self.outcome = Outcome.PENDING
+        self.outcome = SessionOutcome.PENDING
         self.detail = ""
         self.fatal_code: int | None = None
         self.server_version: int | None = None
@@ -99,7 +99,7 @@ class Session:
                 for payload in payloads:
                     self._frame(payload, now, found)
         except WireError as doubt:
-            self._end(Outcome.BAD_PEER, str(doubt))
+            self._end(SessionOutcome.BAD_PEER, str(doubt))
             found.append(events.Opaque(now, str(doubt)))
         return found
 
@@ -113,11 +113,11 @@ class Session:
         """The gateway ended the connection. A refusal that came before stays the outcome."""
         where = f"{self.stage.name.lower()}, {self.bytes_received} bytes received"
         how = "reset" if reset else "closed"
-        self._end(Outcome.RESET if reset else Outcome.CLOSED, f"{how} by the gateway after {where}")
+        self._end(SessionOutcome.RESET if reset else SessionOutcome.CLOSED, f"{how} by the gateway after {where}")
 
     def next_deadline(self) -> float | None:
         """When `expire` must be called at the latest; None while nothing is waited for."""
-        if self.outcome is not Outcome.PENDING or self.stage not in self._timeouts:
+        if self.outcome is not SessionOutcome.PENDING or self.stage not in self._timeouts:
             return None
         return self.times[self.stage] + self._timeouts[self.stage]
 
@@ -127,7 +127,7 @@ class Session:
         if deadline is None or now < deadline:
             return False
         waited = self._timeouts[self.stage]
-        self._end(Outcome.TIMED_OUT, f"{_AWAITED[self.stage]} not received in {waited:.1f} s")
+        self._end(SessionOutcome.TIMED_OUT, f"{_AWAITED[self.stage]} not received in {waited:.1f} s")
         return True
 
     @property
@@ -146,7 +146,7 @@ class Session:
         self._request(messages.MarketDataRequest(request_id, symbol, exchange, currency))
 
     def _request(self, message: messages.Message) -> None:
-        if self.outcome is not Outcome.USABLE:
+        if self.outcome is not SessionOutcome.USABLE:
             raise RuntimeError(f"session is {self.outcome.value} at {self.stage.name}, not ready for requests")
         self._out += messages.encode(message, self.server_version)
 
@@ -156,7 +156,7 @@ class Session:
         self.stage = stage
         self.times[stage] = now
 
-    def _end(self, outcome: Outcome, detail: str) -> None:
+    def _end(self, outcome: SessionOutcome, detail: str) -> None:
         if self.alive:
             self.outcome, self.detail = outcome, detail
 
@@ -174,11 +174,13 @@ class Session:
         hello = decode_server_hello(self._first[:end])
         if isinstance(hello, Redirect):
             found.append(events.Redirected(now, hello.host, hello.port))
-            self._end(Outcome.REDIRECTED, f"redirected to {hello.host}" + (f":{hello.port}" if hello.port else ""))
+            self._end(
+                SessionOutcome.REDIRECTED, f"redirected to {hello.host}" + (f":{hello.port}" if hello.port else "")
+            )
             return b""
         self._accept(hello.server_version)
         self._reach(Stage.SERVER_HELLO, now)
-        found.append(events.ServerHello(now, hello.server_version, hello.connection_time))
+        found.append(events.ServerHelloSeen(now, hello.server_version, hello.connection_time))
         self._start_api(now)
         return data[end - before :]
 
@@ -190,7 +192,7 @@ class Session:
 
     def _start_api(self, now: float) -> None:
         if not self._want_session:
-            self._end(Outcome.ANSWERED, f"server version {self.server_version}")
+            self._end(SessionOutcome.ANSWERED, f"server version {self.server_version}")
             return
         self._out += messages.encode(messages.StartApi(self.client_id), self.server_version)
         self._reach(Stage.START_API, now)
@@ -204,7 +206,7 @@ class Session:
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
         self.order_id = message.order_id
-        found.append(events.NextValidId(now, message.order_id))
+        found.append(events.NextValidIdSeen(now, message.order_id))
         self._maybe_ready(now, found)
 
     def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
@@ -218,10 +220,12 @@ class Session:
         if kind is Kind.FATAL:
             self.fatal_code = message.code
         if message.code == ID_IN_USE:
-            self._end(Outcome.REFUSED_ID, f"client id {self.client_id} is in use by another session ({ID_IN_USE})")
+            self._end(
+                SessionOutcome.REFUSED_ID, f"client id {self.client_id} is in use by another session ({ID_IN_USE})"
+            )
 
     def _current_time(self, message: messages.CurrentTime, now: float, found: list[Event]) -> None:
-        found.append(events.CurrentTime(now, message.seconds))
+        found.append(events.CurrentTimeSeen(now, message.seconds))
 
     def _tick(self, message: messages.TickPrice, now: float, found: list[Event]) -> None:
         found.append(events.Tick(now, message.request_id, message.tick_type, message.price))
@@ -229,7 +233,7 @@ class Session:
     def _maybe_ready(self, now: float, found: list[Event]) -> None:
         if self.stage == Stage.START_API and self.order_id is not None and self.accounts:
             self._reach(Stage.READY, now)
-            self.outcome = Outcome.USABLE
+            self.outcome = SessionOutcome.USABLE
             found.append(events.Ready(now))
 
 
@@ -239,9 +243,9 @@ _AWAITED = {
 }
 
 _READERS = {
-    messages.NextValidId: Session._next_valid_id,
-    messages.ManagedAccounts: Session._managed_accounts,
-    messages.ErrorMessage: Session._error,
-    messages.CurrentTime: Session._current_time,
-    messages.TickPrice: Session._tick,
+    messages.NextValidId: ClientSession._next_valid_id,
+    messages.ManagedAccounts: ClientSession._managed_accounts,
+    messages.ErrorMessage: ClientSession._error,
+    messages.CurrentTime: ClientSession._current_time,
+    messages.TickPrice: ClientSession._tick,
 }

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from relay.poller import new_event_loop
+from relay.net.poller import new_event_loop
 from relay.practice import Practice, PracticeGateway
 
 LOOPBACK = "127.0.0.1"

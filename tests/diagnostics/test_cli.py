@@ -21,7 +21,7 @@ from diagnostics.findings import CATALOGUE
 from relay import __version__
 from relay.practice import Practice, PracticeGateway
 from tests.diagnostics.commands import COMMAND, PATIENCE, ROOT, beside, run, surroundings
-from tests.relay.loopback import until
+from tests.relay.kit.loopback import until
 
 HOST = "127.0.0.1"
 FAST = ("--timeout", "0.4")

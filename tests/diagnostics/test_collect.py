@@ -16,8 +16,8 @@ from diagnostics.dial import Dialled, Resolution
 from diagnostics.evidence import Asked, HostView, KernelView, Listener, Outcome, Probe, Route, Stage, dump, load
 from diagnostics.routes import SIBLINGS, Target
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
-from tests.relay.loopback import unused_port
-from tests.relay.scripted import wait_until
+from tests.relay.kit.loopback import unused_port
+from tests.relay.kit.scripted import wait_until
 
 OK, REFUSED, SKIPPED, TIMED_OUT = Outcome.OK, Outcome.REFUSED, Outcome.SKIPPED, Outcome.TIMED_OUT
 CLOSED = Outcome.CLOSED

@@ -12,8 +12,8 @@ from diagnostics import dial
 from diagnostics.dial import Resolution
 from diagnostics.evidence import Outcome
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, black_hole, silent
-from tests.relay.loopback import reset, tcp_pair, unused_port, waiting
-from tests.relay.scripted import HAS_IPV6, wait_until
+from tests.relay.kit.loopback import reset, tcp_pair, unused_port, waiting
+from tests.relay.kit.scripted import HAS_IPV6, wait_until
 
 # Names.
 

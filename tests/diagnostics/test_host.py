@@ -10,7 +10,7 @@ from diagnostics import host
 from diagnostics.evidence import HostView, Listener
 from diagnostics.host import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, Row
 from tests.diagnostics.peers import LINUX_ONLY, black_hole
-from tests.relay.scripted import HAS_IPV6, wait_until
+from tests.relay.kit.scripted import HAS_IPV6, wait_until
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 TAIL = " 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0\n"

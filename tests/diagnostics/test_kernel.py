@@ -7,8 +7,8 @@ import pytest
 from diagnostics import kernel
 from diagnostics.evidence import KernelView
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, lose_data
-from tests.relay.loopback import fill, reset, tcp_pair
-from tests.relay.scripted import wait_until
+from tests.relay.kit.loopback import fill, reset, tcp_pair
+from tests.relay.kit.scripted import wait_until
 
 pytestmark = LINUX_ONLY
 

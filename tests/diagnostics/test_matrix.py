@@ -26,8 +26,8 @@ from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
 from tests.diagnostics import commands
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole, practice, silent
-from tests.relay.blackbox import CLOSE, RelayProcess
-from tests.relay.scripted import wait_until
+from tests.relay.kit.blackbox import CLOSE, RelayProcess
+from tests.relay.kit.scripted import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = 8  # failures played at a time

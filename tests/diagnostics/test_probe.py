@@ -10,8 +10,8 @@ from diagnostics import dial, probe
 from diagnostics.dial import Resolution
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult, dump, load
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice
-from tests.relay.loopback import unused_port
-from tests.relay.scripted import HAS_IPV6, Upstream
+from tests.relay.kit.loopback import unused_port
+from tests.relay.kit.scripted import HAS_IPV6, Upstream
 
 OK, SKIPPED, TIMED_OUT, CLOSED = Outcome.OK, Outcome.SKIPPED, Outcome.TIMED_OUT, Outcome.CLOSED
 QUIET = 0.02  # seconds, where the real one would only cost time

@@ -14,8 +14,8 @@ from relay.practice import BEHAVIOURS
 from relay.wire.framing import encode_frame
 from relay.wire.hello import ClientHello, Redirect, ServerHello
 from tests.diagnostics.peers import LOOPBACK, practice, silent
-from tests.relay.loopback import RESET
-from tests.relay.scripted import Upstream, wait_until
+from tests.relay.kit.loopback import RESET
+from tests.relay.kit.scripted import Upstream, wait_until
 
 OK, CLOSED, TIMED_OUT, BAD_PEER = Outcome.OK, Outcome.CLOSED, Outcome.TIMED_OUT, Outcome.BAD_PEER
 RESET_, REFUSED = Outcome.RESET, Outcome.REFUSED

@@ -15,7 +15,7 @@ async def serve(host: str, port: int, behaviour: str) -> None:
 
 
 if __name__ == "__main__":
-    from relay.poller import new_event_loop
+    from relay.net.poller import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "normal"))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.host.namespaces import Namespace, join, why_not
-from tests.relay.blackbox import LISTENING, RelayProcess
-from tests.relay.scripted import LOOPBACK, Peer, Upstream, free_port, wait_until
+from tests.relay.kit.blackbox import LISTENING, RelayProcess
+from tests.relay.kit.scripted import LOOPBACK, Peer, Upstream, free_port, wait_until
 
 reason = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(reason), reason=reason)]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.host.namespaces import Namespace, join, why_not
-from tests.relay.blackbox import RelayProcess
-from tests.relay.scripted import KIB, Peer, Upstream, noise, wait_until
+from tests.relay.kit.blackbox import RelayProcess
+from tests.relay.kit.scripted import KIB, Peer, Upstream, noise, wait_until
 
 reason = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(reason), reason=reason)]

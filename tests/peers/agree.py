@@ -81,7 +81,7 @@ async def _output(environment, *command):
 
 
 if __name__ == "__main__":
-    from relay.poller import new_event_loop
+    from relay.net.poller import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         sys.exit(runner.run(main()))

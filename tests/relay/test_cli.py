@@ -14,8 +14,8 @@ import pytest
 
 from relay import __version__
 from relay.cli import run
-from tests.relay.loopback import HOST, PATIENCE, reset, unused_port
-from tests.relay.scripted import wait_until
+from tests.relay.kit.loopback import HOST, PATIENCE, reset, unused_port
+from tests.relay.kit.scripted import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -224,8 +224,8 @@ from relay.cli import main
 sys.argv[1:] = {words!r}
 main()
 """
-EARLY = [("click", ["--help"]), ("relay.cli_commands", ["run"]), ("asyncio", ["run"]), ("relay.server", ["run"])]
-EARLY += [("relay.demo", ["demo"]), ("relay.upgrade", ["upgrade"])]
+EARLY = [("click", ["--help"]), ("relay.cli.commands", ["run"]), ("asyncio", ["run"]), ("relay.server", ["run"])]
+EARLY += [("relay.cli.demo", ["demo"]), ("relay.survival.upgrade", ["upgrade"])]
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_it_finds_its_definitions_in_itself(archive):
 
 @pytest.mark.slow
 def test_bytecode_is_used_where_it_is_this_pythons_own(compiled, archive):
-    for where, suffix in ((archive, "relay/cli.py"), (compiled, "relay/cli.pyc")):
+    for where, suffix in ((archive, "relay/cli/__init__.py"), (compiled, "relay/cli/__init__.pyc")):
         program = f"import sys; sys.path.insert(0, {str(where)!r}); import relay.cli; print(relay.cli.__file__)"
         assert run("-I", "-S", "-c", program).stdout == f"{where}/{suffix}\n"
     assert same_sources(archive, compiled)

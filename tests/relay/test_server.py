@@ -11,14 +11,14 @@ from time import monotonic
 import pytest
 
 from relay import server as server_module
-from relay.bridges import Bridge, Survey
-from relay.config import ConfigError, load
-from relay.connection import Connection
-from relay.listeners import BindError
-from relay.poller import poller_of
-from relay.record import Cause, Phase, Reason
+from relay.config.load import ConfigError, load
+from relay.connection.connection import Connection
+from relay.entry.bridges import Bridge, Survey
+from relay.entry.listeners import BindError
+from relay.logs.record import Cause, EndPhase, Reason
+from relay.net.poller import poller_of
 from relay.server import Relay
-from tests.relay.loopback import HOST, PATIENCE, Far, until, unused_port
+from tests.relay.kit.loopback import HOST, PATIENCE, Far, until, unused_port
 
 NEAR = Bridge("docker0", ipaddress.ip_interface("127.0.0.9/24"))
 GONE = Bridge("docker0", ipaddress.ip_interface("203.0.113.7/24"))  # an address no host has (RFC 5737)
@@ -184,7 +184,7 @@ async def test_a_client_that_is_not_on_the_access_list_is_reset_and_never_dialle
         record = await house.close_of()
         assert record.cause == Cause("relay", "policy", Reason.ACL_DENIED, record.cause.detail)
         assert HOST in record.cause.detail and "10.0.0.0/8" in record.cause.detail
-        assert (record.phase, record.client_address, record.active) == (Phase.HANDSHAKE, HOST, 0)
+        assert (record.phase, record.client_address, record.active) == (EndPhase.HANDSHAKE, HOST, 0)
         assert [one.event for one in house.log.records] == ["close"]
         with pytest.raises(BlockingIOError):
             house.gateways.accept()
@@ -379,7 +379,7 @@ async def test_while_draining_sessions_go_on_and_new_clients_are_refused():
         record = await house.close_of()
         assert (record.cause.reason in (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED), record.phase) == (
             True,
-            Phase.DRAIN,
+            EndPhase.DRAIN,
         )
 
 
@@ -392,7 +392,7 @@ async def test_what_is_left_at_the_drain_bound_is_ended_and_both_sides_are_told(
         await asyncio.wait_for(house.serving, 2)
         assert float(bound) <= monotonic() - begin < 1
         record = await house.close_of()
-        assert (record.cause, record.phase) == (Cause("relay", "policy", Reason.SHUTDOWN), Phase.DRAIN)
+        assert (record.cause, record.phase) == (Cause("relay", "policy", Reason.SHUTDOWN), EndPhase.DRAIN)
         assert [await client.read_to_end(), await gateway.read_to_end()] == [(b"", "fin")] * 2
 
 
@@ -530,7 +530,7 @@ async def test_a_dial_without_a_descriptor_left_ends_that_client_only():
             waiting.connect_ex((HOST, house.port))
             record = await house.close_of()
         assert record.cause[:3] == ("relay", "error", Reason.RESOURCE_EXHAUSTED)
-        assert (record.cause.error_type, record.phase) == ("EMFILE", Phase.CONNECT)
+        assert (record.cause.error_type, record.phase) == ("EMFILE", EndPhase.CONNECT)
         assert (await Far(waiting).read_to_end())[1] == "rst"
         await works(*session)
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.relay.blackbox import CLOSE, RelayProcess
-from tests.relay.scripted import Peer, free_port, wait_until
-from tests.relay.test_conformance_log import stuck_pipe
+from tests.relay.conformance.test_log import stuck_pipe
+from tests.relay.kit.blackbox import CLOSE, RelayProcess
+from tests.relay.kit.scripted import Peer, free_port, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.relay.blackbox import RelayProcess
-from tests.relay.scripted import (
+from tests.relay.kit.blackbox import RelayProcess
+from tests.relay.kit.scripted import (
     KIB,
     LOOPBACK,
     MIB,

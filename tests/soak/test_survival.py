@@ -1,12 +1,12 @@
-"""Many rounds of what tests/relay/test_survival.py does a few times: kills, restarts, upgrades under checked streams.
+"""Many rounds of tests/relay/survival/test_survival.py: kills, restarts and upgrades under checked streams.
 
 A figure a road is printed (pytest -s): what went through, what failed, the longest pause of a stream.
 """
 
 import pytest
 
-from relay import offsets
-from tests.relay.test_survival import ROADS, House, streams_through
+from relay.net import offsets
+from tests.relay.survival.test_survival import ROADS, House, streams_through
 
 pytestmark = [
     pytest.mark.soak,

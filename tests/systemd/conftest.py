@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.scripted import wait_until
+from tests.relay.kit.scripted import wait_until
 from tests.systemd.machine import ROOT, SUITES, Machine, missing_tools
 
 ZIPAPP = "/root/ib-relay.pyz"

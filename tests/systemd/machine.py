@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.relay.scripted import wait_until
+from tests.relay.kit.scripted import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / ".systemd"

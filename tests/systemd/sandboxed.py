@@ -1,6 +1,6 @@
 """Starts relays as services in a booted machine, in the sandbox of the installed unit, for tests of plain processes.
 
-    IB_RELAY_UNDER_SANDBOX=LEADER:SUITE python -m pytest -p tests.systemd.sandboxed ... tests/relay -k conformance
+    IB_RELAY_UNDER_SANDBOX=LEADER:SUITE python -m pytest -p tests.systemd.sandboxed ... tests/relay/conformance
 
 LEADER is the machine's process 1 as seen from here. pytest runs on our own file system with our own Python, in the
 machine's network (nsenter --net); only the relay is inside. Its unit is the text that `service install` has written
@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.addresses import host_port
+from relay.config.addresses import host_port
 from relay.service.render import with_lines, with_values
-from tests.relay.scripted import wait_until
+from tests.relay.kit.scripted import wait_until
 from tests.systemd.machine import Machine
 
 VARIABLE = "IB_RELAY_UNDER_SANDBOX"

@@ -17,7 +17,7 @@ import pytest
 
 from relay.wire.hello import ClientHello
 from relay.wire.messages import StartApi, encode
-from tests.relay.scripted import wait_until
+from tests.relay.kit.scripted import wait_until
 from tests.systemd.conftest import ZIPAPP
 from tests.systemd.machine import Machine
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.scripted import wait_until
+from tests.relay.kit.scripted import wait_until
 from tests.systemd.conftest import ZIPAPP, practice
 from tests.systemd.machine import ROOT, Machine, Trouble
 

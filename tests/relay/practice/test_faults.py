@@ -9,9 +9,9 @@ import pytest
 from relay.practice import BEHAVIOURS, Moment, Practice, faults
 from relay.wire import messages
 from relay.wire.framing import LENGTH, FrameReader, encode_frame
-from relay.wire.hello import ClientHello, Opening, Redirect, decode_server_hello, recognise, server_hello_end
+from relay.wire.hello import ClientHello, FirstBytes, Redirect, decode_server_hello, recognise, server_hello_end
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId
-from tests.relay.loopback import until
+from tests.relay.kit.loopback import until
 from tests.relay.practice.peer import ACCOUNTS, FIN, PATIENCE, RST, client, codes, gateway, kinds
 
 REHEARSALS = {}
@@ -165,7 +165,7 @@ async def garbage(practice):
     async with client(practice) as peer:
         peer.send(HELLO)
         noise = await peer.reader.readexactly(256)
-        assert server_hello_end(noise) == -1 and recognise(noise) is Opening.GARBAGE
+        assert server_hello_end(noise) == -1 and recognise(noise) is FirstBytes.GARBAGE
         assert await peer.is_quiet()
 
 
@@ -173,7 +173,7 @@ async def garbage(practice):
 async def ssh(practice):
     async with client(practice) as peer:
         banner = await asyncio.wait_for(peer.reader.readline(), PATIENCE)  # before we say anything
-        assert recognise(banner) is Opening.SSH and server_hello_end(banner) == -1
+        assert recognise(banner) is FirstBytes.SSH and server_hello_end(banner) == -1
         peer.send(HELLO)
         assert await peer.end() == (FIN, b"Invalid SSH identification string.\r\n")
 
@@ -187,7 +187,7 @@ async def http(practice):
         assert await peer.is_quiet()
         peer.send(HELLO)
         how, answer = await peer.end()
-        assert how == FIN and recognise(answer) is Opening.HTTP
+        assert how == FIN and recognise(answer) is FirstBytes.HTTP
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"Content-Length: %d\r\n" % len(body) in head
 
@@ -198,7 +198,7 @@ async def tls(practice):
         assert await peer.is_quiet()
         peer.send(HELLO)
         how, answer = await peer.end()
-        assert how == FIN and recognise(answer) is Opening.TLS and len(answer) == 7
+        assert how == FIN and recognise(answer) is FirstBytes.TLS and len(answer) == 7
 
 
 # At the hello

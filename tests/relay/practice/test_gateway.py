@@ -9,7 +9,7 @@ import pytest
 
 from relay.practice import Practice, PracticeGateway
 from relay.wire.hello import ClientHello
-from tests.relay.loopback import until
+from tests.relay.kit.loopback import until
 from tests.relay.practice.peer import FIN, PATIENCE, client, codes, gateway
 
 

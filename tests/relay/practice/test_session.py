@@ -11,7 +11,7 @@ from relay.wire import messages
 from relay.wire.framing import LENGTH, encode_frame, join_fields
 from relay.wire.hello import ClientHello
 from relay.wire.messages import NextValidId
-from tests.relay.loopback import until
+from tests.relay.kit.loopback import until
 from tests.relay.practice.peer import ACCOUNTS, FIN, SPY_TEXT, client, codes, gateway
 
 VERSIONS = (124, 157, 176, 193, 200, 201, 203, 204, 206, 207, 208, 212, 213, 226)

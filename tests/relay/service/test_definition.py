@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.addresses import Allow, Listen, Upstream
-from relay.bridges import Bridge
-from relay.config import Config, PortMap
+from relay.config.addresses import Allow, Listen, Upstream
+from relay.config.load import Config, PortMap
+from relay.entry.bridges import Bridge
 from relay.service.definition import Layout, Refusal, configuration, files, layout, target
 from relay.service.program import Program
 from relay.service.render import LABEL, Manager, Scope

@@ -8,7 +8,7 @@ import pytest
 
 from relay.service.managers import manager_here
 from relay.service.templates import templates
-from tests.relay.blackbox import ROOT
+from tests.relay.kit.blackbox import ROOT
 
 pytestmark = pytest.mark.slow  # every case starts a process
 no_manager = pytest.mark.skipif(manager_here() is not None, reason="a service manager runs here")

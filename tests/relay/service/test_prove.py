@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from relay.addresses import Upstream
-from relay.config import PortMap
+from relay.config.addresses import Upstream
+from relay.config.load import PortMap
 from relay.service.prove import Proof, prove
-from tests.relay.blackbox import ROOT, RelayProcess
-from tests.relay.scripted import LOOPBACK, free_port, wait_until
+from tests.relay.kit.blackbox import ROOT, RelayProcess
+from tests.relay.kit.scripted import LOOPBACK, free_port, wait_until
 
 pytestmark = pytest.mark.slow  # every case starts processes
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from relay.service.render import LABEL, Door, Manager, Scope, Target, quoted, render, with_values
+from relay.service.render import LABEL, ManagedSocket, Manager, Scope, ServiceTarget, quoted, render, with_values
 from relay.service.templates import templates
 
 ROOT = Path(__file__).resolve().parents[3]
-SYSTEM = Target(
+SYSTEM = ServiceTarget(
     Manager.SYSTEMD,
     Scope.SYSTEM,
     ("/usr/bin/python3", "-I", "-S", "/usr/local/lib/ib-relay/ib-relay.pyz", "run"),
-    (Door("default", (("127.0.0.1", 4003), ("::1", 4003), ("172.17.0.1", 4003))),),
+    (ManagedSocket("default", (("127.0.0.1", 4003), ("::1", 4003), ("172.17.0.1", 4003))),),
     exec_paths=("/usr/bin/python3", "/usr/lib", "-/usr/lib64"),
 )
 USER = replace(SYSTEM, scope=Scope.USER)
-DAEMON = Target(
+DAEMON = ServiceTarget(
     Manager.LAUNCHD,
     Scope.SYSTEM,
     (
@@ -34,18 +34,20 @@ DAEMON = Target(
         "--log-file",
         "/Library/Logs/ib-relay/ib-relay.log",
     ),
-    (Door("default", (("127.0.0.1", 4003), ("::1", 4003))),),
+    (ManagedSocket("default", (("127.0.0.1", 4003), ("::1", 4003))),),
     log_folder="/Library/Logs/ib-relay",
 )
 AGENT = replace(DAEMON, scope=Scope.USER)
-TWO_MAPS = replace(SYSTEM, doors=(Door("paper", (("127.0.0.1", 4003),)), Door("live", (("127.0.0.1", 4004),))))
+TWO_MAPS = replace(
+    SYSTEM, doors=(ManagedSocket("paper", (("127.0.0.1", 4003),)), ManagedSocket("live", (("127.0.0.1", 4004),)))
+)
 
 
-def rendered(target: Target) -> dict[str, str]:
+def rendered(target: ServiceTarget) -> dict[str, str]:
     return render(target, templates())
 
 
-def changed(target: Target, other: Target, name: str) -> tuple[set[str], set[str]]:
+def changed(target: ServiceTarget, other: ServiceTarget, name: str) -> tuple[set[str], set[str]]:
     """Lines that only the one has, and only the other."""
     one, two = (set(rendered(which)[name].splitlines()) for which in (target, other))
     return one - two, two - one

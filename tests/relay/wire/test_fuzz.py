@@ -18,9 +18,9 @@ class Leaky(Observer):
 
     __slots__ = ()
 
-    def _watch(self, lane, data, at, now):
+    def _watch(self, table, data, at, now):
         found = []
-        (self._client_chunk if lane.name == "client" else self._gateway_chunk)(data, at, now, found)
+        (self._client_chunk if table.name == "client" else self._gateway_chunk)(data, at, now, found)
         return found
 
 

@@ -6,10 +6,10 @@ from relay.wire.framing import WireError, encode_frame
 from relay.wire.hello import (
     MAX_HELLO,
     ClientHello,
-    Opening,
+    FirstBytes,
     Redirect,
     ServerHello,
-    classify_opening,
+    classify_first_bytes,
     client_hello_end,
     decode_server_hello,
     name_is_final,
@@ -47,10 +47,10 @@ def test_a_client_hello_is_read_whole_cut_up_and_with_what_follows(name, data, h
     assert ClientHello.decode(data) == hello
     assert hello.encode() == data
     assert [client_hello_end(data[:n]) for n in range(len(data))] == [0] * len(data)
-    assert [classify_opening(data[:n]) for n in range(len(data))] == [Opening.MORE] * len(data)
+    assert [classify_first_bytes(data[:n]) for n in range(len(data))] == [FirstBytes.MORE] * len(data)
     for trailing in (b"", b"\0\0\0\x0871", b"x"):
         assert client_hello_end(data + trailing) == len(data)
-        assert classify_opening(memoryview(data + trailing)) is Opening.IB
+        assert classify_first_bytes(memoryview(data + trailing)) is FirstBytes.IB
 
 
 @pytest.mark.parametrize("name, data, hello", SERVER_HELLOS)
@@ -147,49 +147,49 @@ def test_a_server_hello_is_ruled_out_at_the_first_byte_that_shows_it(data, end):
 @pytest.mark.parametrize(
     "name, data, opening",
     [
-        ("nothing yet", b"", Opening.MORE),
-        ("node ib 0.2.9 and IbPy", b"62\0", Opening.LEGACY),
-        ("both legacy messages in one segment", b"63\x007\0", Opening.LEGACY),
-        ("the start of a legacy hello", b"6", Opening.MORE),
-        ("a number", b"123456\0", Opening.GARBAGE),
-        ("a number as text", b"123456\n", Opening.TEXT),
-        ("TLS", bytes.fromhex("16030100f8010000f40303"), Opening.TLS),
-        ("HTTP GET", b"GET / HTTP/1.1\r\n", Opening.HTTP),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n", Opening.HTTP),
-        ("HTTP cut after a byte", b"G", Opening.HTTP),
-        ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", Opening.SSH),
-        ("VNC", b"RFB 003.008\n", Opening.VNC),
-        ("PROXY protocol 1", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", Opening.PROXY),
-        ("PROXY protocol 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Opening.PROXY),
-        ("a person", b"hello?\r\n", Opening.TEXT),
-        ("API without its NUL", b"API\n", Opening.TEXT),
-        ("zero bytes", bytes(16), Opening.GARBAGE),
-        ("stoqey's legacy switch", b"\0007\0", Opening.GARBAGE),
-        ("high bytes", b"\xff\xfe\xfd\xfc", Opening.GARBAGE),
-        ("API and a huge length", b"API\0\x7f\xff\xff\xff", Opening.GARBAGE),
-        ("API and a length that is no hello's yet", b"API\0\0\0\x11", Opening.GARBAGE),
-        ("API and an empty hello", b"API\0\0\0\0\0", Opening.GARBAGE),
-        ("API and no range", b"API\0\0\0\0\x09x", Opening.GARBAGE),
-        ("API and a broken range", b"API\0\0\0\0\x09v100.x", Opening.GARBAGE),
-        ("API and an empty range", b"API\0\0\0\0\x08v200..99", Opening.GARBAGE),
+        ("nothing yet", b"", FirstBytes.MORE),
+        ("node ib 0.2.9 and IbPy", b"62\0", FirstBytes.LEGACY),
+        ("both legacy messages in one segment", b"63\x007\0", FirstBytes.LEGACY),
+        ("the start of a legacy hello", b"6", FirstBytes.MORE),
+        ("a number", b"123456\0", FirstBytes.GARBAGE),
+        ("a number as text", b"123456\n", FirstBytes.TEXT),
+        ("TLS", bytes.fromhex("16030100f8010000f40303"), FirstBytes.TLS),
+        ("HTTP GET", b"GET / HTTP/1.1\r\n", FirstBytes.HTTP),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n", FirstBytes.HTTP),
+        ("HTTP cut after a byte", b"G", FirstBytes.HTTP),
+        ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", FirstBytes.SSH),
+        ("VNC", b"RFB 003.008\n", FirstBytes.VNC),
+        ("PROXY protocol 1", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", FirstBytes.PROXY),
+        ("PROXY protocol 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11", FirstBytes.PROXY),
+        ("a person", b"hello?\r\n", FirstBytes.TEXT),
+        ("API without its NUL", b"API\n", FirstBytes.TEXT),
+        ("zero bytes", bytes(16), FirstBytes.GARBAGE),
+        ("stoqey's legacy switch", b"\0007\0", FirstBytes.GARBAGE),
+        ("high bytes", b"\xff\xfe\xfd\xfc", FirstBytes.GARBAGE),
+        ("API and a huge length", b"API\0\x7f\xff\xff\xff", FirstBytes.GARBAGE),
+        ("API and a length that is no hello's yet", b"API\0\0\0\x11", FirstBytes.GARBAGE),
+        ("API and an empty hello", b"API\0\0\0\0\0", FirstBytes.GARBAGE),
+        ("API and no range", b"API\0\0\0\0\x09x", FirstBytes.GARBAGE),
+        ("API and a broken range", b"API\0\0\0\0\x09v100.x", FirstBytes.GARBAGE),
+        ("API and an empty range", b"API\0\0\0\0\x08v200..99", FirstBytes.GARBAGE),
     ],
 )
 def test_an_opening_gets_its_name(name, data, opening):
-    assert classify_opening(data) is opening
-    assert classify_opening(memoryview(data)) is opening
+    assert classify_first_bytes(data) is opening
+    assert classify_first_bytes(memoryview(data)) is opening
 
 
 def test_an_opening_that_is_not_ib_is_never_taken_back():
     for data in (b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01", b"API?", b"62\x007\0", API + b"\0\0\0\x09v100.157"):
-        verdicts = [classify_opening(data[:n]) for n in range(len(data) + 1)]
-        decided = next(n for n, verdict in enumerate(verdicts) if verdict is not Opening.MORE)
-        assert Opening.MORE not in verdicts[decided:] and Opening.IB not in verdicts
+        verdicts = [classify_first_bytes(data[:n]) for n in range(len(data) + 1)]
+        decided = next(n for n, verdict in enumerate(verdicts) if verdict is not FirstBytes.MORE)
+        assert FirstBytes.MORE not in verdicts[decided:] and FirstBytes.IB not in verdicts
 
 
 def test_a_hello_may_be_as_long_as_the_limit_and_no_longer():
-    for length, opening in ((MAX_HELLO, Opening.IB), (MAX_HELLO + 1, Opening.GARBAGE)):
+    for length, opening in ((MAX_HELLO, FirstBytes.IB), (MAX_HELLO + 1, FirstBytes.GARBAGE)):
         payload = b"v100..226 ".ljust(length, b"x")
-        assert classify_opening(API + encode_frame(payload)) is opening
+        assert classify_first_bytes(API + encode_frame(payload)) is opening
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_a_stranger_keeps_the_name_that_was_called_final(data):
 
 
 def test_nothing_has_no_name():
-    assert recognise(b"") is Opening.GARBAGE
+    assert recognise(b"") is FirstBytes.GARBAGE

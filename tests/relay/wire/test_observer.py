@@ -7,11 +7,12 @@ import pytest
 
 from relay.wire import events, messages
 from relay.wire.codes import Kind
+from relay.wire.direction_table import DOWN, UP
 from relay.wire.framing import MAX_FRAME, encode_frame, join_fields
 from relay.wire.hello import ClientHello, Redirect, ServerHello
-from relay.wire.lane import DOWN, UP
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId, StartApi, encode
-from relay.wire.observer import Observer, Stage
+from relay.wire.observer import Observer
+from relay.wire.stage import Stage
 from tests.relay.wire.vectors import RUNS, Direction, byte_by_byte
 
 CLIENT, GATEWAY = Direction.CLIENT_TO_GATEWAY, Direction.GATEWAY_TO_CLIENT
@@ -90,7 +91,7 @@ def test_a_recorded_session_is_followed_whatever_the_chunks(run):
     observer, found = watch_all_ways([(frame.direction, frame.data) for frame in run.frames])
     assert observer.opaque is None
     if run.legacy:
-        assert (found, observer.legacy) == ([events.LegacyHello(NOW)], True)
+        assert (found, observer.legacy) == ([events.LegacyHelloSeen(NOW)], True)
         return
     assert observer.stage is Stage.READY
     assert observer.server_version == run.server_version
@@ -98,11 +99,11 @@ def test_a_recorded_session_is_followed_whatever_the_chunks(run):
     assert observer.messages_up == sum(frame.direction is CLIENT for frame in run.frames)
     assert observer.messages_down == sum(frame.direction is GATEWAY for frame in run.frames)
     assert [type(event).__name__ for event in found if not isinstance(event, events.Notice)][:6] == [
-        "ClientHello",
-        "ServerHello",
-        "StartApi",
+        "ClientHelloSeen",
+        "ServerHelloSeen",
+        "StartApiSeen",
         "Accounts",
-        "NextValidId",
+        "NextValidIdSeen",
         "Ready",
     ]
 
@@ -134,10 +135,10 @@ def test_a_session_is_told_in_events(version):
         ]
     )
     assert found == [
-        events.ClientHello(NOW, 100, 226, "+PACEAPI"),
-        events.ServerHello(NOW, version, "20260105 14:30:00 US/Eastern"),
-        events.StartApi(NOW, 7, "x"),
-        events.NextValidId(NOW, 117),
+        events.ClientHelloSeen(NOW, 100, 226, "+PACEAPI"),
+        events.ServerHelloSeen(NOW, version, "20260105 14:30:00 US/Eastern"),
+        events.StartApiSeen(NOW, 7, "x"),
+        events.NextValidIdSeen(NOW, 117),
         events.Notice(NOW, 2104, Kind.OK, -1),
         events.Accounts(NOW, (), 0),
         events.Accounts(NOW, ("DU***567", "DU***321"), 2),
@@ -196,7 +197,7 @@ def test_each_stage_has_its_time():
 @pytest.mark.parametrize("version, answer", [(176, ANSWER), (226, ANSWER_226)])
 def test_a_start_api_before_the_server_hello_is_read_by_its_shape(version, answer):
     observer, found = watch_all_ways([HELLO, up(StartApi(7), version), up(messages.CurrentTimeRequest(), version)])
-    assert found[1:] == [events.StartApi(NOW, 7)]
+    assert found[1:] == [events.StartApiSeen(NOW, 7)]
     assert (observer.stage, observer.counts_up) == (Stage.CLIENT_HELLO, {71: 1, 49: 1})
     watch([answer], observer=observer)
     assert observer.stage is Stage.START_API
@@ -206,13 +207,13 @@ def test_a_redirect_ends_what_the_gateway_has_to_say():
     observer, found = watch_all_ways(
         [HELLO, (GATEWAY, Redirect("gate", 4001).encode()), (GATEWAY, b"\xff" * 50), up(StartApi(7))]
     )
-    assert found[1:] == [events.Redirected(NOW, "gate", 4001), events.StartApi(NOW, 7)]
+    assert found[1:] == [events.Redirected(NOW, "gate", 4001), events.StartApiSeen(NOW, 7)]
     assert (observer.opaque, observer.stage, observer.redirect) == (None, Stage.CLIENT_HELLO, "gate:4001")
 
 
 def test_of_a_legacy_session_nothing_more_is_read():
     observer, found = watch_all_ways([(CLIENT, b"63\x007\0"), (GATEWAY, b"76\x00time\0"), (CLIENT, b"49\x001\0")])
-    assert found == [events.LegacyHello(NOW)]
+    assert found == [events.LegacyHelloSeen(NOW)]
     assert (observer.legacy, observer.stage, observer.opaque) == (True, Stage.CLIENT_HELLO, None)
     assert (observer.counts_up, observer.counts_down) == ({}, {})
 
@@ -276,11 +277,11 @@ def test_zero_length_frames_are_counted_and_no_reason_for_doubt():
     assert (observer.messages_up, observer.messages_down) == (4, 6)
 
 
-@pytest.mark.parametrize("lane, message", [(UP, (71, 2, 7)), (DOWN, (4, 2, -1, 2104)), (DOWN, (15, 1))])
-def test_a_frame_to_be_read_that_is_too_long_is_passed_by(lane, message):
-    direction = CLIENT if lane is UP else GATEWAY
+@pytest.mark.parametrize("table, message", [(UP, (71, 2, 7)), (DOWN, (4, 2, -1, 2104)), (DOWN, (15, 1))])
+def test_a_frame_to_be_read_that_is_too_long_is_passed_by(table, message):
+    direction = CLIENT if table is UP else GATEWAY
     head = join_fields(*message)
-    for size, read in ((lane.limit - 4, 1), (lane.limit - 3, 0)):
+    for size, read in ((table.limit - 4, 1), (table.limit - 3, 0)):
         frame = encode_frame(head + b"x" * (size - len(head) - 1) + b"\0")
         after = encode_frame(join_fields(60, 1))
         observer, found = watch([HELLO, ANSWER, (direction, frame + after)], at_random(3))
@@ -297,7 +298,7 @@ def test_a_frame_that_is_not_read_is_never_buffered():
         size = min(left, 60000)
         assert observer.gateway_to_client(bytes(size), NOW) == ()
         left -= size
-    assert observer.gateway_to_client(encode_frame(join_fields(9, 1, 5)), NOW) == [events.NextValidId(NOW, 5)]
+    assert observer.gateway_to_client(encode_frame(join_fields(9, 1, 5)), NOW) == [events.NextValidIdSeen(NOW, 5)]
     assert observer.counts_down == {15: 1, 9: 2, 17: 1}
 
 

@@ -7,10 +7,11 @@ from relay.wire.codes import Kind
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import Redirect, ServerHello
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId, StartApi, TickPrice, encode
-from relay.wire.observer import Stage
-from relay.wire.session import LARGEST_FRAME, Outcome, Session
+from relay.wire.session import LARGEST_FRAME, ClientSession, SessionOutcome
+from relay.wire.stage import Stage
 from tests.relay.wire.vectors import FRAMED, Direction, byte_by_byte
 
+BAD_PEER, REDIRECTED = SessionOutcome.BAD_PEER, SessionOutcome.REDIRECTED
 NOW = 50.0
 HELLO = ServerHello(176, "20230228 17:24:14 EST").encode()
 ACCOUNTS = encode(ManagedAccounts(("DU1234567",)), 176)
@@ -20,7 +21,7 @@ ORDER_ID = encode(NextValidId(117), 176)
 
 def play(*answers, session=None, cut=lambda data: [data]):
     """A session and what it made of the gateway's answers."""
-    session = session or Session(7)
+    session = session or ClientSession(7)
     session.start(NOW)
     found = []
     for answer in answers:
@@ -35,7 +36,7 @@ def state(session):
 
 @pytest.mark.parametrize("cut", [lambda data: [data], byte_by_byte])
 def test_a_session_comes_up(cut):
-    session = Session(7)
+    session = ClientSession(7)
     assert session.start(NOW) == b"API\0\0\0\0\x09v100..176"
     assert session.to_send() == b""
     found = []
@@ -48,61 +49,115 @@ def test_a_session_comes_up(cut):
     for chunk in cut(ORDER_ID + encode(ErrorMessage(-1, 2104, "OK"), 176) + encode_frame(b"") + ACCOUNTS):
         found += session.receive(chunk, NOW)
     assert found == [
-        events.ServerHello(NOW, 176, "20230228 17:24:14 EST"),
-        events.NextValidId(NOW, 117),
+        events.ServerHelloSeen(NOW, 176, "20230228 17:24:14 EST"),
+        events.NextValidIdSeen(NOW, 117),
         events.Notice(NOW, 2104, Kind.OK, -1),
         events.Accounts(NOW, ("DU***567",), 1),
         events.Ready(NOW),
     ]
-    assert state(session) == (Stage.READY, Outcome.USABLE)
+    assert state(session) == (Stage.READY, SessionOutcome.USABLE)
     assert (session.order_id, session.accounts, session.server_version) == (117, ("DU***567",), 176)
     assert session.next_deadline() is None
 
 
 def test_an_answer_in_one_piece_is_enough():
     session, found = play(HELLO + ACCOUNTS + ORDER_ID)
-    assert state(session) == (Stage.READY, Outcome.USABLE)
+    assert state(session) == (Stage.READY, SessionOutcome.USABLE)
     assert found[-1] == events.Ready(NOW)
 
 
 @pytest.mark.parametrize("run", [run for run in FRAMED if run.whole], ids=str)
 def test_it_understands_every_recorded_gateway_side(run):
     answers = [frame.data for frame in run.frames if frame.direction is Direction.GATEWAY_TO_CLIENT]
-    session, found = play(*answers, session=Session(7, max_version=226))
-    assert state(session) == (Stage.READY, Outcome.USABLE)
-    again = play(*answers, session=Session(7, max_version=226), cut=byte_by_byte)
+    session, found = play(*answers, session=ClientSession(7, max_version=226))
+    assert state(session) == (Stage.READY, SessionOutcome.USABLE)
+    again = play(*answers, session=ClientSession(7, max_version=226), cut=byte_by_byte)
     assert again[1] == found
 
 
 ENDS = [
     # name, answers, stage, outcome, words of the detail
-    ("mute", [], Stage.CLIENT_HELLO, Outcome.PENDING, ""),
-    ("half a hello", [HELLO[:9]], Stage.CLIENT_HELLO, Outcome.PENDING, ""),
-    ("mute after its hello", [HELLO], Stage.START_API, Outcome.PENDING, ""),
-    ("no order id", [HELLO, ACCOUNTS], Stage.START_API, Outcome.PENDING, ""),
-    ("no accounts", [HELLO, ORDER_ID], Stage.START_API, Outcome.PENDING, ""),
-    ("no account in the list", [HELLO, ORDER_ID, NO_ACCOUNTS], Stage.START_API, Outcome.PENDING, ""),
+    ("mute", [], Stage.CLIENT_HELLO, SessionOutcome.PENDING, ""),
+    ("half a hello", [HELLO[:9]], Stage.CLIENT_HELLO, SessionOutcome.PENDING, ""),
+    ("mute after its hello", [HELLO], Stage.START_API, SessionOutcome.PENDING, ""),
+    ("no order id", [HELLO, ACCOUNTS], Stage.START_API, SessionOutcome.PENDING, ""),
+    ("no accounts", [HELLO, ORDER_ID], Stage.START_API, SessionOutcome.PENDING, ""),
+    ("no account in the list", [HELLO, ORDER_ID, NO_ACCOUNTS], Stage.START_API, SessionOutcome.PENDING, ""),
     (
         "client id in use",
         [HELLO, encode(ErrorMessage(-1, 326, "in use"), 176)],
         Stage.START_API,
-        Outcome.REFUSED_ID,
+        SessionOutcome.REFUSED_ID,
         "client id 7",
     ),
-    ("redirect", [Redirect("gate", 4001).encode()], Stage.CLIENT_HELLO, Outcome.REDIRECTED, "redirected to gate:4001"),
-    ("redirect, no port", [Redirect("gate").encode()], Stage.CLIENT_HELLO, Outcome.REDIRECTED, "redirected to gate"),
-    ("http", [b"HTTP/1.1 400 Bad Request\r\n"], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "first bytes are HTTP"),
-    ("ssh", [b"SSH-2.0-OpenSSH_9.6\r\n"], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "first bytes are SSH"),
-    ("a TLS alert", [bytes.fromhex("15030300020246")], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "first bytes are TLS"),
-    ("garbage", [b"\xff\xfe\xfd\xfc"], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "first bytes are not an IB hello"),
-    ("a hello of one field", [encode_frame(b"176\0")], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "1 fields"),
-    ("a version above ours", [ServerHello(177, "").encode()], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "100..176 was"),
-    ("a version below ours", [ServerHello(76, "").encode()], Stage.CLIENT_HELLO, Outcome.BAD_PEER, "server version 76"),
-    ("an oversize frame", [HELLO, b"\x7f\xff\xff\xff"], Stage.START_API, Outcome.BAD_PEER, "frame of 2147483647"),
-    ("an oversize frame behind one", [HELLO + ORDER_ID + b"\xff" * 4], Stage.START_API, Outcome.BAD_PEER, "frame"),
-    ("a frame without id", [HELLO, encode_frame(b"?")], Stage.START_API, Outcome.BAD_PEER, "is no message id"),
-    ("a broken message", [HELLO, encode_frame(join_fields(9, 1))], Stage.START_API, Outcome.BAD_PEER, "too few fields"),
-    ("garbage later", [HELLO, ACCOUNTS, ORDER_ID, b"\xff" * 8], Stage.READY, Outcome.BAD_PEER, "frame of 4294967295"),
+    (
+        "redirect",
+        [Redirect("gate", 4001).encode()],
+        Stage.CLIENT_HELLO,
+        REDIRECTED,
+        "redirected to gate:4001",
+    ),
+    (
+        "redirect, no port",
+        [Redirect("gate").encode()],
+        Stage.CLIENT_HELLO,
+        REDIRECTED,
+        "redirected to gate",
+    ),
+    ("http", [b"HTTP/1.1 400 Bad Request\r\n"], Stage.CLIENT_HELLO, BAD_PEER, "first bytes are HTTP"),
+    ("ssh", [b"SSH-2.0-OpenSSH_9.6\r\n"], Stage.CLIENT_HELLO, BAD_PEER, "first bytes are SSH"),
+    (
+        "a TLS alert",
+        [bytes.fromhex("15030300020246")],
+        Stage.CLIENT_HELLO,
+        BAD_PEER,
+        "first bytes are TLS",
+    ),
+    ("garbage", [b"\xff\xfe\xfd\xfc"], Stage.CLIENT_HELLO, BAD_PEER, "first bytes are not an IB hello"),
+    ("a hello of one field", [encode_frame(b"176\0")], Stage.CLIENT_HELLO, BAD_PEER, "1 fields"),
+    (
+        "a version above ours",
+        [ServerHello(177, "").encode()],
+        Stage.CLIENT_HELLO,
+        BAD_PEER,
+        "100..176 was",
+    ),
+    (
+        "a version below ours",
+        [ServerHello(76, "").encode()],
+        Stage.CLIENT_HELLO,
+        BAD_PEER,
+        "server version 76",
+    ),
+    (
+        "an oversize frame",
+        [HELLO, b"\x7f\xff\xff\xff"],
+        Stage.START_API,
+        BAD_PEER,
+        "frame of 2147483647",
+    ),
+    (
+        "an oversize frame behind one",
+        [HELLO + ORDER_ID + b"\xff" * 4],
+        Stage.START_API,
+        BAD_PEER,
+        "frame",
+    ),
+    ("a frame without id", [HELLO, encode_frame(b"?")], Stage.START_API, BAD_PEER, "is no message id"),
+    (
+        "a broken message",
+        [HELLO, encode_frame(join_fields(9, 1))],
+        Stage.START_API,
+        BAD_PEER,
+        "too few fields",
+    ),
+    (
+        "garbage later",
+        [HELLO, ACCOUNTS, ORDER_ID, b"\xff" * 8],
+        Stage.READY,
+        BAD_PEER,
+        "frame of 4294967295",
+    ),
 ]
 
 
@@ -112,7 +167,7 @@ def test_every_end_is_an_outcome_with_its_stage(name, answers, stage, outcome, d
     session, found = play(*answers, cut=cut)
     assert state(session) == (stage, outcome)
     assert detail in session.detail
-    assert isinstance(found[-1] if found else None, events.Opaque) == (outcome is Outcome.BAD_PEER)
+    assert isinstance(found[-1] if found else None, events.Opaque) == (outcome is BAD_PEER)
 
 
 @pytest.mark.parametrize("name, answers, stage, outcome, detail", ENDS)
@@ -128,7 +183,9 @@ def test_a_finished_session_stays_as_it_ended(name, answers, stage, outcome, det
     assert session.next_deadline() is None
 
 
-@pytest.mark.parametrize("reset, outcome, word", [(False, Outcome.CLOSED, "closed"), (True, Outcome.RESET, "reset")])
+@pytest.mark.parametrize(
+    "reset, outcome, word", [(False, SessionOutcome.CLOSED, "closed"), (True, SessionOutcome.RESET, "reset")]
+)
 @pytest.mark.parametrize(
     "answers, stage, where",
     [
@@ -154,38 +211,38 @@ def test_a_gateway_that_goes_away_is_told_with_the_place(answers, stage, where, 
     ],
 )
 def test_each_step_has_its_deadline(answers, deadline, stage, detail):
-    session, _ = play(*answers, session=Session(7, hello_timeout=3.0, start_timeout=5.0))
+    session, _ = play(*answers, session=ClientSession(7, hello_timeout=3.0, start_timeout=5.0))
     assert session.next_deadline() == deadline
     assert not session.expire(deadline - 0.001)
     assert session.expire(deadline)
-    assert (*state(session), session.detail) == (stage, Outcome.TIMED_OUT, detail)
+    assert (*state(session), session.detail) == (stage, SessionOutcome.TIMED_OUT, detail)
 
 
 def test_before_it_starts_nothing_is_waited_for():
-    session = Session(7)
+    session = ClientSession(7)
     assert (session.next_deadline(), session.expire(NOW), *state(session)) == (
         None,
         False,
         Stage.NOTHING,
-        Outcome.PENDING,
+        SessionOutcome.PENDING,
     )
 
 
 def test_without_a_session_wanted_the_server_hello_is_all():
-    session, found = play(HELLO + ACCOUNTS, session=Session(7, want_session=False))
-    assert (state(session), session.to_send()) == ((Stage.SERVER_HELLO, Outcome.ANSWERED), b"")
-    assert found == [events.ServerHello(NOW, 176, "20230228 17:24:14 EST")]
+    session, found = play(HELLO + ACCOUNTS, session=ClientSession(7, want_session=False))
+    assert (state(session), session.to_send()) == ((Stage.SERVER_HELLO, SessionOutcome.ANSWERED), b"")
+    assert found == [events.ServerHelloSeen(NOW, 176, "20230228 17:24:14 EST")]
 
 
 def test_a_code_that_announces_the_end_is_kept():
     session, _ = play(HELLO, ACCOUNTS, ORDER_ID, encode(ErrorMessage(-1, 1300, "port changed"), 176))
     session.peer_closed(NOW)
-    assert (*state(session), session.fatal_code) == (Stage.READY, Outcome.CLOSED, 1300)
+    assert (*state(session), session.fatal_code) == (Stage.READY, SessionOutcome.CLOSED, 1300)
 
 
 @pytest.mark.parametrize("version", [100, 176, 201, 206, 226])
 def test_prices_stream_once_asked_for(version):
-    session = Session(7, max_version=226)
+    session = ClientSession(7, max_version=226)
     ready = encode(ManagedAccounts(("DU1234567",)), version) + encode(NextValidId(1), version)
     play(ServerHello(version, "").encode(), ready, session=session)
     session.to_send()
@@ -200,7 +257,7 @@ def test_prices_stream_once_asked_for(version):
     )
     answers = (messages.CurrentTime(1795254615), TickPrice(4002, 1, 100.25))
     assert session.receive(b"".join(encode(answer, version) for answer in answers), NOW + 1) == [
-        events.CurrentTime(NOW + 1, 1795254615),
+        events.CurrentTimeSeen(NOW + 1, 1795254615),
         events.Tick(NOW + 1, 4002, 1, 100.25),
     ]
 
@@ -214,6 +271,6 @@ def test_requests_need_a_session_that_is_ready():
 def test_a_large_answer_is_passed_by_and_a_very_large_one_is_not():
     session, _ = play(HELLO, ACCOUNTS + ORDER_ID)
     assert session.receive(encode_frame(join_fields(19, 1) + bytes(LARGEST_FRAME - 5)), NOW) == []
-    assert session.outcome is Outcome.USABLE
+    assert session.outcome is SessionOutcome.USABLE
     session.receive(encode_frame(join_fields(19, 1) + bytes(LARGEST_FRAME - 4)), NOW)
-    assert session.outcome is Outcome.BAD_PEER
+    assert session.outcome is BAD_PEER

@@ -1,0 +1,145 @@
+"""`ib-relay service ...`: installs the relay with systemd or launchd, looks at it, and removes it; no rules in here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from relay import terminal
+from relay.cli.usage import Group, Number, OneOf
+
+
+@click.group(cls=Group, short_help="Install the relay as a background service; its status.")
+def service() -> None:  # click: a paragraph after \b stays as it is
+    r"""The background service: install, uninstall, status, print, restart, upgrade.
+
+    \b
+    --system  starts with the machine, locked down, needs root [default for root]
+    --user    belongs to you                                   [default otherwise]
+    """
+
+
+def scoped(command):
+    """The options that every one of them has."""
+    command = click.option("--system", "scope", flag_value="system", help="The service of the machine.")(command)
+    return click.option("--user", "scope", flag_value="user", help="A service of yours.")(command)
+
+
+dry = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+def placed(command):
+    """Where the relay listens and what it dials, when there is no configuration yet."""
+    command = click.option("--upstream", metavar="HOST:PORT", help="Where the gateway listens. [127.0.0.1:4002]")(
+        command
+    )
+    return click.option("--listen", metavar="HOST:PORT", multiple=True, help="Where clients connect. [auto:4003]")(
+        command
+    )
+
+
+@service.command()
+@scoped
+@placed
+@dry
+def install(scope: str | None, listen: tuple[str, ...], upstream: str | None, dry_run: bool) -> None:
+    """Install, start, and prove that the port answers. Running it again brings everything up to date."""
+    from relay.service import install as work
+
+    _act(lambda say: work.install(_scope(scope), listen, upstream, say, dry_run))
+
+
+@service.command()
+@scoped
+@dry
+@click.option("--purge", is_flag=True, help="Remove the configuration, too.")
+def uninstall(scope: str | None, dry_run: bool, purge: bool) -> None:
+    """Stop and remove everything but the configuration."""
+    from relay.service import install as work
+
+    _act(lambda say: work.uninstall(_scope(scope), purge, say, dry_run))
+
+
+@service.command()
+@scoped
+@dry
+def restart(scope: str | None, dry_run: bool) -> None:
+    """Restart, and prove that the port answers."""
+    from relay.service import install as work
+
+    _act(lambda say: work.restart(_scope(scope), say, dry_run))
+
+
+@service.command(short_help="Replace the installed program by this one, if it serves.")
+@scoped
+@dry
+def upgrade(scope: str | None, dry_run: bool) -> None:
+    """Put this program in place of the installed one; the old one comes back if it does not serve."""
+    from relay.service import install as work
+
+    _act(lambda say: work.upgrade(_scope(scope), say, dry_run))
+
+
+@service.command()
+@scoped
+def status(scope: str | None) -> None:
+    """State, drift, address filter, logs. Exit code 0 running, 3 not running, 4 not installed."""
+    from relay.service import report as look
+
+    seen = _do(lambda: look.status(_scope(scope)))
+    width = max(len(what) for what, _ in seen.rows)
+    before, lines = "", []
+    for what, words in seen.rows:
+        lines.append(f"{'' if what == before else what:<{width}}  {words}\n")
+        before = what
+    terminal.write("".join(lines))
+    sys.exit(seen.code)
+
+
+@service.command("print", short_help="The exact bytes that install would write.")
+@scoped
+@placed
+@click.option(
+    "--manager", type=OneOf("systemd", "launchd"), metavar="systemd|launchd", help="[the one of this machine]"
+)
+@click.option("--systemd", "version", type=Number(int, 252), metavar="VERSION", help="[the one of this machine]")
+@click.argument("file", required=False)
+def print_(scope: str | None, listen, upstream, manager: str | None, version: int | None, file: str | None) -> None:
+    """The exact bytes that install would write: all files, or only FILE."""
+    from relay.service import install as work
+    from relay.service.render import Manager
+
+    chosen = Manager(manager) if manager else None
+    plan = _do(lambda: work.wanted(_scope(scope), listen, upstream, chosen, version))
+    if file is not None:
+        if file not in plan.files:
+            raise click.UsageError(f"FILE: seen {file!r}; allowed: {', '.join(plan.files)}")
+        terminal.write(plan.files[file])
+        return
+    head = "# {}\n" if len(plan.files) > 1 else ""
+    terminal.write("".join(head.format(plan.where.units / name) + text for name, text in plan.files.items()))
+
+
+def _scope(given: str | None):
+    from relay.service.render import Scope
+
+    return Scope(given) if given else (Scope.SYSTEM if os.geteuid() == 0 else Scope.USER)
+
+
+def _act(work) -> None:
+    """Work that changes the machine: it is not left half done because its lines cannot be written."""
+    say = terminal.Teller()
+    _do(lambda: work(say))
+    say.check()
+
+
+def _do(work):
+    from relay.service.definition import Refusal
+
+    try:
+        return work()
+    except Refusal as refusal:
+        terminal.tell(f"{terminal.NAME}: {refusal}")  # some have several lines: what the manager said
+        sys.exit(refusal.code)

@@ -1,0 +1,131 @@
+"""Who may come in: the access list, the limits, and the decision over one new connection. Pure: values in, values out.
+
+A decision about a peer seen before costs a dictionary look-up and two comparisons, because a storm of reconnecting
+clients is when the accept loop has the least time to spare. IPv4 peers of a dual-stack socket (::ffff:172.17.0.2) are
+the IPv4 peers they are.
+"""
+
+import enum
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay.config.addresses import Allow, Network
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+MEMO = 1024  # peers remembered: far more than clients there are, and a scan from a whole /64 cannot make it grow
+FILES_EACH = 2  # descriptors of a connection: the client's and the gateway's
+FILES_KEPT = 32  # descriptors for all else: standard streams, selectors, listeners, the configuration being re-read
+
+
+class Refusal(enum.StrEnum):
+    """Why not. The words are end reasons of the connection record."""
+
+    ACL_DENIED = "acl_denied"
+    CONNECTION_LIMIT = "connection_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Come in. `source` is the peer's one spelling, to be counted in `Sources`."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Stay out. `detail` says what was seen and what is allowed, for the record."""
+
+    reason: Refusal
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections at once, of the whole relay and of one source in one map; 0 = no limit."""
+
+    total: int = 0
+    per_source: int = 0
+
+
+class AccessList:
+    """The networks peers may come from. A new one is made when the configuration or the host's bridges change."""
+
+    __slots__ = ("_memo", "networks")
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        wanted = tuple(networks)
+        self.networks: tuple[Network, ...] = tuple(
+            network
+            for version in (4, 6)
+            for network in ipaddress.collapse_addresses(one for one in wanted if one.version == version)
+        )
+        self._memo: dict[str, tuple[str, bool]] = {}
+
+    def look_up(self, peer: str) -> tuple[str, bool]:
+        """The peer's one spelling and whether it may come in; `peer` is the first item of its socket address."""
+        known = self._memo.get(peer)
+        if known is None:
+            if len(self._memo) >= MEMO:
+                self._memo.clear()
+            known = self._memo[peer] = self._judge(peer)
+        return known
+
+    def _judge(self, peer: str) -> tuple[str, bool]:
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])  # without the zone: networks have none
+        except ValueError:
+            return peer, False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return str(address), any(address in network for network in self.networks)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.networks))
+
+
+class Sources:
+    """Live connections of one map by source. Remembers nobody who has left."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def opened(self, source: str) -> None:
+        self.counts[source] = self.counts.get(source, 0) + 1
+
+    def closed(self, source: str) -> None:
+        """Give back what `opened` took; KeyError for a source that has nothing open."""
+        left = self.counts[source] - 1
+        if left:
+            self.counts[source] = left
+        else:
+            del self.counts[source]
+
+
+def decide(peer: str, access: AccessList, limits: Limits, total: int, by_source: Mapping[str, int]) -> Admit | Refuse:
+    """Whether a peer may come in, with `total` connections of the relay and `by_source` of its map live now."""
+    source, allowed = access.look_up(peer)
+    if not allowed:
+        return Refuse(Refusal.ACL_DENIED, f"{source} is in none of the allowed networks ({access})")
+    if limits.total and total >= limits.total:
+        return Refuse(Refusal.CONNECTION_LIMIT, f"{total} connections are open, max_connections = {limits.total}")
+    if limits.per_source and (count := by_source.get(source, 0)) >= limits.per_source:
+        return Refuse(
+            Refusal.CONNECTION_LIMIT, f"{source} has {count} connections open, max_per_source = {limits.per_source}"
+        )
+    return Admit(source)
+
+
+def access_list(allow: Allow, bridges: Iterable[Network]) -> AccessList:
+    """What `allow` means on a host with these bridge subnets."""
+    return AccessList((*allow.networks, *LOOPBACK, *bridges) if allow.auto else allow.networks)
+
+
+def most_connections(configured: int, open_files: int) -> int:
+    """How many connections fit: `configured` (0 = as many as can be), or what `open_files` descriptors carry if less.
+
+    At least 1: a process that was given no room finds out at accept, and says so there.
+    """
+    room = max(1, (open_files - FILES_KEPT) // FILES_EACH)
+    return min(configured, room) if configured else room

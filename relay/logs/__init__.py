@@ -1,0 +1,1 @@
+"""What is written down: the record of a connection, its words, and the thread that writes lines."""

@@ -1,0 +1,114 @@
+"""Why a connection ended, in words: the sentence for people, and the two letters HAProxy users know."""
+
+from __future__ import annotations
+
+from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
+
+_PHASE_LETTERS = {
+    EndPhase.HANDSHAKE: "H",
+    EndPhase.CONNECT: "C",
+    EndPhase.DATA: "D",
+    EndPhase.HALF_CLOSED: "L",
+    EndPhase.DRAIN: "D",
+    None: "-",
+}
+_REFUSALS = (Reason.ACL_DENIED, Reason.CONNECTION_LIMIT, Reason.NOT_IB)
+
+
+def end_code(cause: Cause, phase: EndPhase | None) -> str:
+    """The two letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
+    if cause.reason in CLEAN_ENDS:
+        return "--"
+    if cause.reason is Reason.RESOURCE_EXHAUSTED:
+        first = "R"
+    elif cause.reason is Reason.INTERNAL_ERROR:
+        first = "I"
+    elif cause.reason is Reason.SHUTDOWN:
+        first = "K"
+    elif cause.reason in _REFUSALS:
+        first = "P"
+    elif cause.how == "timeout":
+        server_side = cause.by == "upstream" or cause.reason is Reason.CONNECT_TIMEOUT
+        first = "s" if server_side else "c"
+    else:
+        first = {"client": "C", "upstream": "S"}.get(cause.by, "P")
+    return first + _PHASE_LETTERS[phase]
+
+
+_EXPLANATIONS = {
+    Reason.CLIENT_CLOSED: "the client closed its session",
+    Reason.UPSTREAM_CLOSED: "the gateway closed the session",
+    Reason.CLIENT_RESET: "the client aborted (reset)",
+    Reason.UPSTREAM_RESET: "the gateway aborted (reset)",
+    Reason.CLIENT_LEFT_WHILE_CONNECTING: "the client left while the gateway was being dialled",
+    Reason.CONNECTION_REFUSED: "nothing listens at the gateway's address: not started, not logged in, or another port",
+    Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway "
+    "stopped accepting",
+    Reason.UNREACHABLE: "there is no route to the gateway's address",
+    Reason.DNS_ERROR: "the gateway's name could not be looked up",
+    Reason.HANDSHAKE_TIMEOUT: "the client sent no complete hello; the gateway was not dialled",
+    Reason.NOT_IB: "the client did not speak the IB API; the gateway was not dialled",
+    Reason.CONNECTION_LIMIT: "too many connections",
+    Reason.ACL_DENIED: "the client's address is not on the access list",
+    Reason.IDLE_TIMEOUT: "no byte either way for the configured idle time",
+    Reason.HALF_CLOSE_TIMEOUT: "one side had finished and the other stayed silent",
+    Reason.CLIENT_DEAD: "the client vanished without a word",
+    Reason.UPSTREAM_DEAD: "the gateway vanished without a word",
+    Reason.WRITE_STALLED: "the remaining bytes could not be delivered: the receiver does not read",
+    Reason.SHUTDOWN: "the relay was stopped",
+    Reason.RESOURCE_EXHAUSTED: "the relay ran out of descriptors or memory",
+    Reason.INTERNAL_ERROR: "a fault in the relay itself",
+}
+
+_LEFT_AT_STAGE = {
+    "nothing": "the client left before it said anything (a port check looks like this); the gateway was not dialled",
+    "client_hello": "the client left before the gateway answered its hello: the gateway takes connections but "
+    "does not serve them",
+    "server_hello": "the client left after the gateway's hello, before it sent START_API",
+    "start_api": "the client left before the gateway answered START_API: not logged in, still starting, or a "
+    "dialog is open",
+}
+
+
+# Ends of a session that was under way, which can have got somewhere; the others end a connection that never was one.
+_UNDER_WAY = frozenset(
+    {
+        Reason.CLIENT_CLOSED,
+        Reason.UPSTREAM_CLOSED,
+        Reason.CLIENT_RESET,
+        Reason.UPSTREAM_RESET,
+        Reason.CLIENT_DEAD,
+        Reason.UPSTREAM_DEAD,
+        Reason.IDLE_TIMEOUT,
+        Reason.HALF_CLOSE_TIMEOUT,
+        Reason.WRITE_STALLED,
+        Reason.SHUTDOWN,
+        Reason.INTERNAL_ERROR,
+    }
+)
+_GATEWAY_WENT = frozenset({Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_RESET, Reason.UPSTREAM_DEAD})
+_UNREADY = ("client_hello", "server_hello", "start_api")
+
+
+def explain(record: Record) -> str:
+    """One sentence for people: why this connection ended."""
+    cause = record.cause
+    if cause is None:
+        return "still open"
+    if cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE:
+        if record.redirect is not None:
+            return f"the gateway redirected the client to {record.redirect}, which only IB's Java client follows"
+        return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
+    text = _EXPLANATIONS[cause.reason]
+    if cause.reason not in _UNDER_WAY:
+        return text
+    if cause.reason in _GATEWAY_WENT:
+        if record.last_error_code == 326:
+            text += " after error 326: the client id is in use"
+        elif record.ib_stage in _UNREADY:
+            text += f" at stage {record.ib_stage}, before the session was ready"
+    if record.redirect is not None:
+        text += f"; the gateway had redirected the client to {record.redirect}"
+    if record.opaque is not None:
+        text += f"; the session was not understood: {record.opaque}"
+    return text

@@ -1,0 +1,152 @@
+"""The relay's log: one line an event, written by a thread of its own so that a stuck pipe can never stop forwarding.
+
+The loop's thread only appends to a bounded queue. When the sink is stuck, broken or full, lines are dropped and
+counted; the count is in every connection record (`log.dropped`) and gets a line of its own once lines can be written
+again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from relay.logs.lines import json_event, json_record, text_event, text_record
+from relay.logs.logfile import LogFile, ends_within_a_line
+from relay.logs.record import Record
+
+QUEUE_LIMIT = 10_000  # lines, some 10 MiB at the most: minutes of a busy relay
+BATCH = 256  # lines in one write
+BATCH_WAIT = 0.01  # seconds a line may wait for others, so that a burst costs one wake-up and one write
+CLOSE_WAIT = 1.0  # seconds the last lines may take at exit
+
+
+class Event(NamedTuple):
+    """A line that is not about one connection: what happened, in words and as fields."""
+
+    name: str  # listening, reload, drain, ...
+    severity: str  # INFO | WARN | ERROR
+    message: str
+    at: float  # Unix time
+    fields: dict
+
+
+class Log:
+    """Lines to a file descriptor, or to a file of its own. `write` and `event` never block and never raise."""
+
+    def __init__(self, fd: int, log_format: str, file: LogFile | None = None) -> None:
+        self.fd = fd
+        self._file = self._open_file = file  # what is wanted; what the thread has open
+        self.dropped = 0
+        self.set_format(log_format)
+        self._queue: deque[Record | Event] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._writing = False
+        self._torn = ends_within_a_line(fd if file is None else file.path)  # by us, or by a process that was killed
+        self._told = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def set_format(self, log_format: str) -> None:
+        """Text or json; from the next line on."""
+        self._format = (json_record, json_event) if log_format == "json" else (text_record, text_event)
+
+    def set_file(self, file: LogFile | None) -> None:
+        """Another file, or None for the descriptor; from the next batch on. The log closes it."""
+        self._file = file
+
+    def write(self, record: Record | Event) -> None:
+        """Queue one line, or count it as dropped when the queue is full."""
+        if len(self._queue) >= QUEUE_LIMIT:
+            self.dropped += 1
+            return
+        self._queue.append(record)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def event(self, name: str, message: str, severity: str = "INFO", **fields) -> None:
+        """Queue a line that is not about one connection."""
+        self.write(Event(name, severity, message, time.time(), fields))
+
+    def flush(self, wait: float = CLOSE_WAIT) -> None:
+        """Return when everything queued is written, or after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while (self._queue or self._writing) and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        """Write what is queued, but never wait longer than CLOSE_WAIT for a sink that is stuck."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(CLOSE_WAIT)
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, signal.valid_signals()
+        )  # for the main thread: taken by two they lose their order
+        while True:
+            self._wake.wait()
+            if not self._stopping:
+                time.sleep(BATCH_WAIT)
+            self._wake.clear()
+            self._writing = True
+            while self._queue:
+                self._write_batch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+            self._writing = False
+            if self._stopping and not self._queue:
+                break
+        if self._open_file is not None:
+            self._open_file.close()
+
+    def _write_batch(self, batch: list[Record | Event]) -> None:
+        lines = [self._line(item) for item in batch]
+        dropped = self.dropped
+        if dropped > self._told:
+            lost = f"{dropped - self._told} log lines were dropped"
+            lines.append(self._line(Event("log.dropped", "WARN", lost, time.time(), {"log.dropped": dropped})))
+        if self._put("\n" * self._torn + "\n".join(lines) + "\n"):
+            self._told = dropped
+        else:
+            self.dropped += len(batch)
+
+    def _line(self, item: Record | Event) -> str:
+        record_line, event_line = self._format
+        try:
+            return record_line(item, self.dropped) if isinstance(item, Record) else event_line(item)
+        except Exception as error:  # noqa: BLE001 (a fault in a formatter must not end the log)
+            return f"log: cannot format {type(item).__name__}: {error!r}"
+
+    def _sink(self) -> Callable[[bytes], int]:
+        """Where this batch goes.
+
+        Files are opened on the loop's thread, where a refusal is heard, and closed on this one.
+        """
+        file, before = self._file, self._open_file
+        if file is not before:
+            self._open_file, self._torn = file, ends_within_a_line(self.fd if file is None else file.path)
+            if before is not None:
+                before.close()
+        return file.write if file is not None else partial(os.write, self.fd)
+
+    def _put(self, text: str) -> bool:
+        data = text.encode("utf-8", "backslashreplace")
+        write = self._sink()
+        written = 0
+        while written < len(data):
+            try:
+                written += write(data[written:] if written else data)
+            except BlockingIOError:
+                time.sleep(0.05)  # somebody else made the descriptor non-blocking
+                if self._stopping:
+                    break
+            except OSError:  # broken pipe, full disk, closed descriptor: the lines are lost, the relay is not
+                break
+        if written:
+            self._torn = not data.endswith(b"\n", 0, written)
+        return written == len(data)

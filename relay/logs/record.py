@@ -1,0 +1,111 @@
+"""The record of a relayed connection: its fields, and the closed set of end reasons.
+
+Up is client to gateway, down is gateway to client. Durations are float seconds; None means "never" or "not known".
+Field names follow the OpenTelemetry semantic conventions where they have one, `ib_relay.*` and `ib.*` where not.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a connection ended. Words are public: never renamed, never reused."""
+
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_CLOSED = "upstream_closed"
+    CLIENT_RESET = "client_reset"
+    UPSTREAM_RESET = "upstream_reset"
+    CLIENT_LEFT_WHILE_CONNECTING = "client_left_while_connecting"
+    CLIENT_LEFT_IN_HANDSHAKE = "client_left_in_handshake"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    UNREACHABLE = "unreachable"
+    DNS_ERROR = "dns_error"
+    HANDSHAKE_TIMEOUT = "handshake_timeout"
+    NOT_IB = "not_ib"
+    CONNECTION_LIMIT = "connection_limit"
+    ACL_DENIED = "acl_denied"
+    IDLE_TIMEOUT = "idle_timeout"
+    HALF_CLOSE_TIMEOUT = "half_close_timeout"
+    CLIENT_DEAD = "client_dead"
+    UPSTREAM_DEAD = "upstream_dead"
+    WRITE_STALLED = "write_stalled"
+    SHUTDOWN = "shutdown"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+    INTERNAL_ERROR = "internal_error"
+
+
+CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides said FIN and nothing was lost
+
+# Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
+RESERVED_REASONS = frozenset(
+    {
+        "client_left_while_queued",
+        "queue_full",
+        "queue_timeout",
+        "gateway_not_ready",
+        "rate_limited",
+        "client_id_conflict",
+        "killed",
+    }
+)
+
+
+class EndPhase(StrEnum):
+    """Where in its life a connection was when it ended."""
+
+    HANDSHAKE = "handshake"  # before the session is ready, dial excepted
+    CONNECT = "connect"
+    DATA = "data"
+    HALF_CLOSED = "half_closed"
+    DRAIN = "drain"
+
+
+class Cause(NamedTuple):
+    """Who ended it (client, upstream, relay), how (fin, rst, timeout, error, policy) and why."""
+
+    by: str
+    how: str
+    reason: Reason
+    detail: str | None = None
+    error_type: str | None = None  # an errno's name; None where there was no error
+
+
+class Record(NamedTuple):
+    """One line about one connection: at open, when ready, every log interval, and at close."""
+
+    event: str  # open | ready | progress | close
+    at: float  # Unix time
+    connection_id: str
+    map_name: str
+    client_address: str  # taken at accept
+    client_port: int
+    local_port: int
+    server_address: str  # as configured
+    server_port: int
+    peer_address: str | None = None  # the upstream address that answered
+    peer_port: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    duration: float = 0.0
+    connect: float | None = None
+    first_byte_up: float | None = None
+    first_byte_down: float | None = None
+    idle: float | None = None
+    cause: Cause | None = None
+    phase: EndPhase | None = None
+    ib_stage: str | None = None  # None for protocol "raw"
+    opaque: str | None = None
+    client_id: int | None = None
+    client_versions: tuple[int, int] | None = None
+    server_version: int | None = None
+    accounts: tuple[str, ...] = ()  # masked
+    handshake: float | None = None
+    messages_up: int | None = None
+    messages_down: int | None = None
+    requests_peak: int | None = None
+    last_error_code: int | None = None
+    redirect: str | None = None  # host[:port] the gateway sent the client to
+    active: int = 0

@@ -1,0 +1,192 @@
+"""The event loop's selector: data-path callbacks run inside `select()`, everything else goes to asyncio as usual.
+
+Why it exists. A relayed round trip passes the loop four times, and asyncio spends several microseconds on each ready
+descriptor (Handle, ready queue, context run) that a byte mover does not need. Here the data path has its own epoll; the
+selector that asyncio knows is registered *inside* it as one more descriptor, so a single epoll_wait sees both.
+Data-path handlers are called at once; asyncio hears only of its own descriptors, timers and signals.
+
+The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the
+loop (a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler is
+given to `on_error(fd, error)` and never leaves the loop.
+
+Where epoll is missing (macOS), the same contract is kept over the platform's own selector: correct, a little slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import selectors
+import time
+from collections.abc import Callable
+
+READ = 0x001  # select.EPOLLIN, spelled out because macOS has no such name
+WRITE = 0x004  # select.EPOLLOUT
+BROKEN = 0x018  # EPOLLERR | EPOLLHUP: reported by the kernel whether asked for or not
+
+Handler = Callable[[int], "bool | None"]
+
+
+def new_event_loop() -> asyncio.SelectorEventLoop:
+    """An asyncio event loop whose data path is reached through `poller_of(loop)`."""
+    poller = EpollPoller() if hasattr(select, "epoll") else PortablePoller()
+    loop = asyncio.SelectorEventLoop(poller)
+    loop.poller = poller
+    return loop
+
+
+def poller_of(loop: asyncio.AbstractEventLoop) -> EpollPoller | PortablePoller:
+    """The data path of a loop made by `new_event_loop`; TypeError for any other loop."""
+    poller = getattr(loop, "poller", None)
+    if poller is None:
+        raise TypeError(f"event loop {loop!r} was not made by relay.net.poller.new_event_loop()")
+    return poller
+
+
+def _raise(fd: int, error: Exception) -> None:
+    raise error
+
+
+if hasattr(select, "epoll"):
+
+    class EpollPoller(selectors.EpollSelector):
+        """Two epolls in one: ours for the data path, the inherited one for asyncio, nested in ours."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._asyncio_fd = super().fileno()
+            self._data_path = select.epoll()
+            self._data_path.register(self._asyncio_fd, READ)
+            self._handlers: dict[int, Handler] = {}
+            self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
+            self.on_error: Callable[[int, Exception], None] = _raise
+
+        def watch(self, fd: int, events: int, handler: Handler) -> None:
+            """Call `handler(events)` whenever `fd` is ready, level-triggered; OSError as from epoll_ctl."""
+            self._data_path.register(fd, events)
+            self._handlers[fd] = handler
+
+        def change(self, fd: int, events: int) -> None:
+            """Watch for other events; with 0 only errors and hang-ups are still reported."""
+            self._data_path.modify(fd, events)
+
+        def rewatch(self, fd: int, handler: Handler) -> None:
+            """Hand a watched descriptor to another handler."""
+            self._handlers[fd] = handler
+
+        def unwatch(self, fd: int) -> None:
+            """Forget a descriptor; call it before the descriptor is closed."""
+            if self._handlers.pop(fd, None) is not None:
+                self._gone.add(fd)
+                self._data_path.unregister(fd)
+
+        def forget(self, fd: int) -> None:
+            """As `unwatch`, for a descriptor that is closed right after: closing alone takes it out of the epoll."""
+            if self._handlers.pop(fd, None) is not None:
+                self._gone.add(fd)
+
+        def select(self, timeout: float | None = None) -> list:  # noqa: C901, PLR0912 (hot: a call would cost)
+            handlers, gone = self._handlers, self._gone
+            poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
+            if timeout is None or timeout < 0:
+                deadline, wait = None, -1
+            else:
+                deadline, wait = time.monotonic() + timeout, timeout
+            while True:
+                try:
+                    ready = poll(wait)
+                except InterruptedError:
+                    return []
+                touched = not ready
+                if gone:
+                    gone.clear()
+                for fd, events in ready:
+                    if fd == asyncio_fd:
+                        touched = True
+                        continue
+                    handler = handlers.get(fd)
+                    if handler is None or (gone and fd in gone):
+                        continue  # closed by an earlier handler of this very batch
+                    try:
+                        if handler(events):
+                            touched = True
+                    except Exception as error:  # noqa: BLE001 (told to its owner; the loop lives on)
+                        touched = True
+                        self.on_error(fd, error)
+                if touched:
+                    return super().select(0)
+                if deadline is not None:
+                    wait = deadline - time.monotonic()
+                    if wait <= 0:
+                        return super().select(0)
+
+        def close(self) -> None:
+            self._handlers.clear()
+            self._data_path.close()
+            super().close()
+
+
+class PortablePoller(selectors.DefaultSelector):
+    """The same contract over any selector: data-path descriptors are told apart by their registered data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_error: Callable[[int, Exception], None] = _raise
+        self._paused: dict[int, Handler] = {}  # selectors cannot register "no events"
+
+    def watch(self, fd: int, events: int, handler: Handler) -> None:
+        if events:
+            self.register(fd, _to_selectors(events), _DataPath(handler))
+        else:
+            self._paused[fd] = handler
+
+    def change(self, fd: int, events: int) -> None:
+        if fd in self._paused:
+            if events:
+                self.register(fd, _to_selectors(events), _DataPath(self._paused.pop(fd)))
+        elif events:
+            self.modify(fd, _to_selectors(events), self.get_key(fd).data)
+        else:
+            self._paused[fd] = self.get_key(fd).data.handler
+            self.unregister(fd)
+
+    def rewatch(self, fd: int, handler: Handler) -> None:
+        if fd in self._paused:
+            self._paused[fd] = handler
+        else:
+            self.get_key(fd).data.handler = handler
+
+    def unwatch(self, fd: int) -> None:
+        if self._paused.pop(fd, None) is None and fd in self.get_map():
+            self.unregister(fd)
+
+    forget = unwatch
+
+    def select(self, timeout: float | None = None) -> list:
+        others = []
+        for key, mask in super().select(timeout):
+            if not isinstance(key.data, _DataPath):
+                others.append((key, mask))
+            # An earlier handler of this very batch may have closed it, and its number may be somebody else's by now:
+            # `data` is made by `watch` and outlives `change`, so it tells who an event is for.
+            elif (watched := self.get_map().get(key.fd)) is not None and watched.data is key.data:
+                try:
+                    key.data.handler(_from_selectors(mask))
+                except Exception as error:  # noqa: BLE001 (as above)
+                    self.on_error(key.fd, error)
+        return others
+
+
+class _DataPath:
+    __slots__ = ("handler",)
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+
+
+def _to_selectors(events: int) -> int:
+    return (selectors.EVENT_READ if events & READ else 0) | (selectors.EVENT_WRITE if events & WRITE else 0)
+
+
+def _from_selectors(mask: int) -> int:
+    return (READ if mask & selectors.EVENT_READ else 0) | (WRITE if mask & selectors.EVENT_WRITE else 0)

@@ -1,0 +1,232 @@
+"""`service status`: what the manager says, what differs from what install would write now, and where the logs are."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay import __version__
+from relay.service.actions import actions_for
+from relay.service.definition import Refusal
+from relay.service.install import Wanted, wanted
+from relay.service.managers import Launchctl, Systemctl, manager_here
+from relay.service.program import same_sources, version_of
+from relay.service.render import CLOSED, SERVICE, ManagedSocket, Manager, Scope, socket_names
+
+CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"  # only where cgroup v2 is the whole tree, cgroups(7)
+SIOCGIFADDR = 0x8915  # linux/sockios.h
+KNOCK = 0.5  # seconds; a packet on this machine arrives at once or never
+LAST = 3  # connection ends shown
+
+EX_CONFIG = 78  # sysexits.h
+RUNNING, STOPPED, NOT_INSTALLED = 0, 3, 4  # as of `systemctl status`
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Rows (what, seen) for people, and the exit code for scripts."""
+
+    rows: tuple[tuple[str, str], ...]
+    code: int
+
+
+def status(scope: Scope) -> Status:
+    """Look at everything; nothing is changed.
+
+    Refusal where there is no manager to ask or the configuration is wrong.
+    """
+    try:
+        plan = wanted(scope)
+    except Refusal as refusal:
+        if refusal.code != EX_CONFIG:
+            raise
+        return _with_a_wrong_configuration(scope, refusal)
+    if not actions_for(plan.where, plan.target, print, True).installed():
+        return Status((("service", f"not installed for the {scope}"),), NOT_INSTALLED)
+    look = _systemd_rows if plan.where.manager is Manager.SYSTEMD else _launchd_rows
+    running, rows = look(plan)
+    rows += [("program", words) for words in _program(plan)]
+    rows += [("drift", words) for words in _drift(plan)] or [
+        ("drift", "none: what is installed is what install would write now")
+    ]
+    rows.append(
+        ("configuration", str(plan.where.config) + ("" if plan.where.config.exists() else " (missing: defaults)"))
+    )
+    return Status(tuple(rows), RUNNING if running else STOPPED)
+
+
+def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
+    """What can be said without knowing what should be."""
+    rows = [("configuration", str(refusal))]
+    if manager_here() is not Manager.SYSTEMD:
+        return Status(tuple(rows), STOPPED)
+    unit = Systemctl(scope).show(SERVICE, "ActiveState", "SubState", "ExecMainStatus", "LoadState")
+    if unit["LoadState"] != "loaded":
+        return Status((*rows, ("service", f"not installed for the {scope}")), NOT_INSTALLED)
+    rows.append(("service", f"{unit['ActiveState']} ({unit['SubState']}), exit code {unit['ExecMainStatus']}"))
+    return Status(tuple(rows), RUNNING if unit["ActiveState"] == "active" else STOPPED)
+
+
+def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
+    ctl = Systemctl(plan.where.scope)
+    unit = ctl.show(
+        SERVICE,
+        "ActiveState",
+        "SubState",
+        "StatusText",
+        "MainPID",
+        "Result",
+        "ExecMainStatus",
+        "NRestarts",
+        "ActiveEnterTimestamp",
+        "UnitFileState",
+        "NFileDescriptorStore",
+        "NeedDaemonReload",
+    )
+    running = unit["ActiveState"] == "active"
+    words = f"{unit['ActiveState']} ({unit['SubState']})"
+    if running:
+        words += f" since {unit['ActiveEnterTimestamp']}, pid {unit['MainPID']}, {unit['NRestarts']} automatic restarts"
+    elif unit["Result"] not in ("", "success"):
+        words += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
+    rows = [("manager", f"systemd {plan.target.version}, {plan.where.scope}"), ("service", words)]
+    if unit["StatusText"]:
+        rows.append(("says", unit["StatusText"]))
+    if running:
+        rows.append(("kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"))
+    starts = (
+        "starts with the machine"
+        if unit["UnitFileState"] == "enabled"
+        else f"does not start by itself ({unit['UnitFileState']})"
+    )
+    rows.append(("at boot", starts))
+    if unit["NeedDaemonReload"] == "yes":
+        rows.append(("units", "changed on disk since systemd read them: systemctl daemon-reload"))
+    for door, name in zip(plan.target.doors, socket_names(plan.target), strict=True):
+        rows.append(_socket_row(ctl, door, name))
+    if plan.where.scope is Scope.SYSTEM:
+        rows += [("address filter", _filter_words(door)) for door in plan.target.doors]
+    else:
+        rows.append(
+            ("address filter", "none: only the system's systemd has one; the relay's own access list (allow) holds")
+        )
+    rows.append(("log", actions_for(plan.where, plan.target, print, True).log_command()))
+    ends = [
+        line for line in ctl.journal(SERVICE, 200) if " closed after " in line or "ib_relay.connection.close" in line
+    ]
+    return running, rows + [("last end", line) for line in ends[-LAST:]]
+
+
+def _socket_row(ctl: Systemctl, door: ManagedSocket, name: str) -> tuple[str, str]:
+    unit = ctl.show(name, "ActiveState", "SubState", "Result", "Listen")
+    addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
+    words = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
+    if ctl.show(CLOSED, "ActiveState")["ActiveState"] == "active":
+        words += (
+            ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
+        )
+    return f"port {door.name}", words
+
+
+def _launchd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
+    ctl = Launchctl(plan.where.scope)
+    state = ctl.state()
+    rows = [("manager", f"launchd, {ctl.domain}"), ("service", state)]
+    if ctl.disabled():
+        rows.append(("at boot", "switched off: System Settings, General, Login Items, or `launchctl enable`"))
+    rows.append(("log", str(plan.where.logs)))
+    return state == "running", rows
+
+
+# Drift
+
+
+def _program(plan: Wanted) -> Iterator[str]:
+    if not Path(plan.program.python).exists():
+        yield f"the interpreter {plan.program.python} is gone: install again"
+    if plan.program.archive is None:
+        yield f"relay {__version__} in {plan.program.package.parent}"
+        return
+    installed = plan.where.program
+    yield f"relay {version_of(installed)} in {installed}"
+    if plan.program.archive != installed.resolve() and not same_sources(plan.program.archive, installed):
+        yield f"this one, {__version__} in {plan.program.archive}, is another: `service upgrade` puts it in place"
+
+
+def _drift(plan: Wanted) -> Iterator[str]:
+    """One line a difference between the files there and the files install would write."""
+    for name, text in plan.files.items():
+        path = plan.where.units / name
+        try:
+            there = path.read_text()
+        except OSError as error:
+            yield f"{path}: {(error.strerror or str(error)).lower()}"
+            continue
+        for line in difflib.unified_diff(there.splitlines(), text.splitlines(), lineterm="", n=0):
+            if line[:1] in "+-" and line[:3] not in ("+++", "---"):
+                yield f"{name}: {'install would write' if line[0] == '+' else 'has now'} {line[1:]}"
+    for path in actions_for(plan.where, plan.target, print, True).definitions():
+        if path.name not in plan.files:
+            yield f"{path.name}: of a map that is no longer configured"
+        dropped = path.with_name(path.name + ".d")
+        for one in sorted(dropped.glob("*.conf")) if dropped.is_dir() else ():
+            yield f"{one}: changes the unit"
+
+
+# Is the address filter real?
+
+
+def _filter_words(door: ManagedSocket) -> str:
+    """Proved where possible: this machine knocks from an address of its own that the list does not have."""
+    if "any" in door.sources:
+        return "none: allow lets everybody in"
+    listed = f"only {', '.join(door.sources)}"
+    if not os.path.exists(CGROUP2):
+        return f"NOT enforced, this machine has cgroup v1: {listed} is only the relay's own access list's work"
+    source = _own_stranger(door.sources)
+    host, port = next((place for place in door.addresses if ":" not in place[0]), (None, 0))
+    if source is None or host is None:
+        return f"{listed}; cgroup v2 is there, but no address to try it from"
+    if _gets_in(source, host, port):
+        return f"NOT enforced: {source} reached the port although it is not on the list ({listed}); no BPF here?"
+    return f"enforced by the kernel: {listed}; tried from {source}"
+
+
+def _own_stranger(sources: tuple[str, ...]) -> str | None:
+    """An IPv4 address of this machine that is not in the list."""
+    networks = [ipaddress.ip_network("127.0.0.0/8" if one == "localhost" else one) for one in sources]
+    for address in own_addresses():
+        if not any(one.version == 4 and ipaddress.ip_address(address) in one for one in networks):
+            return address
+    return None
+
+
+def own_addresses() -> list[str]:
+    """The first IPv4 address of every interface."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(sock, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                continue  # no IPv4 on it
+            found.append(socket.inet_ntoa(answer[20:24]))
+    return found
+
+
+def _gets_in(source: str, host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), KNOCK, (source, 0)).close()
+    except TimeoutError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.EPERM, errno.EACCES)  # EPERM is the filter of this process's own cgroup
+    return True

@@ -1,0 +1,46 @@
+"""Connection ids: the moment of the first start, and a number that no process gives twice."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+_NUMBERS = struct.Struct("=q32s")  # the next number, the moment
+
+
+class Numbers:
+    """Connection ids: the moment of the first start and a number; in a memfd if the next process goes on with them."""
+
+    def __init__(self, boot: str, following: int = 1, fd: int | None = None, shared: bool = False) -> None:
+        self.boot, self._next = boot, following
+        self.fd = fd if fd is not None or not shared else os.memfd_create("ib-relay numbers")
+        self._map: mmap.mmap | None = None
+        if self.fd is not None:
+            os.ftruncate(self.fd, _NUMBERS.size)
+            self._map = mmap.mmap(self.fd, _NUMBERS.size)
+            if fd is not None:
+                self._next, text = _NUMBERS.unpack_from(self._map)
+                self.boot = text.rstrip(b"\0").decode("ascii", "replace") or boot
+            self._write()
+
+    @property
+    def following(self) -> int:
+        """The number that is given next."""
+        return self._next
+
+    def __next__(self) -> str:
+        number, self._next = self._next, self._next + 1
+        if self._map is not None:
+            self._write()
+        return f"{self.boot}-{number:06d}"
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._map is not None:
+            self._map.close()
+            os.close(self.fd)
+            self._map = None
+
+    def _write(self) -> None:
+        _NUMBERS.pack_into(self._map, 0, max(1, self._next), self.boot.encode()[:32])

@@ -1,0 +1,164 @@
+"""A relayed connection as plain values: what another process must know, besides its two sockets, to go on with it.
+
+`state_of` takes it from a living connection, `to_json` and `from_json` carry it over, resume.py makes a connection of
+it again. Times are monotonic, which on one machine is one clock for all processes until it is restarted.
+
+Bytes are in here only when this process had them and no kernel (a copying flow that waits for a slow reader, a client's
+first words during the dial); JSON carries them as Latin-1. None still means "never" or "not known".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from relay.logs.record import Cause, Reason
+from relay.net import offsets
+from relay.wire import observer_state
+
+FORMAT = 1  # a program that finds another number does not guess
+
+
+class InvalidState(ValueError):
+    """What was handed over is not what this program understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """One direction. `behind` are what the two kernels counted more than we did when nothing was on its way."""
+
+    bytes: int = 0
+    first: float | None = None
+    last: float | None = None
+    pending: str = ""  # read, and not in the sink's kernel
+    taken_behind: int | None = None
+    written_behind: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """Everything about one connection that is not in a kernel."""
+
+    connection_id: str
+    map_name: str
+    protocol: str
+    upstream: tuple[str, int]
+    client_address: tuple[str, int]
+    local_port: int
+    opened_at: float
+    early: str = ""  # not open yet: what the client has said
+    client_finished: bool = False  # ... and whether that was all
+    peer: tuple[str | None, int | None] = (None, None)
+    connect_seconds: float | None = None
+    ready_at: float | None = None
+    first_fin: str | None = None
+    cause: tuple | None = None  # flushing: why it will end
+    broken: str | None = None  # ... and whose words are being delivered: "client" or "upstream"
+    held: str = ""  # an incomplete hello of the gateway
+    glued: str = ""  # what waits behind the hello
+    up: FlowState | None = None  # None: the gateway is not reached yet
+    down: FlowState | None = None
+    observer: dict | None = None
+
+
+def state_of(connection, behind: dict | None = None) -> ConnectionState:
+    """As of now; no byte is taken. `behind` is what `behind_of` said earlier: it can be asked between handlers only."""
+    if behind is None:
+        behind = behind_of(connection)
+    upstream, opening, hold = connection.map.upstream, connection.opening, connection.hold
+    opened, broken = connection.up is not None, connection.broken
+    taken = opening is not None and not opening.peeks  # what is only looked at is still in the kernel
+    return ConnectionState(
+        connection.connection_id,
+        connection.map.name,
+        connection.map.protocol.value,
+        (upstream.host, upstream.port),
+        tuple(connection.client_address[:2]),
+        connection.local_port,
+        connection.opened_at,
+        early=_text(opening.early) if taken else "",
+        client_finished=taken and opening.finished,
+        peer=tuple(connection.peer),
+        connect_seconds=connection.connect_seconds,
+        ready_at=connection.ready_at,
+        first_fin=connection.first_fin,
+        cause=_cause(connection.cause),
+        broken=("client" if broken is connection.up else "upstream") if broken is not None else None,
+        held=_text(hold.held) if hold is not None else "",
+        glued=_text(hold.glued) if hold is not None else "",
+        up=_flow(connection.up, behind) if opened else None,
+        down=_flow(connection.down, behind) if opened else None,
+        observer=observer_state.saved(connection.observer) if connection.observer is not None else None,
+    )
+
+
+def behind_of(connection) -> dict:
+    """What the kernels have counted more than we, for each flow. Nothing may be on its way: not from within a flow."""
+    flows = (connection.up, connection.down) if connection.up is not None else ()
+    return {
+        flow: (
+            _told(offsets.taken, flow.source, flow.bytes + len(flow.pending or b"")),
+            _told(offsets.written, flow.sink, flow.bytes),
+        )
+        for flow in flows
+    }
+
+
+def to_json(state: ConnectionState) -> str:
+    """One line."""
+    return json.dumps({"format": FORMAT, **_values(state)}, separators=(",", ":"))
+
+
+def from_json(text: str | bytes) -> ConnectionState:
+    """InvalidState when it is none of ours, or of another format."""
+    try:
+        values = json.loads(text)
+        if values.pop("format") != FORMAT:
+            raise InvalidState("the state of a connection in another format")
+        for name in ("up", "down"):
+            values[name] = FlowState(**values[name]) if values[name] is not None else None
+        for name in ("upstream", "client_address", "peer"):
+            values[name] = tuple(values[name])
+        values["cause"] = tuple(values["cause"]) if values["cause"] is not None else None
+        cause_of(state := ConnectionState(**values))
+        return state
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise (
+            error if isinstance(error, InvalidState) else InvalidState(f"no state of a connection: {error!r}")
+        ) from error
+
+
+def cause_of(state: ConnectionState) -> Cause | None:
+    """Why it will end, if that is known already."""
+    if state.cause is None:
+        return None
+    by, how, reason, detail, error_type = state.cause
+    return Cause(by, how, Reason(reason), detail, error_type)
+
+
+def _values(one) -> dict:
+    """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
+    return {
+        name: _values(value) if isinstance(value := getattr(one, name), FlowState) else value for name in one.__slots__
+    }
+
+
+def _cause(cause: Cause | None) -> tuple | None:
+    return None if cause is None else (cause.by, cause.how, cause.reason.value, cause.detail, cause.error_type)
+
+
+def _flow(flow, behind: dict) -> FlowState:
+    return FlowState(flow.bytes, flow.first, flow.last, _text(flow.pending or b""), *behind[flow])
+
+
+def _told(question, sock, ours: int) -> int | None:
+    if not offsets.SUPPORTED:
+        return None
+    try:
+        return question(sock) - ours
+    except OSError:
+        return None
+
+
+def _text(data) -> str:
+    return bytes(data).decode("latin-1")

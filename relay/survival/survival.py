@@ -1,0 +1,297 @@
+"""How the sessions of a relay outlive it: taking them up at the start, leaving them at the end, upgrading in place.
+
+Three roads lead from one process to the next, and all end in `take_up`:
+
+    the service manager's store   after a kill, a crash or a restart; what is kept there, and when: fdstore.py
+    execve                        an upgrade in place, with or without a manager: handover.py
+    nothing                       a first start
+
+Where a manager keeps descriptors, bytes are moved by PeekFlows, which never have one in their hands; elsewhere by
+Flows, for which execve carries over the few that wait for a slow reader. So nobody pays for a survival that cannot be
+had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from dataclasses import replace
+from time import gmtime, monotonic, strftime
+
+from relay.config.addresses import Upstream
+from relay.config.load import Loaded, PortMap, Protocol
+from relay.connection.flow import Flow
+from relay.connection.peek_flow import PeekFlow
+from relay.entry.listeners import bind_or_explain, listen_addresses
+from relay.manager import systemd
+from relay.manager.activation import Activation
+from relay.net import offsets, tcp
+from relay.survival import fdstore, handover, inflight
+from relay.survival.checkpoint import Checkpoint
+from relay.survival.fdstore import Keeper
+from relay.survival.handover import Handover, SavedSession
+from relay.survival.inflight import InFlight
+from relay.survival.numbers import Numbers
+from relay.survival.resume import go_on, restore
+from relay.survival.state import InvalidState, from_json, state_of
+
+LEAVE_WAIT = 1.0  # seconds for one message to the manager on the way out; then the rest is given up
+FLUSH_WAIT = 0.1  # seconds the last log lines may hold up an upgrade
+BARRIER_WAIT = 10.0  # seconds the manager may take to work off its queue before this process is gone
+
+
+class Survival:
+    """One relay's past and future. `relay` has `adopt`, `fault`, `living` and `leave_behind`; see server.py."""
+
+    def __init__(self, relay, log, loop: asyncio.AbstractEventLoop, loaded: Loaded, handed: Handover | None) -> None:
+        self._relay = relay
+        self._log = log
+        self._loop = loop
+        self._upgrading: asyncio.Task | None = None
+        self._stored = systemd.take_stored()
+        ends = inflight.take_ends(self._stored)
+        self._inflight = InFlight(ends) if ends is not None else None  # an earlier process' own
+        self.handed = handed if handed is not None else Handover()
+        self._upgraded = handed is not None
+        self._wanted = loaded.config.survive and offsets.SUPPORTED
+        self.keeper: Keeper | None = None
+        self.numbers = Numbers("")
+
+    # The start
+
+    def begin(self) -> None:
+        """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
+        if self._wanted and fdstore.manager_keeps():
+            self.keeper = Keeper(self._loop, inflight=self._inflight)
+            if self._inflight is None:
+                systemd.unstore(inflight.NAMES, LEAVE_WAIT)
+                systemd.store(self.keeper.inflight.files, LEAVE_WAIT)
+        services = self._relay.services
+        services.keeper, services.flow = self.keeper, Flow if self.keeper is None else PeekFlow
+        self.numbers = self._numbers()
+
+    def _numbers(self) -> Numbers:
+        boot = strftime("%Y%m%dT%H%M%S", gmtime())
+        kept = self._stored.pop(fdstore.NUMBERS, None) if self.handed.numbers is None else self.handed.numbers
+        if kept is not None:
+            with contextlib.suppress(OSError, ValueError):
+                return Numbers(boot, fd=kept)
+        numbers = Numbers(self.handed.boot or boot, self.handed.following, shared=self.keeper is not None)
+        if self.keeper is not None:
+            systemd.unstore([fdstore.NUMBERS], LEAVE_WAIT)
+            systemd.store({fdstore.NUMBERS: numbers.fd}, LEAVE_WAIT)
+        return numbers
+
+    def take_up(self, maps: tuple[PortMap, ...]) -> None:
+        """Go on with every session that was left to us; what cannot go on ends, and the log says why."""
+        sessions = list(self.handed.sessions) + self._from_store()
+        went_on = [
+            connection for connection in (self._take_up(one, maps) for one in sessions) if connection is not None
+        ]
+        if sessions:
+            how = "the upgrade" if self._upgraded else "a restart"
+            since = self.handed.since
+            pause = "" if since is None else f", after a pause of {(monotonic() - since) * 1000:.0f} ms"
+            live = len(went_on)
+            lost = len(sessions) - live
+            words = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
+            self._log.event("resumed", words, "WARN" if lost else "INFO", live=live, lost=lost)
+        self.handed = Handover()
+        if self._inflight is not None and self.keeper is None:
+            systemd.unstore(inflight.NAMES, LEAVE_WAIT)
+            self._inflight.close()
+
+    def _from_store(self) -> list[SavedSession]:
+        """What the manager kept and what was in flight, put together; incomplete sessions are closed and named."""
+        found, others = fdstore.sort(self._stored)
+        self._stored = {}
+        sessions = self._from_nursery(found)
+        for connection_id, parts in sorted(found.items()):
+            try:
+                checkpoint = Checkpoint(parts.pop("slate"))
+                state = from_json(checkpoint.read()[0])
+                if "client" not in parts or (state.up is not None and "upstream" not in parts):
+                    raise InvalidState(f"only {', '.join(sorted(parts)) or 'nothing'} of it was kept")
+                sessions.append(SavedSession(state, parts["client"], parts.get("upstream"), checkpoint))
+            except (KeyError, OSError, ValueError) as error:
+                self._lost(connection_id, error, [fd for part, fd in parts.items() if part != "slate"])
+        for fd in others.values():
+            os.close(fd)
+        if others:
+            systemd.unstore(others)
+        return sessions
+
+    def _from_nursery(self, stored: dict[str, dict[str, int]]) -> list[SavedSession]:
+        """The young ones. Those that were about to be stored are still young; what `stored` has of them is dropped."""
+        if self._inflight is None:
+            return []
+        sessions = []
+        for connection_id, young in self._inflight.look().items():
+            if twice := stored.pop(connection_id, {}):
+                for fd in twice.values():
+                    os.close(fd)
+                systemd.unstore([f"{connection_id}.{part}" for part in twice])
+            try:
+                if len(young.fds) == 1:
+                    sessions.append(SavedSession(from_json(young.text), *young.fds, stored=False))
+                else:
+                    checkpoint = Checkpoint(young.fds[0])
+                    sessions.append(
+                        SavedSession(from_json(checkpoint.read()[0]), *young.fds[1:], checkpoint, stored=False)
+                    )
+            except (TypeError, OSError, ValueError) as error:
+                self._lost(connection_id, error, young.fds[-2:])
+        return sessions
+
+    def _take_up(self, session: SavedSession, maps: tuple[PortMap, ...]):
+        state, checkpoint = session.state, session.checkpoint
+        client = socket.socket(fileno=session.client)
+        upstream = socket.socket(fileno=session.upstream) if session.upstream is not None else None
+        port_map = _map_of(state, maps)
+        try:
+            row = checkpoint.read()[1] if checkpoint is not None and not self._upgraded else None
+            connection = restore(self._relay.services, port_map, state, row, client, upstream)
+            self._relay.adopt(connection, port_map)
+        except (OSError, InvalidState, ValueError) as error:
+            for sock in (client, upstream):
+                if sock is not None:
+                    tcp.reset(sock)
+            self._lost(state.connection_id, error, ())
+            return None
+        try:
+            self._keep_on(connection, session)
+            go_on(connection, state)
+        except Exception as error:  # noqa: BLE001 (costs this session, not the others)
+            self._relay.fault(connection, error)
+        return connection
+
+    def _keep_on(self, connection, session: SavedSession) -> None:
+        """Who has copies has them still; without an upstream, or without a need, they are asked back."""
+        if session.checkpoint is None:
+            return
+        if self.keeper is not None and connection.up is not None:
+            self.keeper.adopt(connection, session.checkpoint, session.stored)
+            return
+        session.checkpoint.close()
+        systemd.unstore([f"{connection.connection_id}.{part}" for part in fdstore.PARTS], LEAVE_WAIT)
+
+    def _lost(self, connection_id: str, error: Exception, files) -> None:
+        for fd in files:
+            with contextlib.suppress(OSError):
+                tcp.reset(socket.socket(fileno=fd))
+        systemd.unstore([f"{connection_id}.{part}" for part in fdstore.PARTS])
+        if self._inflight is not None:
+            self._inflight.remove(connection_id)
+        words = f"connection {connection_id} could not go on and was reset: {error}"
+        self._log.event("resume.failed", words, "ERROR", connection=connection_id)
+
+    # The end
+
+    def close(self) -> None:
+        """Stop the timers and give our ends back."""
+        if self.keeper is not None:
+            self.keeper.close()
+            self.keeper.inflight.close()
+
+    def leave(self) -> int:
+        """Give every session to the manager and let go of it; how many it took. The others are as they were."""
+        if self.keeper is None:
+            return 0
+        self.keeper.close()
+        left = [one for one in self._relay.living() if self.keeper.keep(one, LEAVE_WAIT, last=True)]
+        systemd.barrier(BARRIER_WAIT)
+        for connection in left:
+            connection.leave()
+            self._relay.given_away(connection)
+        return len(left)
+
+    # The upgrade
+
+    def upgrade(self) -> None:
+        """Rehearse the new program and, if it can go on, become it; else stay and say why."""
+        if self._upgrading is not None and not self._upgrading.done():
+            return
+        self._upgrading = self._loop.create_task(self._upgrade(), name="upgrade")
+
+    async def _upgrade(self) -> None:
+        try:
+            await self._on_the_side(handover.rehearse, replace(self._handover(), numbers=None))
+            self._log.event("upgrade", "the new program can go on; taking its place")
+            await asyncio.to_thread(self._log.flush)
+            if self._relay.stopping:
+                return
+            self._relay.before_exec()
+            if self.keeper is not None:
+                self.keeper.settle(LEAVE_WAIT)
+            self._log.flush(FLUSH_WAIT)
+            handover.become(replace(self._handover(), since=monotonic()))
+        except handover.UpgradeRefused as error:
+            self._log.event("upgrade", f"refused, the old program goes on: {error}", "ERROR", ok=False)
+            self._relay.exec_failed(str(error))
+        except Exception as error:  # noqa: BLE001 (a fault of ours must not end what works)
+            self._log.event("upgrade", f"failed, the old program goes on: {error!r}", "ERROR", ok=False)
+            self._relay.exec_failed(repr(error))
+
+    async def _on_the_side(self, work, *arguments) -> None:
+        """In a thread nobody waits for at the end: one of the loop's own would hold up a SIGTERM until it is done."""
+        done = self._loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if not done.done():
+                done.set_result(None) if error is None else done.set_exception(error)
+
+        def run() -> None:
+            trouble = None
+            try:
+                work(*arguments)
+            except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
+                trouble = error
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and so is the question
+                self._loop.call_soon_threadsafe(tell, trouble)
+
+        threading.Thread(target=run, name="rehearsal", daemon=True).start()
+        await done
+
+    def _handover(self) -> Handover:
+        """Everything as of now; nothing is changed by asking."""
+        listeners, given = self._relay.leave_behind()
+        sessions = tuple(_session(connection) for connection in self._relay.living())
+        return Handover(
+            sessions, listeners, given, self.numbers.boot, self.numbers.following, self.numbers.fd, self._log.dropped
+        )
+
+
+def rehearse(document: int, loaded: Loaded) -> str:
+    """The new program's part of a rehearsal; InvalidState or BindError when it could not go on."""
+    handed = handover.read(document, rehearsal=True)
+    bound = {(host, port) for host, port, _ in handed.listeners}
+    for port_map in loaded.config.maps if not handed.given else ():
+        for listen in port_map.listen:
+            for place in listen_addresses(listen, ()) if not listen.handed_over else ():
+                if (place.host, place.port) not in bound and (listener := bind_or_explain(place, port_map)) is not None:
+                    listener.sock.close()
+    for one in handed.sessions:
+        _map_of(one.state, loaded.config.maps)
+    return f"{handover.CAN_GO_ON} with {len(handed.sessions)} sessions"
+
+
+def hand_to(activation: Activation, handed: Handover) -> None:
+    """What a service manager had bound for the program before is still bound for this one."""
+    for manager, name, fd in handed.given:
+        activation.adopt(manager, name, [fd])
+
+
+def _session(connection) -> SavedSession:
+    upstream = connection.upstream.fileno() if connection.upstream is not None else None
+    kept = connection.kept
+    checkpoint = kept.checkpoint if kept is not None and kept.stored else None  # what is in flight stays so
+    return SavedSession(state_of(connection), connection.client.fileno(), upstream, checkpoint)
+
+
+def _map_of(state, maps: tuple[PortMap, ...]) -> PortMap:
+    """The map of that name as it is today, towards the upstream the session has; or the defaults, if it is gone."""
+    found = next((one for one in maps if one.name == state.map_name), PortMap(name=state.map_name))
+    return replace(found, upstream=Upstream(*state.upstream), protocol=Protocol(state.protocol))

@@ -1,0 +1,13 @@
+"""How far an IB session has come: one scale for a session that is watched and for one of our own."""
+
+from enum import IntEnum
+
+
+class Stage(IntEnum):
+    """How far the connection has come, in order."""
+
+    NOTHING = 0
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    START_API = 3
+    READY = 4  # NEXT_VALID_ID and a MANAGED_ACCTS that is not empty: ib_insync's "API connection ready"

@@ -1,0 +1,394 @@
+"""relay/logs/lines.py: golden lines for people and for tools, and the hand-made JSON against the library's."""
+
+import itertools
+import json
+
+import pytest
+
+from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
+from relay.logs.log import Event
+from relay.logs.record import Cause, EndPhase, Reason, Record
+
+AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
+
+OPEN = Record(
+    "open",
+    AT,
+    "20250101T143000-000412",
+    "paper",
+    "172.18.0.5",
+    50412,
+    4003,
+    "127.0.0.1",
+    4002,
+    ib_stage="nothing",
+    messages_up=0,
+    messages_down=0,
+    requests_peak=0,
+    active=3,
+)
+READY = OPEN._replace(
+    event="ready",
+    peer_address="127.0.0.1",
+    peer_port=4002,
+    bytes_up=49,
+    bytes_down=1536,
+    duration=0.211,
+    connect=0.0004,
+    first_byte_up=0.0001,
+    first_byte_down=0.0125,
+    idle=0.0,
+    ib_stage="ready",
+    client_id=7,
+    client_versions=(100, 176),
+    server_version=176,
+    accounts=("DU***567", "DU***890"),
+    handshake=0.2104,
+    messages_up=2,
+    messages_down=3,
+    requests_peak=1,
+)
+PROGRESS = READY._replace(
+    event="progress", bytes_up=12347, bytes_down=5 << 20, duration=3725.0, idle=0.25, messages_down=51234
+)
+CLOSE = PROGRESS._replace(
+    event="close",
+    cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, None, "ECONNRESET"),
+    phase=EndPhase.DATA,
+    last_error_code=1100,
+    active=2,
+)
+RAW_REFUSED = Record(
+    "close",
+    AT,
+    "20250101T143000-000007",
+    "vnc",
+    "2001:db8::5",
+    50412,
+    5900,
+    "gw",
+    5901,
+    duration=0.002,
+    cause=Cause("upstream", "rst", Reason.CONNECTION_REFUSED, "gw:5901 refuses", "ECONNREFUSED"),
+    phase=EndPhase.CONNECT,
+    active=0,
+)
+
+TEXTS = [
+    (OPEN, 0, "2025-01-01T14:30:00.987Z INFO  paper #412 open: 172.18.0.5:50412 on port 4003"),
+    (
+        READY,
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  paper #412 ready: client id 7, server version 176, DU***567, DU***890, "
+            "0.210 s after accept"
+        ),
+    ),
+    (
+        PROGRESS,
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  paper #412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s"
+        ),
+    ),
+    (
+        CLOSE,
+        17,
+        (
+            "2025-01-01T14:30:00.987Z WARN  paper #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (17 log lines dropped)"
+        ),
+    ),
+    (
+        RAW_REFUSED,
+        0,
+        (
+            "2025-01-01T14:30:00.987Z WARN  vnc #7 closed after 0.002 s: nothing listens at the gateway's address: "
+            "not started, not logged in, or another port (gw:5901 refuses) "
+            "[connection_refused: by upstream, rst, phase connect]; up 0 B, down 0 B"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("record, dropped, line", TEXTS, ids=[f"{one[0].map_name} {one[0].event}" for one in TEXTS])
+def test_a_line_for_people(record, dropped, line):
+    assert text_record(record, dropped) == line
+
+
+HEAD = {
+    "timestamp": "2025-01-01T14:30:00.987Z",
+    "severity_text": "INFO",
+    "event.name": "ib_relay.connection.open",
+    "connection.id": "20250101T143000-000412",
+    "ib_relay.map": "paper",
+    "client.address": "172.18.0.5",
+    "client.port": 50412,
+    "server.address": "127.0.0.1",
+    "server.port": 4002,
+    "network.peer.address": None,
+    "network.peer.port": None,
+    "network.local.port": 4003,
+    "network.transport": "tcp",
+    "network.type": "ipv4",
+}
+LIVE = HEAD | {
+    "event.name": "ib_relay.connection.progress",
+    "network.peer.address": "127.0.0.1",
+    "network.peer.port": 4002,
+    "ib_relay.bytes.up": 12347,
+    "ib_relay.bytes.down": 5 << 20,
+    "duration_s": 3725.0,
+    "connect_s": 0.0004,
+    "first_byte_up_s": 0.0001,
+    "first_byte_down_s": 0.0125,
+    "idle_s": 0.25,
+    "ib.stage": "ready",
+    "ib.opaque": None,
+    "ib.client_id": 7,
+    "ib.client_versions": [100, 176],
+    "ib.server_version": 176,
+    "ib.accounts": ["DU***567", "DU***890"],
+    "ib.handshake_s": 0.2104,
+    "ib.messages.up": 2,
+    "ib.messages.down": 51234,
+    "ib.requests_peak": 1,
+    "ib.last_error_code": None,
+}
+JSONS = [
+    (OPEN, 0, HEAD | {"connections.active": 3, "log.dropped": 0}),
+    (PROGRESS, 5, LIVE | {"connections.active": 3, "log.dropped": 5}),
+    (
+        CLOSE,
+        0,
+        LIVE
+        | {
+            "severity_text": "WARN",
+            "event.name": "ib_relay.connection.close",
+            "ib.last_error_code": 1100,
+            "end.by": "upstream",
+            "end.how": "rst",
+            "end.phase": "data",
+            "end.reason": "upstream_reset",
+            "end.code": "SD",
+            "message": "the gateway aborted (reset)",
+            "error.type": "ECONNRESET",
+            "connections.active": 2,
+            "log.dropped": 0,
+        },
+    ),
+    (
+        RAW_REFUSED,
+        0,
+        {
+            "timestamp": "2025-01-01T14:30:00.987Z",
+            "severity_text": "WARN",
+            "event.name": "ib_relay.connection.close",
+            "connection.id": "20250101T143000-000007",
+            "ib_relay.map": "vnc",
+            "client.address": "2001:db8::5",
+            "client.port": 50412,
+            "server.address": "gw",
+            "server.port": 5901,
+            "network.peer.address": None,
+            "network.peer.port": None,
+            "network.local.port": 5900,
+            "network.transport": "tcp",
+            "network.type": "ipv6",
+            "ib_relay.bytes.up": 0,
+            "ib_relay.bytes.down": 0,
+            "duration_s": 0.002,
+            "connect_s": None,
+            "first_byte_up_s": None,
+            "first_byte_down_s": None,
+            "idle_s": None,
+            "end.by": "upstream",
+            "end.how": "rst",
+            "end.phase": "connect",
+            "end.reason": "connection_refused",
+            "end.code": "SC",
+            "message": "nothing listens at the gateway's address: not started, not logged in, or another port",
+            "end.detail": "gw:5901 refuses",
+            "error.type": "ECONNREFUSED",
+            "connections.active": 0,
+            "log.dropped": 0,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("record, dropped, fields", JSONS, ids=[f"{one[0].map_name} {one[0].event}" for one in JSONS])
+def test_a_line_for_tools(record, dropped, fields):
+    line = json_record(record, dropped)
+    assert json.loads(line) == fields
+    assert list(json.loads(line)) == list(fields)
+    assert "\n" not in line
+
+
+NASTY = 'quote " backslash \\ newline \n NUL \0 DEL \x7f umlaut ä emoji \U0001f4c8 lone \ud800 </script>'
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        OPEN,
+        READY,
+        PROGRESS,
+        CLOSE,
+        RAW_REFUSED,
+        CLOSE._replace(opaque=NASTY, ib_stage="opaque", accounts=(NASTY,), client_address=NASTY, server_address=NASTY),
+        CLOSE._replace(cause=Cause("relay", "error", Reason.INTERNAL_ERROR, NASTY, NASTY)),
+        CLOSE._replace(duration=1e-7, connect=1e12, idle=123456.123456789, handshake=0.0),
+        CLOSE._replace(accounts=(), client_versions=None, handshake=None, peer_address=None, peer_port=None),
+    ],
+)
+def test_the_hand_made_json_is_what_the_library_would_write(record):
+    """But for the spelling of floats: json.dumps would write 1e-07, which some readers of logs do not take."""
+    line = json_record(record, 0)
+    seen_as_text = json.loads(line, parse_float=lambda text: f"float:{text}:")
+    again = json.dumps(seen_as_text).replace('"float:', "").replace(':"', "")
+    assert line == again
+    fields = json.loads(line)
+    assert fields["client.address"] == record.client_address
+    assert fields.get("ib.opaque") == record.opaque
+    assert fields["duration_s"] == pytest.approx(record.duration, abs=1e-6) if record.event != "open" else True
+    if record.event == "close":
+        assert (fields.get("end.detail"), fields.get("error.type")) == record.cause[3:]
+
+
+@pytest.mark.parametrize("event", ["progress", "ready"])
+def test_a_connection_that_is_flushing_has_a_cause_but_no_end_yet(event):
+    flushing = CLOSE._replace(event=event, phase=None)
+    assert not [key for key in json.loads(json_record(flushing, 0)) if key.startswith("end.")]
+    assert severity(flushing) == "INFO"
+    assert text_record(flushing, 0)
+
+
+STAGES = ("nothing", "client_hello", "server_hello", "start_api", "ready", "opaque", "legacy", None)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+def test_every_end_makes_a_line_of_each_kind(reason):
+    for phase, stage in itertools.product(EndPhase, STAGES):
+        record = RAW_REFUSED._replace(cause=Cause("relay", "error", reason), phase=phase, ib_stage=stage)
+        assert json.loads(json_record(record, 0))["end.reason"] == reason.value
+        assert reason.value in text_record(record, 0)
+
+
+# Severity
+
+
+ORDINARY = {
+    Reason.CLIENT_CLOSED,
+    Reason.UPSTREAM_CLOSED,
+    Reason.CLIENT_RESET,
+    Reason.HANDSHAKE_TIMEOUT,
+    Reason.NOT_IB,
+    Reason.IDLE_TIMEOUT,
+    Reason.SHUTDOWN,
+}
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+def test_a_reason_is_as_grave_as_its_table_says(reason):
+    expected = "ERROR" if reason is Reason.INTERNAL_ERROR else "INFO" if reason in ORDINARY else "WARN"
+    assert severity(CLOSE._replace(cause=Cause("relay", "error", reason), ib_stage="start_api")) == expected
+
+
+@pytest.mark.parametrize(
+    "stage, expected",
+    [("nothing", "INFO"), ("client_hello", "WARN"), ("server_hello", "INFO"), ("start_api", "WARN")],
+)
+def test_a_port_check_is_ordinary_and_a_client_that_gave_up_is_not(stage, expected):
+    left = Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE)
+    assert severity(CLOSE._replace(cause=left, ib_stage=stage)) == expected
+
+
+def test_what_is_not_an_end_is_ordinary():
+    assert [severity(one) for one in (OPEN, READY, PROGRESS)] == ["INFO"] * 3
+
+
+# Events
+
+
+EVENT = Event("listening", "INFO", "paper: 127.0.0.1:4003 -> 127.0.0.1:4002, ib", AT, {"server.port": 4003})
+
+
+def test_an_event_for_people():
+    line = "2025-01-01T14:30:00.987Z INFO  listening: paper: 127.0.0.1:4003 -> 127.0.0.1:4002, ib"
+    assert text_event(EVENT) == line
+    assert text_event(EVENT._replace(severity="ERROR")).split()[1] == "ERROR"
+
+
+def test_an_event_for_tools():
+    assert json.loads(json_event(EVENT)) == {
+        "timestamp": "2025-01-01T14:30:00.987Z",
+        "severity_text": "INFO",
+        "event.name": "ib_relay.listening",
+        "message": "paper: 127.0.0.1:4003 -> 127.0.0.1:4002, ib",
+        "server.port": 4003,
+    }
+
+
+# Numbers for people
+
+
+@pytest.mark.parametrize(
+    "at, text",
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (0.9999, "1970-01-01T00:00:00.999Z"),
+        (AT, "2025-01-01T14:30:00.987Z"),
+        (1735741801.0, "2025-01-01T14:30:01.000Z"),
+        (1709164800.5, "2024-02-29T00:00:00.500Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_to_the_millisecond(at, text):
+    assert timestamp(at) == text
+
+
+@pytest.mark.parametrize(
+    "count, text",
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (1024**2, "1.0 MiB"),
+        (5 * 1024**2, "5.0 MiB"),
+        (1024**3, "1.0 GiB"),
+        (3 * 1024**4, "3072.0 GiB"),
+    ],
+)
+def test_a_size_for_people(count, text):
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.0, "0.000 s"),
+        (0.012, "0.012 s"),
+        (0.9996, "1.0 s"),
+        (1.0, "1.0 s"),
+        (12.34, "12.3 s"),
+        (59.96, "1 min 0 s"),
+        (60.0, "1 min 0 s"),
+        (312.9, "5 min 12 s"),
+        (3599.9, "59 min 59 s"),
+        (3600.0, "1 h 0 min"),
+        (25380.0, "7 h 3 min"),
+        (900000.0, "250 h 0 min"),
+    ],
+)
+def test_a_duration_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_connections_number_is_the_end_of_its_id():
+    assert "#412 " in text_record(OPEN, 0)
+    assert "#1234567 " in text_record(OPEN._replace(connection_id="20250101T143000-1234567"), 0)

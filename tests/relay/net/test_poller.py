@@ -1,0 +1,250 @@
+"""relay/net/poller.py: both selectors keep one contract."""
+
+import asyncio
+import select
+import selectors
+import socket
+
+import pytest
+
+from relay.net.poller import BROKEN, READ, WRITE, EpollPoller, PortablePoller, new_event_loop, poller_of
+
+POLLERS = [
+    pytest.param(
+        EpollPoller, id="epoll", marks=pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll here")
+    ),
+    pytest.param(PortablePoller, id="portable"),
+]
+
+
+@pytest.fixture(params=POLLERS)
+def loop(request):
+    poller = request.param()
+    loop = asyncio.SelectorEventLoop(poller)
+    loop.poller = poller
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def pair():
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+def run(loop, condition, rounds=200):
+    """Turn the loop until the condition holds; a plain call_later would hide a missed wake-up."""
+
+    async def wait():
+        for _ in range(rounds):
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("the condition never came true")
+
+    loop.run_until_complete(wait())
+
+
+def test_a_new_loop_knows_its_poller():
+    loop = new_event_loop()
+    assert poller_of(loop) is loop.poller
+    loop.close()
+    foreign = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    with pytest.raises(TypeError, match="was not made by"):
+        poller_of(foreign)
+    foreign.close()
+
+
+def test_a_handler_is_called_when_its_descriptor_is_readable(loop, pair):
+    near, far = pair
+    seen = []
+    loop.poller.watch(near.fileno(), READ, lambda events: seen.append((events, near.recv(10))))
+    far.send(b"one")
+    run(loop, lambda: seen)
+    assert seen == [(READ, b"one")]
+    loop.poller.unwatch(near.fileno())
+
+
+def test_change_switches_what_is_watched_and_zero_watches_nothing(loop, pair):
+    near, far = pair
+    seen = []
+    loop.poller.watch(near.fileno(), 0, seen.append)
+    far.send(b"unread")
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen == []
+    loop.poller.change(near.fileno(), WRITE)
+    run(loop, lambda: seen)
+    assert set(seen) == {WRITE}
+    loop.poller.change(near.fileno(), 0)
+    count = len(seen)
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert len(seen) == count
+    loop.poller.unwatch(near.fileno())
+
+
+def test_rewatch_hands_a_descriptor_to_another_handler(loop, pair):
+    near, far = pair
+    first, second = [], []
+    loop.poller.watch(near.fileno(), READ, lambda events: first.append(near.recv(1)))
+    loop.poller.rewatch(near.fileno(), lambda events: second.append(near.recv(1)))
+    far.send(b"x")
+    run(loop, lambda: second)
+    assert (first, second) == ([], [b"x"])
+    loop.poller.unwatch(near.fileno())
+
+
+def test_an_unwatched_descriptor_is_silent_and_unwatching_twice_is_harmless(loop, pair):
+    near, far = pair
+    seen = []
+    loop.poller.watch(near.fileno(), READ, seen.append)
+    loop.poller.unwatch(near.fileno())
+    loop.poller.unwatch(near.fileno())
+    far.send(b"x")
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen == []
+
+
+def test_a_handler_may_unwatch_another_descriptor_of_the_same_batch(loop, pair):
+    near, far = pair
+    one, other = socket.socketpair()
+    with one, other:
+        called = []
+
+        def drop_the_other(mine, theirs):
+            def handler(events):
+                called.append(mine)
+                loop.poller.unwatch(theirs)
+                loop.poller.unwatch(mine)
+
+            return handler
+
+        a, b = near.fileno(), one.fileno()
+        loop.poller.watch(a, READ, drop_the_other(a, b))
+        loop.poller.watch(b, READ, drop_the_other(b, a))
+        far.send(b"x")
+        other.send(b"x")
+        run(loop, lambda: called)
+        assert len(called) == 1
+
+
+def test_an_event_of_a_closed_descriptor_reaches_neither_its_old_handler_nor_who_got_its_number(loop):
+    """One connection ends and a new dial begins in one batch of events: numbers come back at once."""
+    poller, called, reused = loop.poller, [], []
+    one, one_far = socket.socketpair()
+    other, other_far = socket.socketpair()
+
+    def first_of_the_batch(mine, neighbour):
+        def handler(events):
+            called.append(mine.fileno())
+            poller.unwatch(mine.fileno())
+            poller.unwatch(neighbour.fileno())
+            neighbour.close()
+            reused.extend(socket.socketpair())
+            for sock in reused:
+                poller.watch(sock.fileno(), READ, lambda events: called.append("new"))
+
+        return handler
+
+    try:
+        gone = {one.fileno(), other.fileno()}
+        poller.watch(one.fileno(), READ, first_of_the_batch(one, other))
+        poller.watch(other.fileno(), READ, first_of_the_batch(other, one))
+        one_far.send(b"x")
+        other_far.send(b"x")
+        poller.select(0)
+        assert {sock.fileno() for sock in reused} & gone
+        assert len(called) == 1 and called[0] in gone
+        poller.select(0)
+        assert len(called) == 1
+    finally:
+        for sock in reused:
+            poller.unwatch(sock.fileno())
+        for sock in (one, one_far, other, other_far, *reused):
+            sock.close()
+
+
+def test_an_exception_in_a_handler_goes_to_on_error_and_the_loop_lives_on(loop, pair):
+    near, far = pair
+    errors = []
+
+    def handler(events):
+        near.recv(10)
+        raise ValueError("a fault of ours")
+
+    loop.poller.on_error = lambda fd, error: errors.append((fd, str(error)))
+    loop.poller.watch(near.fileno(), READ, handler)
+    far.send(b"x")
+    run(loop, lambda: errors)
+    assert errors == [(near.fileno(), "a fault of ours")]
+    loop.poller.unwatch(near.fileno())
+
+
+def test_timers_keep_their_time_while_the_data_path_is_busy(loop, pair):
+    near, far = pair
+    rounds = []
+
+    def ping_pong(events):
+        far.send(near.recv(10))
+        rounds.append(1)
+
+    def pong(events):
+        near.send(far.recv(10))
+
+    loop.poller.watch(near.fileno(), READ, ping_pong)
+    loop.poller.watch(far.fileno(), READ, pong)
+    far.send(b"x")
+
+    async def timed():
+        begin = loop.time()
+        await asyncio.sleep(0.05)
+        return loop.time() - begin
+
+    assert loop.run_until_complete(timed()) < 0.5
+    assert len(rounds) > 10
+    loop.poller.unwatch(near.fileno())
+    loop.poller.unwatch(far.fileno())
+
+
+def test_a_callback_scheduled_by_a_handler_that_says_so_runs_at_once(loop, pair):
+    near, far = pair
+    done = loop.create_future()
+
+    def handler(events):
+        near.recv(10)
+        loop.call_soon(done.set_result, "ran")
+        return True
+
+    loop.poller.watch(near.fileno(), READ, handler)
+    far.send(b"x")
+    assert loop.run_until_complete(asyncio.wait_for(done, 1)) == "ran"
+    loop.poller.unwatch(near.fileno())
+
+
+def test_a_broken_peer_is_reported_even_when_nothing_is_watched(loop):
+    if isinstance(loop.poller, PortablePoller):
+        pytest.skip("only epoll reports errors unasked; elsewhere the next read finds them")
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    peer, _ = server.accept()
+    with server, client:
+        seen = []
+        loop.poller.watch(
+            client.fileno(), 0, lambda events: (seen.append(events), loop.poller.unwatch(client.fileno()))
+        )
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+        run(loop, lambda: seen)
+        assert seen[0] & BROKEN
+
+
+def test_asyncio_descriptors_work_beside_the_data_path(loop, pair):
+    near, far = pair
+    seen = []
+    loop.add_reader(near.fileno(), lambda: seen.append(near.recv(10)))
+    far.send(b"by asyncio")
+    run(loop, lambda: seen)
+    assert seen == [b"by asyncio"]
+    loop.remove_reader(near.fileno())

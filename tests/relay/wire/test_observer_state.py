@@ -1,0 +1,131 @@
+"""relay/wire/observer_state.py: an observer taken apart at any byte and put together again goes on."""
+
+import json
+import random
+
+import pytest
+
+from relay.wire import observer_state
+from relay.wire.framing import encode_frame, join_fields
+from relay.wire.hello import ClientHello, Redirect, ServerHello
+from relay.wire.messages import StartApi, encode
+from relay.wire.observer import Observer
+from relay.wire.stage import Stage
+
+UP = (
+    ClientHello(100, 176).encode()
+    + encode(StartApi(7), 176)
+    + b"".join(encode_frame(join_fields(number, "x" * number)) for number in range(1, 60))
+)
+DOWN = ServerHello(176, "20250101 09:30:00 EST").encode() + b"".join(
+    (
+        encode_frame(join_fields(4, 2, -1, 2104, "Market data farm connection is OK:usfarm")),
+        encode_frame(join_fields(15, 1, "DU1234567,DU7654321")),
+        encode_frame(join_fields(9, 1, 1)),
+        encode_frame(join_fields(4, 2, 5, 200, "No security definition")),
+        *(encode_frame(join_fields(number, "y" * number)) for number in (1, 2, 45, 46, 1, 2)),
+        encode_frame(b""),
+    )
+)
+
+
+def known(observer):
+    values = observer_state.saved(observer)
+    values["counts"] = observer_state.frames(observer)
+    return json.loads(json.dumps(values))
+
+
+def watched(upto_up, upto_down, observer=None, from_up=0, from_down=0):
+    observer = observer or Observer()
+    observer.client_to_gateway(UP[from_up:upto_up], 1.0)
+    observer.gateway_to_client(DOWN[from_down:upto_down], 2.0)
+    return observer
+
+
+def cuts():
+    source = random.Random(9)
+    anywhere = [(source.randrange(len(UP)), source.randrange(len(DOWN))) for _ in range(300)]
+    return [*anywhere, (0, 0), (len(UP), len(DOWN))]
+
+
+def test_saved_and_restored_it_knows_the_same_and_goes_on():
+    whole = known(watched(len(UP), len(DOWN)))
+    for up, down in cuts():
+        observer = observer_state.restored(json.loads(json.dumps(observer_state.saved(watched(up, down)))))
+        if up < 60:
+            continue  # the gateway spoke before the client's hello: opaque either way, see below
+        assert observer.opaque is None
+        result = known(watched(len(UP), len(DOWN), observer, up, down))
+        not_compared = {"peak": 0, "request_at": 0, "start_api_at": 0}
+        assert result | not_compared == whole | not_compared
+
+
+def test_an_old_save_and_the_lanes_of_now_make_an_observer_that_goes_on_at_the_byte():
+    whole = watched(len(UP), len(DOWN))
+    for up, down in cuts():
+        if up < 60 or down < 200:
+            continue
+        observer = watched(60, 200)
+        save, frames_then = json.loads(json.dumps(observer_state.saved(observer))), observer_state.frames(observer)
+        watched(up, down, observer, 60, 200)
+        now, frames = observer_state.positions(observer), observer_state.frames(observer)
+        again = observer_state.restored(save)
+        assert observer_state.frames(again) == frames_then
+        held = [None if one is None else bytes(one) for one in (now.up_held, now.down_held)]
+        observer_state.advance(again, observer_state.UP, now.up, held[0], frames[0] - frames_then[0])
+        observer_state.advance(again, observer_state.DOWN, now.down, held[1], frames[1] - frames_then[1])
+        observer_state.raise_peak(again, now.peak)
+        watched(len(UP), len(DOWN), again, up, down)
+        assert again.opaque is None
+        assert observer_state.frames(again) == observer_state.frames(whole)
+        assert (again.messages_up, again.messages_down) == (whole.messages_up, whole.messages_down)
+        assert again.requests_peak >= now.peak
+
+
+def test_an_observer_that_lost_sight_keeps_what_it_knew_and_looks_at_nothing_more():
+    observer = watched(len(UP), len(DOWN))
+    before = observer_state.frames(observer)
+    observer_state.lose(observer, "the relay was restarted")
+    assert observer.client_to_gateway(UP, 3.0) == observer.gateway_to_client(b"\xff" * 99, 3.0) == ()
+    assert (observer.opaque, observer.stage, observer.client_id) == ("the relay was restarted", Stage.READY, 7)
+    assert (observer_state.frames(observer), observer.accounts) == (before, ("DU***567", "DU***321"))
+
+
+def test_the_first_reason_to_be_opaque_stays():
+    observer = Observer()
+    observer.client_to_gateway(b"GET / HTTP/1.1\r\n", 1.0)
+    reason = observer.opaque
+    observer_state.lose(observer, "another")
+    assert observer.opaque == reason is not None
+
+
+OTHERS = [
+    ("nothing yet", b"", b""),
+    ("opaque", b"GET / HTTP/1.1\r\n\r\n", b""),
+    ("legacy", b"63\x00", b"76\x00"),
+    ("redirected", ClientHello(100, 176).encode(), Redirect("elsewhere", 4001).encode()),
+]
+
+
+@pytest.mark.parametrize("up, down", [one[1:] for one in OTHERS], ids=[one[0] for one in OTHERS])
+def test_every_kind_of_session_comes_back_as_it_was(up, down):
+    observer = Observer()
+    observer.client_to_gateway(up, 1.0)
+    observer.gateway_to_client(down, 1.0)
+    again = observer_state.restored(json.loads(json.dumps(observer_state.saved(observer))))
+    assert known(again) == known(observer)
+
+
+STRANGE = [
+    ("no such stage", {"stage": "flying"}),
+    ("a table in no state", {"up": [-9, None]}),
+    ("something held inside a frame", {"down": [7, "abc"]}),
+    ("counts that are none", {"counts": 5}),
+]
+
+
+@pytest.mark.parametrize("change", [one[1] for one in STRANGE], ids=[one[0] for one in STRANGE])
+def test_what_is_no_observer_is_refused(change):
+    values = observer_state.saved(watched(len(UP), len(DOWN))) | change
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        observer_state.restored(values)
