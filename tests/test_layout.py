@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "server": "config connection entry logs manager net survival",
     "survival": "config connection entry logs manager net wire",
     "connection": "config logs net wire",
-    "entry": "config manager net",
+    "entry": "config logs manager net",
     "logs": "config",
     "manager": "config",
     "service": "client config entry net wire",

@@ -5,24 +5,17 @@ clients is when the accept loop has the least time to spare. IPv4 peers of a dua
 the IPv4 peers they are.
 """
 
-import enum
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.config.addresses import Allow, Network
+from relay.logs.record import Reason
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 MEMO = 1024  # peers remembered: far more than clients there are, and a scan from a whole /64 cannot make it grow
 FILES_EACH = 2  # descriptors of a connection: the client's and the gateway's
 FILES_KEPT = 32  # descriptors for all else: standard streams, selectors, listeners, the configuration being re-read
-
-
-class Refusal(enum.StrEnum):
-    """Why not. The words are end reasons of the connection record."""
-
-    ACL_DENIED = "acl_denied"
-    CONNECTION_LIMIT = "connection_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +29,7 @@ class Admit:
 class Refuse:
     """Stay out. `detail` says what was seen and what is allowed, for the record."""
 
-    reason: Refusal
+    reason: Reason
     detail: str
 
 
@@ -107,12 +100,12 @@ def decide(peer: str, access: AccessList, limits: Limits, total: int, by_source:
     """Whether a peer may come in, with `total` connections of the relay and `by_source` of its map live now."""
     source, allowed = access.look_up(peer)
     if not allowed:
-        return Refuse(Refusal.ACL_DENIED, f"{source} is in none of the allowed networks ({access})")
+        return Refuse(Reason.ACL_DENIED, f"{source} is in none of the allowed networks ({access})")
     if limits.total and total >= limits.total:
-        return Refuse(Refusal.CONNECTION_LIMIT, f"{total} connections are open, max_connections = {limits.total}")
+        return Refuse(Reason.CONNECTION_LIMIT, f"{total} connections are open, max_connections = {limits.total}")
     if limits.per_source and (count := by_source.get(source, 0)) >= limits.per_source:
         return Refuse(
-            Refusal.CONNECTION_LIMIT, f"{source} has {count} connections open, max_per_source = {limits.per_source}"
+            Reason.CONNECTION_LIMIT, f"{source} has {count} connections open, max_per_source = {limits.per_source}"
         )
     return Admit(source)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from struct import Struct
 
 LENGTH = Struct(">I")
+Bytes = bytes | bytearray | memoryview  # what may be looked at without being kept
+
 LENGTH_SIZE = LENGTH.size
 
 # Bytes. ibapi 9.81 and 10.51 take a payload of 0xFFFFFF and disconnect with error 507 at one more (recorded);

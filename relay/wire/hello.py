@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from relay.wire.framing import LENGTH, LENGTH_SIZE, WireError, encode_frame, split_fields
+from relay.wire.framing import LENGTH, LENGTH_SIZE, Bytes, WireError, encode_frame, split_fields
 
 API_PREFIX = b"API\0"
 _CLIENT_HEADER = len(API_PREFIX) + LENGTH_SIZE
@@ -133,7 +133,7 @@ def _redirect(target: str) -> Redirect:
     return Redirect(target, None)
 
 
-def client_hello_end(data: bytes) -> int:
+def client_hello_end(data: Bytes) -> int:
     """Length of the client hello `data` starts with; 0 = not whole yet, -1 = it can never be one."""
     head = bytes(data[:_CLIENT_HEADER])
     if not head.startswith(API_PREFIX[: len(head)]):
@@ -145,7 +145,7 @@ def client_hello_end(data: bytes) -> int:
     return end if len(head) == _CLIENT_HEADER and len(data) >= end else 0
 
 
-def server_hello_end(data: bytes) -> int:
+def server_hello_end(data: Bytes) -> int:
     """Length of the server hello `data` starts with; 0 = not whole yet, -1 = it can never be one.
 
     Looks at the length and the first byte only: whether the two fields make sense is for `decode_server_hello`.

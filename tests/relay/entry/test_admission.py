@@ -11,13 +11,13 @@ from relay.entry.admission import (
     AccessList,
     Admit,
     Limits,
-    Refusal,
     Refuse,
     Sources,
     access_list,
     decide,
     most_connections,
 )
+from relay.logs.record import Reason
 
 LAN = AccessList(map(ip_network, ["127.0.0.0/8", "::1/128", "172.17.0.0/16", "fd00:dead::/64"]))
 NETWORKS = "127.0.0.0/8, 172.17.0.0/16, ::1/128, fd00:dead::/64"
@@ -30,13 +30,13 @@ PEERS = [
     ("172.17.255.255", Admit("172.17.255.255")),
     ("::ffff:172.17.0.2", Admit("172.17.0.2")),
     ("fd00:dead::42%docker0", Admit("fd00:dead::42")),
-    ("172.18.0.1", Refuse(Refusal.ACL_DENIED, f"172.18.0.1 {STRANGER}")),
-    ("::ffff:172.18.0.1", Refuse(Refusal.ACL_DENIED, f"172.18.0.1 {STRANGER}")),
-    ("::172.17.0.2", Refuse(Refusal.ACL_DENIED, f"::ac11:2 {STRANGER}")),
-    ("fe80::1%eth0", Refuse(Refusal.ACL_DENIED, f"fe80::1 {STRANGER}")),
-    ("fd00:dead:0:1::1", Refuse(Refusal.ACL_DENIED, f"fd00:dead:0:1::1 {STRANGER}")),
-    ("", Refuse(Refusal.ACL_DENIED, f" {STRANGER}")),
-    ("localhost", Refuse(Refusal.ACL_DENIED, f"localhost {STRANGER}")),
+    ("172.18.0.1", Refuse(Reason.ACL_DENIED, f"172.18.0.1 {STRANGER}")),
+    ("::ffff:172.18.0.1", Refuse(Reason.ACL_DENIED, f"172.18.0.1 {STRANGER}")),
+    ("::172.17.0.2", Refuse(Reason.ACL_DENIED, f"::ac11:2 {STRANGER}")),
+    ("fe80::1%eth0", Refuse(Reason.ACL_DENIED, f"fe80::1 {STRANGER}")),
+    ("fd00:dead:0:1::1", Refuse(Reason.ACL_DENIED, f"fd00:dead:0:1::1 {STRANGER}")),
+    ("", Refuse(Reason.ACL_DENIED, f" {STRANGER}")),
+    ("localhost", Refuse(Reason.ACL_DENIED, f"localhost {STRANGER}")),
 ]
 
 
@@ -49,16 +49,16 @@ LIMITED = [
     # limits, total, of this source, expected
     (Limits(), 10**6, 10**6, Admit("127.0.0.1")),
     (Limits(total=5), 4, 4, Admit("127.0.0.1")),
-    (Limits(total=5), 5, 0, Refuse(Refusal.CONNECTION_LIMIT, "5 connections are open, max_connections = 5")),
-    (Limits(total=5), 6, 0, Refuse(Refusal.CONNECTION_LIMIT, "6 connections are open, max_connections = 5")),
+    (Limits(total=5), 5, 0, Refuse(Reason.CONNECTION_LIMIT, "5 connections are open, max_connections = 5")),
+    (Limits(total=5), 6, 0, Refuse(Reason.CONNECTION_LIMIT, "6 connections are open, max_connections = 5")),
     (Limits(per_source=2), 100, 1, Admit("127.0.0.1")),
     (
         Limits(per_source=2),
         2,
         2,
-        Refuse(Refusal.CONNECTION_LIMIT, "127.0.0.1 has 2 connections open, max_per_source = 2"),
+        Refuse(Reason.CONNECTION_LIMIT, "127.0.0.1 has 2 connections open, max_per_source = 2"),
     ),
-    (Limits(5, 2), 5, 2, Refuse(Refusal.CONNECTION_LIMIT, "5 connections are open, max_connections = 5")),
+    (Limits(5, 2), 5, 2, Refuse(Reason.CONNECTION_LIMIT, "5 connections are open, max_connections = 5")),
 ]
 
 
@@ -69,7 +69,7 @@ def test_the_limits_hold_for_the_relay_and_for_each_source(peer, limits, total, 
 
 
 def test_a_stranger_is_told_apart_from_a_full_house():
-    assert decide("10.0.0.1", LAN, Limits(1, 1), 1, {"10.0.0.1": 1}).reason is Refusal.ACL_DENIED
+    assert decide("10.0.0.1", LAN, Limits(1, 1), 1, {"10.0.0.1": 1}).reason is Reason.ACL_DENIED
 
 
 def test_sources_remember_nobody_who_has_left():
