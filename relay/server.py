@@ -2,28 +2,23 @@
 
 The accept handlers only accept. Everything else has one owner: a Connection its two sockets, the Relay its listeners,
 its set of connections and its timers. `serve` runs until the relay is told to stop and returns when nothing is left.
-
-Some lines beyond 400: what survival.py and the signals ask of the relay is a few lines each, and belongs to what it
-changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import resource
-import signal
 import socket
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from time import monotonic, time
+from time import time
 
 from relay.config.load import ConfigError, Loaded, PortMap
-from relay.connection.connection import Connection, Services
-from relay.connection.flow import SCRATCH_SIZE
-from relay.entry.admission import AccessList, Admit, Limits, Refuse, Sources, access_list, decide, most_connections
-from relay.entry.bridges import Bridge, find_bridges
+from relay.connection.connection import Connection
+from relay.connection.flow import SCRATCH_SIZE, Flow
+from relay.connection.opening import Opening
+from relay.connection.services import Services
+from relay.entry.admission import Admit, Limits, MapAdmission, Refuse, Sources, access_list, decide
+from relay.entry.descriptors import descriptor_budget
 from relay.entry.listeners import BindError, Listener, Listeners
 from relay.logs.log import Log
 from relay.logs.logfile import log_file_of, same_log_file
@@ -31,27 +26,16 @@ from relay.logs.record import Cause, EndPhase, Reason, Record
 from relay.manager.activation import Activation
 from relay.manager.notifier import Notifier
 from relay.net import tcp
-from relay.net.deadlines import Deadlines
+from relay.net.deadlines import Deadlines, Expires
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
 from relay.survival.handover import Handover
-from relay.survival.survival import Survival, hand_to
+from relay.survival.survival import RelayHooks, Survival, hand_to
+from relay.upkeep import Upkeep, UpkeepHooks
 
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
-HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What admission to one map is decided by."""
-
-    access: AccessList
-    limits: Limits
-    inside: Sources
-    keep_alive: tcp.KeepAlive
 
 
 class Relay:
@@ -72,39 +56,58 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._connections: dict[Connection, tuple[Sources, str]] = {}  # and where each is counted
-        self._survival = Survival(self, log, self._loop, loaded, handed)
+        self._stopped = asyncio.Event()
+        self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
+        self._drained = asyncio.Event()
+        self.services = Services(
+            self._poller,
+            Deadlines(self._loop, self._deadline_failed),
+            Resolver(self._loop),
+            memoryview(bytearray(SCRATCH_SIZE)),
+            log,
+            self._ended,
+            self._connections.__len__,
+        )
+        self._survival = Survival(self._survival_hooks(), log, self._loop, loaded, handed)
         if handed is not None:
             activation = activation or Activation()
             hand_to(activation, handed)
         self._listeners = Listeners(self._poller, log, self._accept, activation)
         self._listeners.inherit(self._survival.handed.listeners)
-        self._manager = Notifier(self._loop, self._words)
-        self._doors: dict[str, Door] = {}
-        self._bridges: tuple[Bridge, ...] = ()
-        self._stopped = asyncio.Event()
-        self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
-        self._drained = asyncio.Event()
-        self._bridge_trouble = ""
-        self._unseen: tuple[str, ...] = ()  # what the last look at the bridges could not see, and why
-        scratch = memoryview(bytearray(SCRATCH_SIZE))
-        deadlines = Deadlines(self._loop, self.fault)
-        self.services = Services(
-            self._poller,
-            deadlines,
-            Resolver(self._loop),
-            scratch,
-            log,
-            self._ended,
-            self._connections.__len__,
-        )
+        self.upkeep = Upkeep(self._upkeep_hooks(), log, self._loop)
+        self._notifier = Notifier(self._loop, self._status)
+        self._admissions: dict[str, MapAdmission] = {}
         self.max_connections = 0
+
+    def _survival_hooks(self) -> RelayHooks:
+        return RelayHooks(
+            services=self.services,
+            connections=self.connections,
+            adopt=self.adopt,
+            given_away=self.given_away,
+            fault=self.fault,
+            leave_behind=lambda: self._listeners.leave_behind(),  # noqa: PLW0108 (it comes later)
+            stopping=self._stopped.is_set,
+            upgrade_refused=self.upgrade_refused,
+        )
+
+    def _upkeep_hooks(self) -> UpkeepHooks:
+        return UpkeepHooks(
+            loaded=lambda: self.loaded,
+            connections=self.connections,
+            snapshot=self.snapshot,
+            fault=self.fault,
+            listen=lambda: self._listen(self.loaded),
+            missing=lambda: self._listeners.bridge_missing,
+            stopped=self._stopped.is_set,
+        )
 
     # Life
 
     def start(self) -> None:
         """Bind every listener, or raise BindError with none left bound."""
-        self.max_connections = _descriptor_budget(self.loaded.config.max_connections)
-        self._bridges = self._find_bridges()
+        self.max_connections = descriptor_budget(self.loaded.config.max_connections)
+        self.upkeep.look_at_bridges()
         try:
             self._listen(self.loaded)
         except BindError:
@@ -114,9 +117,8 @@ class Relay:
         self._survival.take_up(self.loaded.config.maps)
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
-        self._every(_housekeeping_interval(self.loaded), self._housekeeping)
-        self._report_progress()
-        self._manager.ready()
+        self.upkeep.start()
+        self._notifier.ready()
 
     async def serve(self) -> None:
         """Until `stop`; then drains for `drain_timeout` seconds and ends what is left."""
@@ -155,7 +157,7 @@ class Relay:
         if left:
             sessions += f", {left} left to the service manager: a restart goes on with them, a stop ends them"
         self.log.event("stopping", f"{signal_name}: no new clients, {sessions}", live=live)
-        self._manager.stopping(f"stopping: {sessions}")
+        self._notifier.stopping(f"stopping: {sessions}")
         if not live:
             self._drained.set()
         self._stopped.set()
@@ -164,7 +166,7 @@ class Relay:
         for connection in list(self._connections):
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
         self.services.deadlines.close()
-        self._manager.close()
+        self._notifier.close()
         self._survival.close()
         self.log.event("stopped", "every connection has ended or was left to the service manager")
 
@@ -173,26 +175,26 @@ class Relay:
         return self._listeners.bound()
 
     def snapshot(self) -> list[Record]:
-        """What is known of every live connection now."""
+        """What is known now of every connection that has reached its gateway."""
         return [connection.record("progress") for connection in self._connections if connection.up is not None]
 
     def reload(self) -> None:
         """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
         if self._reload is None or self._stopped.is_set():
             return
-        self._manager.reloading()
+        self._notifier.reloading()
         trouble = "reload failed, the log says why"
         try:
-            trouble = self._reloaded()
+            trouble = self._reloaded(self._reload)
         finally:
-            self._manager.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
+            self._notifier.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
 
-    def _reloaded(self) -> str:
+    def _reloaded(self, read: Callable[[], Loaded]) -> str:
         """What kept the new configuration from coming into force; "" when nothing did."""
         before, file = self.max_connections, None
         try:
-            loaded = self._reload()
-            self.max_connections = _descriptor_budget(loaded.config.max_connections)
+            loaded = read()
+            self.max_connections = descriptor_budget(loaded.config.max_connections)
             if new_file := not same_log_file(loaded.config, self.loaded.config):
                 file = log_file_of(loaded.config)
             self._listen(loaded)
@@ -212,32 +214,23 @@ class Relay:
             self.log.event("warning", warning, "WARN")
         return ""
 
-    def _words(self) -> str:
+    def _status(self) -> str:
         """What the service manager is told: where it listens, what it dials, how many sessions there are."""
         live = len(self._connections)
         return f"listening on {self._listeners.words()}, {live} live session{'s' * (live != 1)}"
 
-    # From one process to the next: what survival.py asks for
+    # From one process to the next: what survival asks for
 
-    def living(self) -> list[Connection]:
+    def connections(self) -> list[Connection]:
         """Every connection there is."""
         return list(self._connections)
 
-    def leave_behind(self):
-        """The listening sockets, for another program."""
-        return self._listeners.leave_behind()
-
     def adopt(self, connection: Connection, port_map: PortMap) -> None:
         """Count a connection that began in another process."""
-        door = self._doors.get(port_map.name) or self._door(port_map)
-        source, _ = door.access.look_up(connection.client_address[0])
-        self._connections[connection] = (door.inside, source)
-        door.inside.opened(source)
-
-    @property
-    def stopping(self) -> bool:
-        """It was told to go: no time for a new program."""
-        return self._stopped.is_set()
+        admission = self._admissions.get(port_map.name) or self._admission(port_map)
+        source, _ = admission.access.look_up(connection.client_address[0])
+        self._connections[connection] = (admission.inside, source)
+        admission.inside.opened(source)
 
     def given_away(self, connection: Connection) -> None:
         """Another process goes on with it: it has not ended, and there is no record."""
@@ -249,29 +242,24 @@ class Relay:
         if not self._stopped.is_set():
             self._survival.upgrade()
 
-    def before_exec(self) -> None:
-        """A signal between two programs would end the process: it waits until the new one can take it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-    def exec_failed(self, trouble: str) -> None:
-        """There is no new program."""
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self._manager.ready(f"upgrade refused: {trouble}")
+    def upgrade_refused(self, trouble: str) -> None:
+        """The old program goes on: tell the manager why."""
+        self._notifier.ready(f"upgrade refused: {trouble}")
 
     # Listening and admission
 
     def _listen(self, loaded: Loaded) -> None:
         """Listen where `loaded` says and admit as it says; BindError leaves both as they were."""
-        self._listeners.change(loaded.config.maps, self._bridges)
-        self._doors = {port_map.name: self._door(port_map) for port_map in loaded.config.maps}
+        self._listeners.change(loaded.config.maps, self.upkeep.bridges)
+        self._admissions = {port_map.name: self._admission(port_map) for port_map in loaded.config.maps}
 
-    def _door(self, port_map: PortMap) -> Door:
+    def _admission(self, port_map: PortMap) -> MapAdmission:
         """The map's rules of admission as of now; who is inside is carried over."""
-        subnets = (bridge.interface.network for bridge in self._bridges)
+        subnets = (bridge.interface.network for bridge in self.upkeep.bridges)
         limits = Limits(self.max_connections, port_map.max_per_source)
-        before = self._doors.get(port_map.name)
+        before = self._admissions.get(port_map.name)
         inside = before.inside if before is not None else Sources()
-        return Door(access_list(port_map.allow, subnets), limits, inside, tcp.keep_alive_of(port_map))
+        return MapAdmission(access_list(port_map.allow, subnets), limits, inside, tcp.keep_alive_of(port_map))
 
     # Accepting
 
@@ -292,48 +280,53 @@ class Relay:
                     tcp.reset(sock)
                     continue
                 sock.setblocking(False)
-                self._admit(listener, sock, address)
+                self._admit(listener.map, sock, address, listener.place.port)
             except Exception as error:  # noqa: BLE001 (costs this client, not the relay)
                 sock.close()
                 self._own_fault(error)
         return True
 
-    def _admit(self, listener: Listener, sock: socket.socket, address: tuple) -> None:
-        port_map = listener.map
-        door = self._doors[port_map.name]
-        decision = decide(address[0], door.access, door.limits, len(self._connections), door.inside.counts)
+    def _admit(self, port_map: PortMap, sock: socket.socket, address: tuple[str, int], local_port: int) -> None:
+        admission = self._admissions[port_map.name]
+        live = len(self._connections)
+        decision = decide(address[0], admission.access, admission.limits, live, admission.inside.counts)
         connection_id = next(self._survival.numbers)
         if not isinstance(decision, Admit):
-            self._refuse(port_map, sock, address, listener.place.port, connection_id, decision)
+            self._refuse(port_map, sock, address, local_port, connection_id, decision)
             return
         if not tcp.LINUX:
-            tcp.set_options(sock, door.keep_alive)
-        connection = Connection(
-            self.services, port_map, door.keep_alive, connection_id, sock, address, listener.place.port
-        )
-        self._connections[connection] = (door.inside, decision.source)
-        door.inside.opened(decision.source)
+            tcp.set_options(sock, admission.keep_alive)
+        connection = Connection(self.services, port_map, admission.keep_alive, connection_id, sock, address, local_port)
+        self._connections[connection] = (admission.inside, decision.source)
+        admission.inside.opened(decision.source)
         try:
             connection.start()
         except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
             self.fault(connection, error)
 
-    def _refuse(self, port_map: PortMap, sock, address, local_port: int, connection_id: str, refusal: Refuse) -> None:
+    def _refuse(
+        self,
+        port_map: PortMap,
+        sock: socket.socket,
+        address: tuple[str, int],
+        local_port: int,
+        connection_id: str,
+        refusal: Refuse,
+    ) -> None:
         """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
         tcp.reset(sock)
-        cause = Cause("relay", "policy", Reason(refusal.reason), refusal.detail)
         self.log.write(
             Record(
-                "close",
-                time(),
-                connection_id,
-                port_map.name,
-                address[0],
-                address[1],
-                local_port,
-                port_map.upstream.host,
-                port_map.upstream.port,
-                cause=cause,
+                event="close",
+                at=time(),
+                connection_id=connection_id,
+                map_name=port_map.name,
+                client_address=address[0],
+                client_port=address[1],
+                local_port=local_port,
+                server_address=port_map.upstream.host,
+                server_port=port_map.upstream.port,
+                cause=Cause("relay", "policy", refusal.reason, refusal.detail),
                 phase=EndPhase.HANDSHAKE,
                 active=len(self._connections),
             )
@@ -355,70 +348,24 @@ class Relay:
         self.log.event("accept.paused", words, "WARN")
         self._loop.call_later(ACCEPT_PAUSE, self._listeners.resume)
 
-    # Timers
-
-    def _every(self, seconds: float, what: Callable[[], None]) -> None:
-        def tick() -> None:
-            if self._stopped.is_set():
-                return
-            try:
-                what()
-            finally:
-                self._loop.call_later(seconds, tick)
-
-        self._loop.call_later(seconds, tick)
-
-    def _housekeeping(self) -> None:
-        now = monotonic()
-        for connection in list(self._connections):
-            try:
-                connection.housekeeping(now)
-            except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
-                self.fault(connection, error)
-        before, self._bridges = self._bridges, self._find_bridges()
-        if self._bridges == before and not self._listeners.bridge_missing:
-            return
-        try:
-            self._listen(self.loaded)
-            self._bridge_trouble = ""
-        except BindError as error:
-            self._bridges = before  # so that the next round tries again
-            if str(error) != self._bridge_trouble:
-                self._bridge_trouble = str(error)
-                self.log.event("bridge", f"a container bridge has changed, but {error}; trying again", "WARN")
-
-    def _find_bridges(self) -> tuple[Bridge, ...]:
-        """The container bridges of now. A look that failed in part is no news of what it did not see: that stays."""
-        survey = find_bridges()
-        if survey.why != self._unseen:
-            self._unseen = survey.why
-            if survey.why:
-                self.log.event("bridge", "not all container bridges can be seen: " + "; ".join(survey.why))
-        if not survey.why:
-            return survey.bridges
-        return tuple(dict.fromkeys((*self._bridges, *survey.bridges)))
-
-    def _report_progress(self) -> None:
-        interval = self.loaded.config.log_interval
-
-        def tick() -> None:
-            if self._stopped.is_set():
-                return
-            for record in self.snapshot():
-                self.log.write(record)
-            self._report_progress()
-
-        self._loop.call_later(interval or HOUSEKEEPING, tick if interval else self._report_progress)
+    # Faults of ours
 
     def _handler_failed(self, fd: int, error: Exception) -> None:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
-        culprit = next((one for one in self._connections if fd in _descriptors(one)), None)
+        culprit = next((each for each in self._connections if fd in _descriptors(each)), None)
         if culprit is not None:
             self.fault(culprit, error)
             return
         self._own_fault(error)
         if fd not in self._listeners:
             self._poller.unwatch(fd)  # nobody's: it would be reported for ever
+
+    def _deadline_failed(self, who: Expires, error: Exception) -> None:
+        owner = who.owner if isinstance(who, Flow) else who
+        if isinstance(owner, Connection):
+            self.fault(owner, error)
+        else:
+            self._own_fault(error)
 
     def _own_fault(self, error: Exception) -> None:
         self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))
@@ -431,55 +378,11 @@ class Relay:
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 
-async def run_relay(
-    loaded: Loaded,
-    log: Log,
-    reload: Callable[[], Loaded] | None,
-    activation: Activation | None = None,
-    handed: Handover | None = None,
-) -> None:
-    """Start, serve until SIGTERM, SIGINT or a second signal, and return; BindError when it cannot listen."""
-    relay = Relay(loaded, log, reload, activation, handed)
-    loop = asyncio.get_running_loop()
-    # A turn later: where both wait for a busy process, the kernel runs the handler of the SIGUSR1 that came before it
-    # last.
-    loop.add_signal_handler(signal.SIGTERM, loop.call_soon, relay.stop, "SIGTERM")
-    loop.add_signal_handler(signal.SIGINT, relay.stop, "SIGINT", True)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload)
-    loop.add_signal_handler(signal.SIGUSR1, relay.drain, "SIGUSR1")
-    loop.add_signal_handler(signal.SIGUSR2, relay.upgrade)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    relay.start()
-    await relay.serve()
-
-
-def _housekeeping_interval(loaded: Loaded) -> float:
-    """Three looks within the shortest user time-out: a reader that does not read must be spared in time."""
-    bounds = [port_map.user_timeout for port_map in loaded.config.maps if port_map.user_timeout]
-    return min([HOUSEKEEPING, *(bound / 3 for bound in bounds)])
-
-
-def _descriptor_budget(wanted: int) -> int:
-    """Connections the open-files limit allows; raises the soft limit to the hard one first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if sys.platform == "darwin":
-        hard = min(hard, 10_240) if hard != resource.RLIM_INFINITY else 10_240  # OPEN_MAX: setrlimit refuses more
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    return most_connections(wanted, soft if soft != resource.RLIM_INFINITY else 1 << 20)
-
-
 def _descriptors(connection: Connection) -> tuple[int, ...]:
-    sockets = (
-        connection.client,
-        connection.upstream,
-        getattr(connection.opening and connection.opening.dial, "sock", None),
-    )
-    return tuple(sock.fileno() for sock in sockets if sock is not None)
+    """All that may have a handler of this connection."""
+    opening = connection.phase if isinstance(connection.phase, Opening) else None
+    dialled = opening.dial.sock if opening is not None and opening.dial is not None else None
+    return tuple(sock.fileno() for sock in (connection.client, connection.upstream, dialled) if sock is not None)
 
 
 def _last_line(error: Exception) -> str:

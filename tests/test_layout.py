@@ -21,12 +21,14 @@ NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
 # What a room is for, its own first line says. Inside a package everything may see everything, but in no circle.
 MAY_IMPORT = {
     "__main__": "cli",
-    "cli": "client config entry logs manager net practice server service survival terminal wire",
-    "server": "config connection entry logs manager net survival",
+    "cli": "client config entry logs manager net practice run server service survival terminal wire",
+    "run": "config logs manager net server survival",
+    "server": "config connection entry logs manager net survival upkeep",
+    "upkeep": "config connection entry logs",
     "survival": "config connection entry logs manager net wire",
     "connection": "config logs net wire",
     "entry": "config logs manager net",
-    "logs": "config",
+    "logs": "config net",
     "manager": "config",
     "service": "client config entry net wire",
     "pyz": "service terminal",
@@ -42,6 +44,7 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.wire"}
 IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
 PURE_OF_RELAY = ("config/addresses", "config/keys", "config/load", "entry/admission", "logs/explain", "logs/record")
+PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict")
 PURE_OF_RELAY += ("service/render",)
 PURE_OF_DIAGNOSTICS = (
     *("candidates", "diagnosis", "evidence", "findings", "gateway_log", "html_report", "log_rules", "maintenance"),
@@ -67,13 +70,19 @@ TESTED_BY = {
     "relay/cli/commands.py": "tests/relay/test_cli.py",
     "relay/cli/service.py": "tests/relay/service/test_install.py",
     "relay/cli/usage.py": "tests/relay/test_cli.py",
+    "relay/connection/open_phase.py": "tests/relay/connection/test_connection.py",
+    "relay/connection/services.py": "tests/relay/connection/test_connection.py",
+    "relay/connection/verdict.py": "tests/relay/connection/test_gate.py",
     "relay/connection/snapshot.py": "tests/relay/conformance/test_log.py",
+    "relay/entry/descriptors.py": "tests/relay/conformance/test_resources.py",
     "relay/logs/explain.py": "tests/relay/logs/test_record.py",
+    "relay/run.py": "tests/relay/conformance/test_process.py",
     "relay/service/actions.py": "tests/systemd/test_service.py",
     "relay/service/bytecode.py": "tests/relay/test_pyz.py",
     "relay/service/managers.py": "tests/systemd/test_service.py",
     "relay/service/report.py": "tests/systemd/test_service.py",
     "relay/service/templates.py": "tests/relay/test_pyz.py",
+    "relay/survival/kept.py": "tests/relay/survival/test_resume.py",
     "relay/survival/numbers.py": "tests/relay/survival/test_fdstore.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
     "relay/wire/stage.py": "tests/relay/wire/test_observer.py",

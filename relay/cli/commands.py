@@ -71,7 +71,7 @@ def run(config: str | None, rehearse: int | None, **flags) -> None:
     from relay.logs.logfile import log_file_of
     from relay.manager.activation import ActivationError
     from relay.net.poller import new_event_loop
-    from relay.server import run_relay
+    from relay.run import run_relay
     from relay.survival import handover
 
     if rehearse is not None:

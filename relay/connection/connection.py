@@ -1,69 +1,41 @@
-"""One relayed connection, from accept to its end record: the phases of its life and what each kind of end means.
+"""One relayed connection, from accept to its end record. What it does at a moment is its phase (phase.py).
 
-    opening    the client's first bytes, then the dial (opening.py)
-    open       two flows carry bytes; in ib mode one observer watches both
-    flushing   one side was reset or vanished: the other gets what was read, then a reset of its own
-    closed     the record is out, the sockets are gone
-
-An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is
-passed on as a FIN and the other direction lives on, a reset is passed on as a reset, but only after everything that was
-read before it has been acknowledged by the receiver (a reset makes its kernel drop what is still on the way).
-
-A few lines beyond 400: the ends depend on each other, and a reader has to see them on one page.
+Everything runs on the event loop's thread; `start` begins, `end` finishes, both are called once. A connection that
+another process began is made by survival/resume.py, and one that another process goes on with is left with `leave`.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
 
-from relay.config.load import PortMap, Protocol
+from relay.config.keys import Protocol
+from relay.config.load import PortMap
 from relay.connection import snapshot
 from relay.connection.flow import Flow
-from relay.connection.opening import LEFT_GRACE, Opening, error_name
-from relay.connection.whole_hello import WholeHello, hold
-from relay.logs.record import Cause, EndPhase, Reason, Record
+from relay.connection.handshake import handshake
+from relay.connection.judge import Judge, Prologue
+from relay.connection.open_phase import Open
+from relay.connection.opening import Opening
+from relay.connection.phase import CLOSED, MAY_FOLLOW, Phase
+from relay.connection.services import Copies, PolicyOf, Services
+from relay.connection.verdict import EndWith
+from relay.logs.record import Cause, Record
 from relay.net import tcp
 from relay.net.deadlines import Deadlines
-from relay.net.dial import Reached, literal_address
-from relay.net.poller import READ
-from relay.net.resolver import Resolver
+from relay.net.dial import Reached
+from relay.net.poller import READ, Poller
+from relay.wire.direction import Direction
+from relay.wire.events import Event
+from relay.wire.hello import client_hello_end
 from relay.wire.observer import Observer
 from relay.wire.stage import Stage
 
-STALL_POLL = 0.5  # seconds between two looks at a reader that holds up the last bytes of a peer that is gone
-FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
-
-
-@dataclass(slots=True)
-class Services:
-    """What every connection of a relay uses."""
-
-    poller: Any
-    deadlines: Deadlines
-    resolver: Resolver
-    scratch: memoryview
-    log: Any  # .write(Record)
-    ended: Any  # called with the connection when its record is out
-    count: Any  # () -> live connections
-    draining: bool = False
-    flow: type[Flow] = Flow  # how bytes are moved
-    keeper: Any = None  # keep.Keeper: whom sessions are given to that are to outlive this process
-    literals: dict = field(default_factory=dict)  # upstream -> its address, if it needs no look-up
-
-    def literal(self, upstream) -> list:
-        """The address of an upstream given as an IP address; empty for a name."""
-        known = self.literals.get(upstream)
-        if known is None:
-            known = self.literals[upstream] = literal_address(upstream.host, upstream.port)
-        return known
-
 
 class Connection:
-    """See above. Everything runs on the event loop's thread; `start` begins, `end` finishes, both are called once."""
+    """See above. The owner of its two sockets and of the two flows between them."""
 
     __slots__ = (
         "services",
@@ -78,21 +50,13 @@ class Connection:
         "opened_at",
         "connect_seconds",
         "ready_at",
-        "opening",
+        "phase",
         "up",
         "down",
         "observer",
-        "hold",
         "first_fin",
         "cause",
-        "broken",
-        "sink_error",
-        "stalled",
-        "flush_left",
-        "flush_since",
         "patient",
-        "closed",
-        "half_closed",
         "kept",
     )
 
@@ -103,7 +67,7 @@ class Connection:
         keep_alive: tcp.KeepAlive,
         connection_id: str,
         client: socket.socket,
-        client_address: tuple,
+        client_address: tuple[str, int],
         local_port: int,
     ) -> None:
         self.services = services
@@ -118,85 +82,94 @@ class Connection:
         self.opened_at = monotonic()
         self.connect_seconds: float | None = None
         self.ready_at: float | None = None
-        self.opening: Opening | None = None
         self.up: Flow | None = None
         self.down: Flow | None = None
         self.observer = Observer() if port_map.protocol is Protocol.IB else None
-        self.hold: WholeHello | None = None
-        self.first_fin: str | None = None  # "client" or "upstream"
-        self.cause: Cause | None = None
-        self.broken: Flow | None = None  # flushing: the flow whose source is gone
-        self.sink_error: tuple[Flow, OSError] | None = (
-            None  # a write failed; what that side had sent is still being read
-        )
-        self.stalled: Flow | None = None  # its source is gone, its sink does not read
-        self.flush_left = 0
-        self.flush_since = 0.0
+        self.first_fin: str | None = None  # who said FIN first, "client" or "upstream", once it was passed on
+        self.cause: Cause | None = None  # why it has ended
         self.patient: tuple[socket.socket, ...] = ()  # sockets whose user time-out is lifted
-        self.closed = False
-        self.half_closed = False
-        self.kept: Any = None  # keep.Kept, once somebody else has copies of our sockets
-
-    # Opening
+        self.kept: Copies | None = None  # once somebody else has copies of our sockets
+        self.phase: Phase = Opening(self)
 
     @property
-    def poller(self):
+    def poller(self) -> Poller:
         return self.services.poller
 
     @property
     def deadlines(self) -> Deadlines:
         return self.services.deadlines
 
+    @property
+    def closed(self) -> bool:
+        return self.phase is CLOSED
+
+    # Its phases
+
+    def enter(self, phase: Phase) -> None:
+        """The one place that changes the phase."""
+        before = self.phase
+        assert phase.name in MAY_FOLLOW[before.name], f"{phase.name} after {before.name}"
+        self.phase = phase
+        before.left()
+        self.deadlines.drop(self)
+        phase.entered()
+
     def start(self) -> None:
         """The client was accepted and admitted: write the open record, wait for first bytes or dial."""
-        self.opening = Opening(self)
+        opening = self.phase
+        assert isinstance(opening, Opening), opening
         if self.services.keeper is not None:
             self.services.keeper.opening(self)  # before anything else: until then it dies with us
-        self.services.log.write(self.record("open"))
-        self.opening.start(self.opened_at)
+        self.services.log.write(snapshot.record(self, "open"))
+        opening.start(self.opened_at)
 
-    def opened(self, reached: Reached, early: bytes, client_finished: bool, watched: int | None) -> None:
+    def opened(self, opening: Opening, reached: Reached) -> None:
         """The gateway answered the dial: tie the two flows and pass on what the client has already sent."""
-        services, self.opening, upstream = self.services, None, reached.sock
+        keeper, upstream = self.services.keeper, reached.sock
         self.upstream = upstream
-        up, down = self.tie_flows()
-        observer, handler = self.observer, down.ready
-        if observer is not None:
-            self.hold = hold(down)
-            handler = self.hold.ready
-        services.poller.watch(upstream.fileno(), down.watched, handler)
-        self._take_over_client(up, watched)
-        if services.keeper is not None and not early:
-            services.keeper.opened(self)  # before a byte has moved: it was begun again from none
+        up, down = self.tie_flows(upstream)
+        ticket, opening.ticket = opening.ticket, None
+        early, finished = (b"", False) if opening.peeks else (opening.early, opening.finished)
+        if self.observer is None:
+            self.enter(Open(self, up, down))
+            self.poller.watch(upstream.fileno(), down.watched, down.ready)
+        else:
+            greeting = handshake(self, up, down, ticket)
+            self.enter(greeting)
+            self.poller.watch(upstream.fileno(), down.watched, greeting.ready)
+        self._take_over_client(up, opening.watched)
+        if opening.peeks:
+            if keeper is not None:
+                keeper.opened(self)  # before a byte has moved: it was begun again from none
             up.pull()
         elif early:
             now = monotonic()
             up.first = up.last = now
-            up.push(early)
-            if observer is not None and not self.closed:
-                self.learned(observer.client_to_gateway(memoryview(early), now))
-        if reached.reset and not self.closed and self.sink_error is None:
+            up.push(early, now)
+        if reached.reset and isinstance(self.phase, Open) and self.phase.failing is None:
             self.sink_failed(up, ConnectionResetError(errno.ECONNRESET, "reset after accept"))
-        if self.closed:
-            return
-        if client_finished:
+        if finished and not self.closed:
             up.eof = True
-            up.watch(up.watched & ~READ)
             self.source_ended(up)
-        else:
-            self._idle_expired(monotonic())
-        if services.keeper is not None and early:
-            services.keeper.opened(self)
+        if keeper is not None and not opening.peeks and not self.closed:
+            keeper.opened(self)
 
-    def tie_flows(self) -> tuple[Flow, Flow]:
-        """The two directions between the two sockets, not watched yet; in ib mode the observer sees both."""
+    def tie_flows(self, upstream: socket.socket) -> tuple[Flow, Flow]:
+        """The two directions between the two sockets, not watched yet; observed and judged in ib mode."""
         services, observer = self.services, self.observer
-        up = self.up = services.flow(self, services.poller, services.scratch, self.client, self.upstream)
-        down = self.down = services.flow(self, services.poller, services.scratch, self.upstream, self.client)
+        up = self.up = services.flow(self, services.poller, services.scratch, self.client, upstream)
+        down = self.down = services.flow(self, services.poller, services.scratch, upstream, self.client)
         up.reverse, down.reverse = down, up
         if observer is not None and observer.opaque is None and not observer.legacy:
             up.observe, down.observe = observer.client_to_gateway, observer.gateway_to_client
+        if observer is not None and services.policy is not None:
+            up.judge = self._judge(services.policy, Direction.CLIENT_TO_GATEWAY, client_hello_end)
+            down.judge = self._judge(services.policy, Direction.GATEWAY_TO_CLIENT, None)  # its hello goes out before
         return up, down
+
+    def _judge(self, policy_of: PolicyOf, direction: Direction, prologue: Prologue | None) -> Judge | None:
+        policy = policy_of(self, direction)
+        return Judge(policy, prologue) if policy is not None else None
 
     def _take_over_client(self, up: Flow, watched: int | None) -> None:
         """From the opening's handler to the flow's, if the client had to be waited for at all."""
@@ -208,228 +181,66 @@ class Connection:
         if watched != READ:
             self.poller.change(fd, READ)
 
-    def await_more(self, now: float) -> None:
-        """Set the deadline of an open connection that is neither held nor flushing."""
-        if self.half_closed:
-            self.deadlines.set(self, now + self._half_close_bound())
-        else:
-            self._idle_expired(now)
-
-    def go_on_flushing(self, cause: Cause, broken: Flow) -> None:
-        """Another process knew already why this ends; what it had to deliver before that is delivered."""
-        self.cause, self.broken = cause, broken
-        broken.unwatch()
-        broken.reverse.watch(broken.reverse.watched & ~READ)
-        self.flush_since, self.flush_left = monotonic(), -1
-        self.deadlines.set(self, self.flush_since + FLUSH_POLL)
-
-    # While open: what the flows report
-
-    def learned(self, events: tuple) -> None:
-        """The observer understood something; only a few things need an act."""
-        observer = self.observer
-        if self.ready_at is None and observer.stage is Stage.READY:
-            self.ready_at = monotonic()
-            self.services.log.write(self.record("ready"))
-            if self.services.keeper is not None:
-                self.services.keeper.ready(self)
-        if observer.opaque is not None or observer.legacy:
-            self.up.observe = self.down.observe = None
-        if self.hold is not None and (observer.legacy or (observer.stage >= Stage.START_API and self.hold.rest)):
-            self._release_hold()
-
-    def _release_hold(self) -> None:
-        """What the hold kept goes out; its deadline gives way to what else may be due."""
-        self.deadlines.drop(self)
-        self.hold.release()
-        if not self.closed:
-            self.await_more(monotonic())
-
-    def wait_for_client(self, seconds: float) -> None:
-        """Bytes stand behind the hello: release them when the client has spoken, or then."""
-        self.deadlines.set(self, monotonic() + seconds)
+    # What its flows report; see flow.Owner
 
     def source_ended(self, flow: Flow) -> None:
-        """`flow.source` said FIN (or, after a failed write to it, ran dry)."""
-        if flow.reverse.finished and flow.pending is None and self.cause is None:
-            flow.finished = True  # the second FIN: closing passes it on
-            self._finished()
-            return
-        flow.watch(flow.watched & ~READ)
-        if self.sink_error is not None and self.sink_error[0] is flow:
-            self.source_failed(flow, self.sink_error[1])
-            return
-        if flow.pending is not None or self.cause is not None:
-            return  # `flush` comes back here; a connection that is flushing has no ends left to pass on
-        try:
-            flow.sink.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self.sink_failed(flow, error)
-            return
-        flow.finished = True
-        if self.first_fin is None:
-            self.first_fin = self._side(flow)
-            self._note()
-        self.half_closed = True
-        self.deadlines.set(self, monotonic() + self._half_close_bound())
-        if self.hold is not None and self.hold.rest:
-            self._release_hold()  # a client that has said FIN will not speak again
-
-    def _finished(self) -> None:
-        """Both sides have said FIN and everything is delivered."""
-        reason = Reason.CLIENT_CLOSED if self.first_fin == "client" else Reason.UPSTREAM_CLOSED
-        self.end(self._handshake_cause(Cause(self.first_fin, "fin", reason)))
-
-    def source_failed(self, flow: Flow, error: OSError) -> None:
-        """`flow.source` is gone and drained: deliver what is kept, then reset the other side."""
-        if self.cause is not None:
-            if flow is self.broken:
-                self._flush_then_reset(monotonic())
-            else:
-                self.end(self.cause, reset_client=True, reset_upstream=True)
-            return
-        self.cause = self._failure_cause(flow, error)
-        self.broken = flow
-        self._note()
-        self.hold = None
-        flow.unwatch()
-        other = flow.reverse
-        other.drop_pending()
-        other.watch(other.watched & ~READ)
-        self.flush_since = monotonic()
-        self.flush_left = -1
-        self._flush_then_reset(self.flush_since)
-
-    def sink_failed(self, flow: Flow, error: OSError) -> None:
-        """`flow.sink` takes no more. What it had sent before is still read and delivered, then it counts as failed."""
-        flow.drop_pending()
-        other = flow.reverse  # reads from the dead side
-        if self.cause is not None:
-            self.end(self.cause, reset_client=True, reset_upstream=True)
-            return
-        flow.watch(flow.watched & ~READ)
-        if other.eof or self.sink_error is not None:
-            self.source_failed(other, error)
-            return
-        self.sink_error = (other, error)
-        if self.hold is not None:
-            self.hold.release()
-        if self.closed:
-            return
-        if other.pending is None:
-            other.resume()
-        else:
-            self.source_broke(other)
+        self.phase.source_ended(flow)
 
     def source_broke(self, flow: Flow) -> None:
-        """`flow.source` is gone, but its last bytes wait for a sink that does not read: bound the wait."""
-        self.stalled = flow
-        self.flush_left, self.flush_since = flow.bytes, monotonic()
-        self.deadlines.set(self, self.flush_since + STALL_POLL)
+        self.phase.source_broke(flow)
+
+    def source_failed(self, flow: Flow, error: OSError) -> None:
+        self.phase.source_failed(flow, error)
+
+    def sink_failed(self, flow: Flow, error: OSError) -> None:
+        self.phase.sink_failed(flow, error)
 
     def delivered(self, flow: Flow) -> bool:
-        """`flow` has no more pending bytes; True when it must not read on."""
-        if self.broken is None:
-            return False
-        self._flush_then_reset(monotonic())
-        return True
+        return self.phase.delivered(flow)
+
+    def held_back(self, flow: Flow, until: float) -> None:
+        self.deadlines.set(flow, until)
+
+    def condemned(self, flow: Flow, sentence: EndWith) -> None:
+        self.end(Cause("relay", "policy", sentence.reason, sentence.detail), reset_client=True, reset_upstream=True)
+
+    def learned(self, events: Sequence[Event]) -> None:
+        observer = self.observer
+        assert observer is not None, "nobody else learns anything"
+        if self.ready_at is None and observer.stage is Stage.READY:
+            self.ready_at = monotonic()
+            self.services.log.write(snapshot.record(self, "ready"))
+            if self.services.keeper is not None:
+                self.services.keeper.ready(self)
+        if (observer.opaque is not None or observer.legacy) and self.up is not None and self.down is not None:
+            self.up.observe = self.down.observe = None
+        self.phase.learned()
+        if self.services.learned is not None:
+            self.services.learned(self, events)
 
     # Deadlines and housekeeping
 
     def expired(self, now: float) -> None:
-        """The one deadline of this phase has passed."""
-        if self.opening is not None:
-            self.opening.expired(now)
-        elif self.broken is not None:
-            self._flush_then_reset(now)
-        elif self.stalled is not None:
-            self._stall_expired(now)
-        elif self.hold is not None and self.hold.rest:
-            self._release_hold()
-        elif self.half_closed:
-            self._half_close_expired(now)
-        else:
-            self._idle_expired(now)
+        """The deadline of its phase has passed."""
+        self.phase.expired(now)
 
     def housekeeping(self, now: float) -> None:
-        """Every few seconds: lift the user time-out from peers that live but do not read; start the idle clock."""
-        if self.up is None or self.closed:
-            return
+        """Every few seconds: lift the user time-out from peers that live but do not read, and set it again."""
         for flow in (self.up, self.down):
+            if flow is None or self.closed:
+                return
             if flow.sink in self.patient:
                 self._look_at_patient(flow)
             elif tcp.is_not_reading(flow.sink):
                 tcp.be_patient(flow.sink)
                 self.patient += (flow.sink,)
-            if self.closed:
-                return
 
     def _look_at_patient(self, flow: Flow) -> None:
-        if flow.pending is None and not tcp.unsent(flow.sink):
+        if flow.waits is None and not tcp.unsent(flow.sink):
             tcp.be_strict(flow.sink, self.keep_alive)
             self.patient = tuple(sock for sock in self.patient if sock is not flow.sink)
         elif tcp.has_left_probes_unanswered(flow.sink):
             self.source_failed(flow.reverse, OSError(errno.ETIMEDOUT, "window probes unanswered"))
-
-    def _idle_expired(self, now: float) -> None:
-        bound = self.map.idle_timeout
-        if not bound:
-            return
-        if now >= self.last_activity() + bound:
-            self.end(Cause("relay", "timeout", Reason.IDLE_TIMEOUT, f"{bound:g} s without a byte"))
-        else:
-            self.deadlines.set(self, self.last_activity() + bound)
-
-    def _stall_expired(self, now: float) -> None:
-        """The source is gone: its last bytes are kept for a reader as long as that one takes some, and no longer."""
-        flow = self.stalled
-        if flow.pending is None:
-            self.stalled = None  # it reads on, and will find the end
-            return
-        if flow.bytes != self.flush_left:
-            self.flush_left, self.flush_since = flow.bytes, now
-        elif now - self.flush_since >= self.map.flush_timeout:
-            detail = f"the {self._side(flow)} is gone, {flow.left} bytes not taken in {self.map.flush_timeout:g} s"
-            self.end(Cause(self._side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail), True, True)
-            return
-        self.deadlines.set(self, now + STALL_POLL)
-
-    def _half_close_bound(self) -> float:
-        """A client that leaves in the handshake does not come back: do not keep a hung gateway's socket for long."""
-        bound = self.map.half_close_timeout
-        return min(bound, LEFT_GRACE) if self.first_fin == "client" and self.in_handshake() else bound
-
-    def _half_close_expired(self, now: float) -> None:
-        quiet_at = self.last_activity() + self._half_close_bound()
-        if now < quiet_at - 0.01:
-            self.deadlines.set(self, quiet_at)
-            return
-        stalled = next((flow for flow in (self.up, self.down) if flow.pending is not None), None)
-        if stalled is not None:
-            left = f"{stalled.left} bytes not delivered in {self._half_close_bound():g} s"
-            self.end(Cause(self._side(stalled.reverse), "timeout", Reason.WRITE_STALLED, left))
-        elif self.first_fin == "client" and self.in_handshake():
-            self.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
-        else:
-            silent = "upstream" if self.first_fin == "client" else "client"
-            detail = f"{silent} silent for {self._half_close_bound():g} s after the other side had finished"
-            self.end(Cause("relay", "timeout", Reason.HALF_CLOSE_TIMEOUT, detail))
-
-    def _flush_then_reset(self, now: float) -> None:
-        """Reset the living side as soon as it has acknowledged everything, or when it has stalled too long."""
-        flow = self.broken
-        left = flow.left + (tcp.unsent(flow.sink) or 0)
-        if not left:
-            self.end(self.cause, reset_client=True, reset_upstream=True)
-            return
-        if left != self.flush_left:
-            self.flush_left, self.flush_since = left, now
-        elif now - self.flush_since >= self.map.flush_timeout:
-            detail = f"after {self.cause.reason.value}, {left} bytes not taken in {self.map.flush_timeout:g} s"
-            stalled = Cause(self._side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail)
-            self.end(stalled, reset_client=True, reset_upstream=True)
-            return
-        self.deadlines.set(self, now + FLUSH_POLL)
 
     # The end
 
@@ -437,64 +248,60 @@ class Connection:
         """Release everything and write the close record; the second and later calls do nothing."""
         if self.closed:
             return
-        self.closed = True
         self.cause = cause
-        self.deadlines.drop(self)
-        phase = snapshot.phase(self)
-        poller = self.services.poller
-        if self.opening is not None:
-            self.opening.end()
-            if self.opening.dial is not None and self.observer is not None:  # a hello that had nobody to go to
-                self.observer.client_to_gateway(self.opening.early, monotonic())
+        end_phase, last = snapshot.end_phase(self, cause), self.phase
+        self.enter(CLOSED)
+        last.ending()
+        up, down = self.up, self.down
+        both_finished = up is not None and down is not None and up.finished and down.finished
         # While somebody else has a copy of a socket, close() neither takes it out of the epoll nor tells its peer.
         alone = self.services.keeper is None
-        forget, close = (poller.forget, socket.socket.close) if alone else (poller.unwatch, tcp.finish)
+        forget, close = (self.poller.forget, socket.socket.close) if alone else (self.poller.unwatch, tcp.finish)
         forget(self.client.fileno())
-        both_finished = self.up is not None and self.up.finished and self.down.finished
-        unfinished = not both_finished and self.in_handshake()
-        undelivered = self.down is not None and self.down.pending is not None
+        undelivered = down is not None and down.waits is not None
         (tcp.reset if reset_client or undelivered else close)(self.client)
         if self.upstream is not None:
             forget(self.upstream.fileno())
             # An unfinished API handshake goes with a reset: a FIN would stay in CLOSE_WAIT at a gateway that hangs.
-            undelivered = self.up is not None and self.up.pending is not None
+            unfinished = not both_finished and self.in_handshake()
+            undelivered = up is not None and up.waits is not None
             (tcp.reset if reset_upstream or undelivered or unfinished else close)(self.upstream)
         if self.services.keeper is not None:
             self.services.keeper.ended(self)
         try:
-            self.services.log.write(self.record("close", phase))
+            self.services.log.write(snapshot.record(self, "close", end_phase))
         finally:
             self.services.ended(self)
-        if self.up is not None:
-            self.up.reverse = self.down.reverse = None  # no cycles: the garbage collector need not come by
-        self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None
+        self._untie()
 
     def leave(self) -> None:
         """Let go of the sockets without a word: somebody else has copies, and the session goes on with those."""
-        self.closed = True
-        self.deadlines.drop(self)
-        if self.opening is not None:
-            self.opening.cancel()
+        self.enter(CLOSED)
         for sock in (self.client, self.upstream):
             if sock is not None:
                 self.poller.unwatch(sock.fileno())
                 sock.close()
-        if self.up is not None:
-            self.up.reverse = self.down.reverse = None
-        self.opening = self.up = self.down = self.hold = self.broken = self.stalled = self.sink_error = None
+        self._untie()
 
-    def _note(self) -> None:
+    def _untie(self) -> None:
+        """No cycles are left: the garbage collector need not come by."""
+        for flow in (self.up, self.down):
+            if flow is not None:
+                if flow.judge is not None:
+                    self.deadlines.drop(flow)
+                del flow.reverse
+        self.up = self.down = None
+
+    def note(self) -> None:
         """Something changed that the next process must know."""
         if self.kept is not None:
             self.kept.changed()
 
-    def record(self, event: str, phase: EndPhase | None = None) -> Record:
-        """What is known of this connection now."""
-        return snapshot.record(self, event, phase)
+    # Questions
 
-    def _side(self, flow: Flow) -> str:
-        """Who speaks on this flow."""
-        return "client" if flow is self.up else "upstream"
+    def record(self, event: str) -> Record:
+        """What is known of this connection now."""
+        return snapshot.record(self, event)
 
     def in_handshake(self) -> bool:
         """An IB session that is understood and not ready yet."""
@@ -505,21 +312,8 @@ class Connection:
 
     def last_activity(self) -> float:
         """When the last byte was read, either way (monotonic)."""
-        return max(self.opened_at, self.up.last or 0.0, self.down.last or 0.0)
-
-    def _failure_cause(self, flow: Flow, error: OSError) -> Cause:
-        side = self._side(flow)
-        if error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
-            if self.first_fin == side:  # FIN, then RST because more data came: that is how close() looks from here
-                closed = Reason.CLIENT_CLOSED if side == "client" else Reason.UPSTREAM_CLOSED
-                return self._handshake_cause(Cause(side, "fin", closed))
-            reset = Reason.CLIENT_RESET if side == "client" else Reason.UPSTREAM_RESET
-            return self._handshake_cause(Cause(side, "rst", reset, None, "ECONNRESET"))
-        dead = Reason.CLIENT_DEAD if side == "client" else Reason.UPSTREAM_DEAD
-        return Cause(side, "timeout", dead, None, error_name(error))
-
-    def _handshake_cause(self, cause: Cause) -> Cause:
-        """A client that goes before the session was ready left in the handshake, however it went."""
-        if cause.by == "client" and self.in_handshake():
-            return cause._replace(reason=Reason.CLIENT_LEFT_IN_HANDSHAKE)
-        return cause
+        last = self.opened_at
+        for flow in (self.up, self.down):
+            if flow is not None and flow.last is not None and flow.last > last:
+                last = flow.last
+        return last

@@ -1,31 +1,72 @@
-"""Moves bytes one way between two sockets; the only file on the hot path.
+"""Moves bytes one way between two sockets: the hot path where bytes are copied (peek_flow.py: where they are not).
 
 A Flow reads from `source` and writes to `sink`. Two of them, each the other's `reverse`, carry a connection; the sink
 of one is the source of the other, and every socket has one registration with the poller: the Flow that reads from it.
 
 Received bytes are sent at once from the one scratch buffer all flows share. What the sink does not take is copied to
-`pending`, and the source is not read again until that is gone: this is the back-pressure, and it bounds the memory of a
-connection to one scratch buffer each way. A Flow never decides what an end means: it reports to its owner
-(connection.py)
+`pending`, and the source is not read again until that is gone: this is the back-pressure, and it bounds the memory of
+a connection to one scratch buffer each way. Every chunk is shown to the observer once, by `show`, when the sink has it.
 
-    source_ended(flow)         the source said FIN
-    source_broke(flow)         the source is gone, but what it sent last must wait for the sink
-    source_failed(flow, error) the source was reset or declared dead by the kernel; all it had sent has been read
-    sink_failed(flow, error)   the sink takes no more; what was kept for it is dropped, there is nobody to give it to
-    learned(events)            the observer understood something
+A flow with a judge looks before it takes: what may not pass stays in the source's kernel. A Flow never decides what an
+end means: it reports to its owner.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum
 from time import monotonic
+from typing import Protocol
 
-from relay.net.poller import BROKEN, READ, WRITE
+from relay.connection.judge import Judge
+from relay.connection.verdict import EndWith, WaitUntil
+from relay.net.poller import BROKEN, READ, WRITE, Poller
+from relay.wire.events import Event
 
 SCRATCH_SIZE = 256 * 1024  # one recv; larger gains nothing on bulk and leaves the L2 cache
 
-Observe = Callable[[memoryview, float], tuple]
+Observe = Callable[[memoryview, float], Sequence[Event]]
+
+
+class Waits(Enum):
+    """Why a flow does not read."""
+
+    SINK = "sink"  # it takes no more at the moment
+    JUDGE = "judge"  # the next frame may not pass yet
+
+
+class Owner(Protocol):
+    """What a flow reports to; a Connection."""
+
+    def source_ended(self, flow: Flow) -> None:
+        """The source said FIN, and everything before that has been passed on or waits for the sink."""
+
+    def source_broke(self, flow: Flow) -> None:
+        """The source is gone, but what it sent last must wait for the sink."""
+
+    def source_failed(self, flow: Flow, error: OSError) -> None:
+        """The source was reset or declared dead by the kernel; all it had sent has been read."""
+
+    def sink_failed(self, flow: Flow, error: OSError) -> None:
+        """The sink takes no more; what was kept for it is dropped, there is nobody to give it to."""
+
+    def delivered(self, flow: Flow) -> bool:
+        """Nothing waits for the sink any more. True when the flow must not read on."""
+
+    def learned(self, events: Sequence[Event]) -> None:
+        """The observer understood something."""
+
+    def held_back(self, flow: Flow, until: float) -> None:
+        """The judge lets nothing pass before `until` (monotonic); then call `flow.expired`."""
+
+    def condemned(self, flow: Flow, sentence: EndWith) -> None:
+        """The judge wants the connection ended; what may not pass has not been taken from the source."""
+
+
+def show(observe: Observe | None, data: memoryview, now: float) -> Sequence[Event]:
+    """Show bytes to the observer of their direction; what was learnt. Nobody else calls an observer."""
+    return observe(data, now) if observe is not None else ()
 
 
 class Flow:
@@ -39,8 +80,12 @@ class Flow:
         "sink",
         "reverse",
         "observe",
+        "judge",
         "watched",
+        "waits",
         "pending",
+        "awaited",
+        "look",
         "bytes",
         "first",
         "last",
@@ -48,7 +93,9 @@ class Flow:
         "finished",
     )
 
-    def __init__(self, owner, poller, scratch: memoryview, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(
+        self, owner: Owner, poller: Poller, scratch: memoryview, source: socket.socket, sink: socket.socket
+    ) -> None:
         self.owner = owner
         self.poller = poller
         self.scratch = scratch
@@ -56,8 +103,12 @@ class Flow:
         self.sink = sink
         self.reverse: Flow = self  # the pair is tied by its owner
         self.observe: Observe | None = None
+        self.judge: Judge | None = None
         self.watched = READ  # what the poller watches on `source`; -1 = not registered
+        self.waits: Waits | None = None
         self.pending: memoryview | None = None  # read, not yet taken by the sink
+        self.awaited = 1  # bytes the source's kernel is to have before it calls (SO_RCVLOWAT)
+        self.look = 0  # bytes one look is for; 0 = as many as fit
         self.bytes = 0  # taken by the sink's kernel
         self.first: float | None = None  # monotonic
         self.last: float | None = None
@@ -66,21 +117,24 @@ class Flow:
 
     @property
     def left(self) -> int:
-        """Bytes that were read and wait for the sink."""
+        """Bytes that wait for the sink."""
         return len(self.pending) if self.pending is not None else 0
 
     def ready(self, events: int) -> bool | None:
         """The source's descriptor is ready: the poller's handler. True when the loop may have been touched."""
-        if events == READ and self.pending is None:
+        if events == READ and self.waits is None:
             return self.pull()
         if events & WRITE and self.reverse.flush():
             return True
         if events & (READ | BROKEN):
-            return self._pull_or_wait(events)
+            return self._pull_or_step_aside(events)
         return None
 
     def pull(self) -> bool | None:
         """Read once and pass it on."""
+        if self.judge is not None:
+            count = self.may_pass(self.judge)
+            return self.take(count, monotonic()) if count > 0 else True
         try:
             count = self.source.recv_into(self.scratch)
         except BlockingIOError:
@@ -92,11 +146,13 @@ class Flow:
             self.eof = True
             self.owner.source_ended(self)
             return True
-        now = monotonic()
+        return self.pass_on(self.scratch[:count], monotonic())
+
+    def pass_on(self, data: memoryview, now: float) -> bool | None:
+        """Send what was taken from the source, keep what the sink does not take at once, and show it."""
         self.last = now
         if self.first is None:
             self.first = now
-        data = self.scratch[:count]
         try:
             sent = self.sink.send(data)
         except BlockingIOError:
@@ -105,36 +161,42 @@ class Flow:
             self.owner.sink_failed(self, error)
             return True
         self.bytes += sent
-        if sent != count:
+        if sent != len(data):
             self.keep(data[sent:])
-        if self.observe is not None:
-            events = self.observe(data, now)
-            if events:
-                self.owner.learned(events)
-                return True
+        events = show(self.observe, data, now)
+        if events:
+            self.owner.learned(events)
+            return True
         return None
 
-    def push(self, data: bytes | memoryview) -> None:
-        """Send bytes that were read before this flow began; keeps what the sink does not take at once."""
+    def push(self, data: bytes, now: float | None = None) -> None:
+        """Send bytes that were taken before, ahead of all that is read from now on; `now` None: they were shown."""
         if self.pending is not None:
-            self.pending = memoryview(bytes(self.pending) + bytes(data))
+            self.pending = memoryview(bytes(self.pending) + data)
+        elif not self._sent(data):
             return
+        if now is not None:
+            events = show(self.observe, memoryview(data), now)
+            if events:
+                self.owner.learned(events)
+
+    def _sent(self, data: bytes) -> bool:
         try:
             sent = self.sink.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.owner.sink_failed(self, error)
-            return
+            return False
         self.bytes += sent
         if sent != len(data):
             self.keep(memoryview(data)[sent:])
+        return True
 
     def keep(self, rest: memoryview) -> None:
         """The sink is full: keep a copy of `rest` (the scratch buffer is reused), stop reading until it is writable."""
         self.pending = memoryview(bytes(rest))
-        self.watch(self.watched & ~READ)
-        self.reverse.watch(self.reverse.watched | WRITE)
+        self._wait_for_sink()
 
     def flush(self) -> bool:
         """The sink is writable: send what is kept, then read on. True when the owner was told something."""
@@ -153,7 +215,7 @@ class Flow:
         if sent != len(self.pending):
             self.pending = self.pending[sent:]
             return False
-        self.pending = None
+        self.waits = self.pending = None
         self.reverse.watch(self.reverse.watched & ~WRITE)
         if self.eof:
             self.owner.source_ended(self)
@@ -186,12 +248,18 @@ class Flow:
             self.poller.unwatch(self.source.fileno())
             self.watched = -1
 
-    def drop_pending(self) -> None:
-        """The sink is gone: forget what was kept for it."""
-        self.pending = None
+    def stop(self) -> None:
+        """The sink is gone: forget what was kept for it, and read no more."""
+        self.waits = self.pending = None
+        self.watch(self.watched & ~READ)
 
-    def _pull_or_wait(self, events: int) -> bool | None:
-        """The source hung up or broke: read what it left behind, or step aside while the sink is full."""
+    def _wait_for_sink(self) -> None:
+        self.waits = Waits.SINK
+        self.watch(self.watched & ~READ)
+        self.reverse.watch(self.reverse.watched | WRITE)
+
+    def _pull_or_step_aside(self, events: int) -> bool | None:
+        """The source hung up or broke: read what it left behind, or step aside while that has to wait."""
         if self.eof:
             error = self.source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.unwatch()
@@ -199,10 +267,74 @@ class Flow:
                 self.owner.source_failed(self, OSError(error, "after FIN"))
                 return True
             return None
-        if self.pending is None:
+        if self.waits is None:
             return self.pull()
         if events & BROKEN:
             self.unwatch()  # would be reported for ever; `resume` registers it again
-            self.owner.source_broke(self)
-            return True
+            if self.waits is Waits.SINK:
+                self.owner.source_broke(self)
+                return True
         return None
+
+    # With a judge
+
+    def expired(self, now: float) -> None:
+        """The judge's wait is over."""
+        if self.waits is Waits.JUDGE:
+            self.waits = None
+            self.resume()
+            self.pull()
+
+    def peek(self) -> int:
+        """Look at what waits, which is in `scratch` then: how much. 0 = the owner was told of an end, -1 = nothing."""
+        try:
+            count = self.source.recv_into(self.scratch, self.look, socket.MSG_PEEK)
+        except BlockingIOError:
+            return -1
+        except OSError as error:
+            self.owner.source_failed(self, error)
+            return 0
+        if not count:
+            self.eof = True
+            self.owner.source_ended(self)
+        return count
+
+    def take(self, count: int, now: float) -> bool | None:
+        """Pass on the first `count` bytes of what `peek` saw."""
+        count = self.source.recv_into(self.scratch, count)
+        if self.judge is not None:
+            self.judge.taken(count)
+        return self.pass_on(self.scratch[:count], now)
+
+    def may_pass(self, judge: Judge) -> int:
+        """Look, and how much of that may be taken. 0 = the owner was told of an end, -1 = nothing now.
+
+        Where nothing may pass yet, the flow waits: for the moment the judge has named, or for more bytes.
+        """
+        count = self.peek()
+        if count <= 0:
+            return count
+        now = monotonic()
+        ruling = judge.look(self.scratch[:count], now)
+        if count < ruling.needed == self.awaited:  # called with less than was asked for: an end within a frame
+            judge.let_pass(count)
+            ruling = judge.look(self.scratch[:count], now)
+        if ruling.passing:
+            self.await_bytes(1)
+            return ruling.passing
+        if isinstance(ruling.verdict, EndWith):
+            self.owner.condemned(self, ruling.verdict)
+            return 0
+        if isinstance(ruling.verdict, WaitUntil):
+            self.waits = Waits.JUDGE
+            self.watch(self.watched & ~READ)
+            self.owner.held_back(self, ruling.verdict.when)
+        else:
+            self.await_bytes(ruling.needed)
+        return -1
+
+    def await_bytes(self, count: int) -> None:
+        """Have the source's kernel call when it has so many bytes, or at the end."""
+        if count != self.awaited:
+            self.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self.awaited = count

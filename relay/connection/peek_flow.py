@@ -4,8 +4,8 @@ A Flow takes bytes from the source's kernel and then gives them to the sink's; a
 them with it. This one looks at them first (MSG_PEEK), sends them, shows them to the observer, writes down how far that
 one is (`note`), and only then has the source's kernel drop them (MSG_TRUNC: nothing is copied). At every instant each
 byte is in the kernel queue of the source, or of the sink, or of both. Whoever takes the two sockets over asks both
-kernels how far they are (offsets.py), and drops from the source what the sink has already: exactly that, whenever the
-kill came (resume.py).
+kernels how far they are (net/offsets.py), and drops from the source what the sink has already: exactly that, whenever
+the kill came (survival/resume.py).
 
 Why not os.splice through a pipe, which keeps the bytes in the kernel as well. Measured on one hop of 60 bytes: receive
 and send 10.3 us, this 11.0 us, peek and two splices 13.5 us. It needs no pipes either: two descriptors a session
@@ -18,63 +18,70 @@ Back-pressure is the kernel's alone: what a full sink does not take stays in the
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
-from relay.connection.flow import Flow
+from relay.connection.flow import Flow, Owner, Waits, show
 from relay.net import offsets
-from relay.net.poller import READ, WRITE
+from relay.net.poller import WRITE, Poller
+from relay.wire.events import Event
 
-_PEEK, _DROP = socket.MSG_PEEK, socket.MSG_TRUNC
+_DROP = socket.MSG_TRUNC
 LEAST_LOOK = (
     16 * 1024
 )  # bytes looked at when the sink takes little at a time; looking at all of it would copy it in vain
 
-WAITING = memoryview(b"")  # `pending` while the sink is full: what it waits for is in the source's kernel
-
-Note = Callable[[Flow, tuple], None]
+Note = Callable[[Flow, Sequence[Event]], None]
 
 
 class PeekFlow(Flow):
     """One direction; see flow.py for what the owner is told."""
 
-    __slots__ = ("note", "look")
+    __slots__ = ("note",)
 
-    def __init__(self, owner, poller, scratch: memoryview, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(
+        self, owner: Owner, poller: Poller, scratch: memoryview, source: socket.socket, sink: socket.socket
+    ) -> None:
         super().__init__(owner, poller, scratch, source, sink)
         self.note: Note | None = None  # writes down how far the observer is
-        self.look = 0  # bytes to look at; 0 = as many as fit
 
     @property
     def left(self) -> int:
         """Bytes that wait for the sink."""
-        if self.pending is WAITING:
+        if self.waits is Waits.SINK and self.pending is None:
             return offsets.unread(self.source)
-        return len(self.pending) if self.pending is not None else 0
+        return super().left
 
     def pull(self) -> bool | None:
         """Look once and pass it on."""
-        count = self.peek()
-        if count <= 0:
-            return None if count < 0 else True
-        return self.give(count, monotonic())
+        return self._told(self._look_and_send())
 
-    def peek(self) -> int:
-        """What waits is in `scratch`: how much. 0 when the owner was told of an end, -1 when there is nothing."""
-        try:
-            count = self.source.recv_into(self.scratch, self.look, _PEEK)
-        except BlockingIOError:
-            return -1
-        except OSError as error:
-            self.owner.source_failed(self, error)
-            return 0
-        if not count:
-            self.eof = True
-            self.owner.source_ended(self)
-        return count
-
-    def give(self, count: int, now: float) -> bool | None:
+    def take(self, count: int, now: float) -> bool | None:
         """Pass on the first `count` bytes of what `peek` saw."""
+        return self._told(self._send(count, now))
+
+    def flush(self) -> bool:
+        """The sink is writable: pass on what waits, then read on. True when the owner was told something."""
+        if self.pending is not None or self.waits is not Waits.SINK:
+            return super().flush()
+        self.waits = None
+        events = self._look_and_send()
+        if events is not None and self.waits is None:
+            self.reverse.watch(self.reverse.watched & ~WRITE)
+            if self.owner.delivered(self):
+                return True
+            self.resume()  # before anybody hears what was learnt, and acts on it
+        return bool(self._told(events))
+
+    def _look_and_send(self) -> Sequence[Event] | None:
+        """What was learnt of one look; None when the owner was told of an end instead."""
+        count = self.peek() if self.judge is None else self.may_pass(self.judge)
+        if count <= 0:
+            return () if count < 0 else None
+        return self._send(count, monotonic())
+
+    def _send(self, count: int, now: float) -> Sequence[Event] | None:
+        """Send the first `count` bytes of `scratch`; those the sink has are shown, noted and dropped."""
         self.last = now
         if self.first is None:
             self.first = now
@@ -84,49 +91,27 @@ class PeekFlow(Flow):
             sent = 0
         except OSError as error:
             self.owner.sink_failed(self, error)
-            return True
+            return None
         self.look = 0
         if sent != count:
             self.look = min(max(2 * sent, LEAST_LOOK), len(self.scratch))
-            self.wait()
-        if sent:
-            events = self.passed(sent, now)
-            if events:
-                self.owner.learned(events)
-                return True
-        return None
-
-    def passed(self, count: int, now: float) -> tuple:
-        """The sink has the first `count` bytes of `scratch`: observe them, note it, drop them. What was learnt."""
-        self.bytes += count
-        events = ()
-        if self.observe is not None:
-            events = self.observe(self.scratch[:count], now)
-            if self.note is not None:
-                self.note(self, events)
-        drop(self.source, self.scratch, count)
+            self._wait_for_sink()
+            if not sent:
+                return ()
+        self.bytes += sent
+        events = show(self.observe, self.scratch[:sent], now)
+        if self.note is not None and self.observe is not None:
+            self.note(self, events)
+        if self.judge is not None:
+            self.judge.taken(sent)
+        drop(self.source, self.scratch, sent)
         return events
 
-    def wait(self) -> None:
-        """The sink is full: stop reading until it is writable."""
-        self.pending = WAITING
-        self.watch(self.watched & ~READ)
-        self.reverse.watch(self.reverse.watched | WRITE)
-
-    def flush(self) -> bool:
-        """The sink is writable: pass on what waits, then read on. True when the owner was told something."""
-        if self.pending is not WAITING:
-            return super().flush()
-        self.pending = None
-        if self.pull():
-            return True
-        if self.pending is not None:
-            return False
-        self.reverse.watch(self.reverse.watched & ~WRITE)
-        if self.owner.delivered(self):
-            return True
-        self.resume()
-        return False
+    def _told(self, events: Sequence[Event] | None) -> bool | None:
+        """True when the loop may have been touched."""
+        if events:
+            self.owner.learned(events)
+        return True if events is None or events or self.judge is not None else None
 
 
 def drop(source: socket.socket, scratch: memoryview, count: int) -> None:

@@ -1,84 +1,104 @@
-"""The card of a connection: what is known of it at a moment, as a Record, and the phase its life is in."""
+"""A snapshot of a connection: what is known of it at a moment, as a Record, and where in its life it ends."""
 
 from __future__ import annotations
 
 from time import monotonic, time
+from typing import TYPE_CHECKING, TypedDict
 
-from relay.logs.record import CLEAN_ENDS, EndPhase, Record
+from relay.connection.opening import Opening
+from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Record
+from relay.wire.observer import Observer
+
+if TYPE_CHECKING:
+    from relay.connection.connection import Connection
 
 
-def record(connection, event: str, phase: EndPhase | None) -> Record:
-    """A snapshot of the connection; counters are read as they stand, also in the middle of a transfer."""
-    now = monotonic()
+def record(connection: Connection, event: str, phase: EndPhase | None = None) -> Record:
+    """As of now; counters are read as they stand, also in the middle of a transfer."""
+    now, begun = monotonic(), connection.opened_at
     up, down, upstream = connection.up, connection.down, connection.map.upstream
-    begun = connection.opened_at
     return Record(
-        event,
-        time(),
-        connection.connection_id,
-        connection.map.name,
-        connection.client_address[0],
-        connection.client_address[1],
-        connection.local_port,
-        upstream.host,
-        upstream.port,
-        *connection.peer,
-        up.bytes if up else 0,
-        down.bytes if down else 0,
-        now - begun,
-        connection.connect_seconds,
-        up.first - begun if up and up.first else None,
-        down.first - begun if down and down.first else None,
-        now - connection.last_activity() if up else None,
-        connection.cause,
-        phase,
-        *_ib_fields(connection, begun, up is not None),
-        connection.services.count(),
+        event=event,
+        at=time(),
+        connection_id=connection.connection_id,
+        map_name=connection.map.name,
+        client_address=connection.client_address[0],
+        client_port=connection.client_address[1],
+        local_port=connection.local_port,
+        server_address=upstream.host,
+        server_port=upstream.port,
+        peer_address=connection.peer[0],
+        peer_port=connection.peer[1],
+        bytes_up=up.bytes if up is not None else 0,
+        bytes_down=down.bytes if down is not None else 0,
+        duration=now - begun,
+        connect=connection.connect_seconds,
+        first_byte_up=up.first - begun if up is not None and up.first is not None else None,
+        first_byte_down=down.first - begun if down is not None and down.first is not None else None,
+        idle=now - connection.last_activity() if up is not None else None,
+        cause=connection.cause,
+        phase=phase,
+        active=connection.services.count(),
+        **_session(connection),
     )
 
 
-def phase(connection) -> EndPhase:
-    """Where in its life the connection is, for the record of its end."""
+def end_phase(connection: Connection, cause: Cause) -> EndPhase:
+    """Where in its life the connection is that ends for this cause."""
     if connection.services.draining:
         return EndPhase.DRAIN
-    if connection.opening is not None:
-        return EndPhase.CONNECT if connection.opening.dial is not None else EndPhase.HANDSHAKE
+    if isinstance(connection.phase, Opening):
+        return EndPhase.CONNECT if connection.phase.dial is not None else EndPhase.HANDSHAKE
     if connection.in_handshake() or _never_answered(connection.observer):
         return EndPhase.HANDSHAKE
-    clean = connection.cause is not None and connection.cause.reason in CLEAN_ENDS
-    return EndPhase.HALF_CLOSED if connection.half_closed and not clean else EndPhase.DATA
+    half_closed = connection.first_fin is not None and cause.reason not in CLEAN_ENDS
+    return EndPhase.HALF_CLOSED if half_closed else EndPhase.DATA
 
 
-def _never_answered(observer) -> bool:
+def _never_answered(observer: Observer | None) -> bool:
     """Is this a session of which what came instead of a server hello was something else?"""
     return observer is not None and observer.opaque is not None and observer.server_version is None
 
 
-_NOT_IB = (None, None, None, None, None, (), None, None, None, None, None, None)
+class _Session(TypedDict, total=False):
+    """The fields of a Record that only an IB session has."""
+
+    ib_stage: str
+    opaque: str | None
+    client_id: int | None
+    client_versions: tuple[int, int] | None
+    server_version: int | None
+    accounts: tuple[str, ...]
+    handshake: float | None
+    messages_up: int
+    messages_down: int
+    requests_peak: int
+    last_error_code: int | None
+    redirect: str | None
 
 
-def _ib_fields(connection, begun: float, passed: bool) -> tuple:
-    """`passed`: bytes have gone to the gateway, and so what was read of the client's counts as messages."""
-    observer = connection.observer
+def _session(connection: Connection) -> _Session:
+    observer, ready_at = connection.observer, connection.ready_at
     if observer is None:
-        return _NOT_IB
-    return (
-        _stage_word(observer),
-        observer.opaque,
-        observer.client_id,
-        observer.client_range,
-        observer.server_version,
-        observer.accounts,
-        connection.ready_at - begun if connection.ready_at is not None else None,
-        observer.messages_up if passed else 0,
-        observer.messages_down,
-        observer.requests_peak,
-        observer.last_error_code,
-        observer.redirect,
-    )
+        return {}
+    return {
+        "ib_stage": _stage_word(observer),
+        "opaque": observer.opaque,
+        "client_id": observer.client_id,
+        "client_versions": observer.client_range,
+        "server_version": observer.server_version,
+        "accounts": observer.accounts,
+        "handshake": ready_at - connection.opened_at if ready_at is not None else None,
+        # Without a gateway nothing was sent, though a hello was read.
+        "messages_up": observer.messages_up if connection.up is not None else 0,
+        "messages_down": observer.messages_down,
+        "requests_peak": observer.requests_peak,
+        "last_error_code": observer.last_error_code,
+        "redirect": observer.redirect,
+    }
 
 
-def _stage_word(observer) -> str:
+def _stage_word(observer: Observer) -> str:
     if observer.opaque is not None:
         return "opaque"
     return "legacy" if observer.legacy else observer.stage.name.lower()

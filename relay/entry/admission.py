@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relay.config.addresses import Allow, Network
 from relay.logs.record import Reason
+from relay.net.tcp import KeepAlive
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 MEMO = 1024  # peers remembered: far more than clients there are, and a scan from a whole /64 cannot make it grow
@@ -94,6 +95,16 @@ class Sources:
             self.counts[source] = left
         else:
             del self.counts[source]
+
+
+@dataclass(frozen=True, slots=True)
+class MapAdmission:
+    """Everything that is decided by for one map, made anew when the configuration or the bridges change."""
+
+    access: AccessList
+    limits: Limits
+    inside: Sources  # carried over
+    keep_alive: KeepAlive
 
 
 def decide(peer: str, access: AccessList, limits: Limits, total: int, by_source: Mapping[str, int]) -> Admit | Refuse:

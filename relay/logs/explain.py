@@ -41,6 +41,7 @@ _EXPLANATIONS = {
     Reason.CLIENT_RESET: "the client aborted (reset)",
     Reason.UPSTREAM_RESET: "the gateway aborted (reset)",
     Reason.CLIENT_LEFT_WHILE_CONNECTING: "the client left while the gateway was being dialled",
+    Reason.CLIENT_LEFT_WHILE_QUEUED: "the client left before it was its turn to reach the gateway",
     Reason.CONNECTION_REFUSED: "nothing listens at the gateway's address: not started, not logged in, or another port",
     Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway "
     "stopped accepting",

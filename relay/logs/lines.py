@@ -26,6 +26,7 @@ _WARN = frozenset(
         Reason.RESOURCE_EXHAUSTED,
         Reason.CLIENT_LEFT_IN_HANDSHAKE,
         Reason.CLIENT_LEFT_WHILE_CONNECTING,
+        Reason.CLIENT_LEFT_WHILE_QUEUED,
     }
 )
 

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from typing import NamedTuple
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
 from relay.logs.record import Record
+from relay.net.signals import leave_to_main_thread
 
 QUEUE_LIMIT = 10_000  # lines, some 10 MiB at the most: minutes of a busy relay
 BATCH = 256  # lines in one write
@@ -87,9 +87,7 @@ class Log:
         self._thread.join(CLOSE_WAIT)
 
     def _run(self) -> None:
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, signal.valid_signals()
-        )  # for the main thread: taken by two they lose their order
+        leave_to_main_thread()
         while True:
             self._wake.wait()
             if not self._stopping:

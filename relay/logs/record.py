@@ -19,6 +19,7 @@ class Reason(StrEnum):
     UPSTREAM_RESET = "upstream_reset"
     CLIENT_LEFT_WHILE_CONNECTING = "client_left_while_connecting"
     CLIENT_LEFT_IN_HANDSHAKE = "client_left_in_handshake"
+    CLIENT_LEFT_WHILE_QUEUED = "client_left_while_queued"
     CONNECTION_REFUSED = "connection_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     UNREACHABLE = "unreachable"
@@ -42,7 +43,6 @@ CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides said F
 # Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
 RESERVED_REASONS = frozenset(
     {
-        "client_left_while_queued",
         "queue_full",
         "queue_timeout",
         "gateway_not_ready",

@@ -7,15 +7,20 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from relay.net import tcp
-from relay.net.poller import BROKEN, READ, WRITE
+from relay.net.poller import BROKEN, READ, WRITE, Poller
 from relay.net.resolver import Resolver
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)  # not on macOS
 _EPHEMERAL = 10_000  # well below any system's range of ports given to outgoing connections
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+SocketAddress = tuple[Any, ...]  # host, port, and for IPv6 flow and scope
+Address = tuple[int, SocketAddress]  # with its family
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,8 @@ class Reached:
     """A connected non-blocking socket; `reset`: the upstream has reset it already (the kernel tells that only once)."""
 
     sock: socket.socket
-    address: tuple
+    address: SocketAddress
     reset: bool = False
-
-
-Address = tuple[int, tuple]  # family and socket address
 
 
 def literal_address(host: str, port: int) -> list[Address]:
@@ -67,14 +69,20 @@ class Dial:
         "keep_alive",
         "done",
         "addresses",
-        "current",
+        "address",
         "sock",
         "stop_looking",
         "last_error",
     )
 
     def __init__(
-        self, poller, resolver: Resolver, host: str, port: int, keep_alive: tcp.KeepAlive, done: Callable
+        self,
+        poller: Poller,
+        resolver: Resolver,
+        host: str,
+        port: int,
+        keep_alive: tcp.KeepAlive,
+        done: Callable[[Reached | DialFailed], None],
     ) -> None:
         self.poller = poller
         self.resolver = resolver
@@ -83,7 +91,7 @@ class Dial:
         self.keep_alive = keep_alive
         self.done = done
         self.addresses: list[Address] = []
-        self.current: Address | None = None
+        self.address: SocketAddress = ()  # the one that is being tried
         self.sock: socket.socket | None = None
         self.stop_looking: Callable[[], None] | None = None  # while the name is being looked up
         self.last_error: int | None = None
@@ -129,59 +137,60 @@ class Dial:
 
     def _next(self) -> None:
         while self.addresses:
-            self.current = self.addresses.pop(0)
-            code = self._connect(*self.current)
+            family, self.address = self.addresses.pop(0)
+            try:
+                sock = self.sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+            except OSError as error:
+                self.last_error = error.errno or errno.EIO
+                continue
+            code = self._connect(sock)
             if code in (0, errno.ECONNRESET):
-                self._succeed(code != 0)
+                self._succeed(sock, code != 0)
                 return
             if code in _PENDING:
-                self.poller.watch(self.sock.fileno(), WRITE, self._ready)
+                self.poller.watch(sock.fileno(), WRITE, self._ready)
                 return
             self.last_error = code
             self._drop()
         self.done(self._failure())
 
-    def _connect(self, family: int, address: tuple) -> int:
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
-        except OSError as error:
-            return error.errno or errno.EIO
-        self.sock = sock
+    def _connect(self, sock: socket.socket) -> int:
         if not _NONBLOCK:
             sock.setblocking(False)
         tcp.set_options(sock, self.keep_alive)
-        code = sock.connect_ex(address)
+        code = sock.connect_ex(self.address)
         if code == errno.EINPROGRESS:
             # On loopback the handshake is over by now: asking again saves a turn of the loop.
-            code = sock.connect_ex(address)
+            code = sock.connect_ex(self.address)
             if code == errno.EISCONN:
                 return 0
         return code
 
     def _ready(self, events: int) -> bool:
-        if not events & (WRITE | READ | BROKEN):
+        sock = self.sock
+        if sock is None or not events & (WRITE | READ | BROKEN):
             return False
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0 and events & BROKEN:
             code = errno.ECONNRESET
-        self.poller.unwatch(self.sock.fileno())
+        self.poller.unwatch(sock.fileno())
         if code in (0, errno.ECONNRESET):
-            self._succeed(code != 0)
+            self._succeed(sock, code != 0)
         else:
             self.last_error = code
             self._drop()
             self._next()
         return True
 
-    def _succeed(self, reset: bool) -> None:
+    def _succeed(self, sock: socket.socket, reset: bool) -> None:
         """Connected; also when it was reset right after: a refused dial is ECONNREFUSED, never ECONNRESET."""
-        sock, self.sock = self.sock, None
+        self.sock = None
         if self.port >= _EPHEMERAL and _is_connected_to_itself(sock):
             tcp.reset(sock)
             self.last_error = errno.ECONNREFUSED
             self._next()
             return
-        self.done(Reached(sock, self.current[1], reset))
+        self.done(Reached(sock, self.address, reset))
 
     def _drop(self) -> None:
         if self.sock is not None:
@@ -205,7 +214,7 @@ class Dial:
 def _is_connected_to_itself(sock: socket.socket) -> bool:
     """A loopback dial to a free port of the ephemeral range can meet its own SYN (simultaneous open)."""
     try:
-        return sock.getsockname() == sock.getpeername()
+        return bool(sock.getsockname() == sock.getpeername())
     except OSError:
         return False  # reset already: the flow will see it
 
@@ -218,5 +227,5 @@ def _gai_name(error: Exception) -> str:
     return type(error).__name__
 
 
-def _ignore(_result) -> None:
+def _ignore(_result: Reached | DialFailed) -> None:
     pass

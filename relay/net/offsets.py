@@ -13,15 +13,16 @@ Both count from the connection's first byte but for a constant of the handshake,
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
+
+from relay.net.tcp import SIOCOUTQ, TCP_CLOSE, queued
 
 SUPPORTED = sys.platform == "linux"
-_SIOCOUTQ = 0x5411  # linux/sockios.h: bytes written and not yet acknowledged by the peer
 _TCP_INQ = 36  # linux/tcp.h, since Linux 4.18
 _INFO_SIZE = (
     136  # of struct tcp_info (linux/tcp.h), up to and including the two counters; they are there since Linux 4.1
@@ -35,7 +36,6 @@ _TRIES = 200  # looks until two counters stand still together; a window fills up
 # linux/tcp_states.h. A FIN takes a place in the stream like a byte, and is counted like one.
 _FIN_RECEIVED = frozenset({6, 8, 9, 11})  # TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
 _FIN_SENT = frozenset({4, 5, 6, 9, 11})  # FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
-_CLOSED = 7
 
 
 class Unreadable(OSError):
@@ -53,24 +53,24 @@ def taken(sock: socket.socket) -> int:
 
 def written(sock: socket.socket) -> int:
     """Bytes that were written, up to a constant; OSError when it cannot be told."""
-    state, (acknowledged, _), left = _still(sock, lambda sock: _ask(sock, _SIOCOUTQ))
+    state, (acknowledged, _), left = _still(sock, lambda sock: queued(sock, SIOCOUTQ))
     return acknowledged + left - (state in _FIN_SENT)
 
 
 def unread(sock: socket.socket) -> int:
     """Bytes that wait to be read."""
-    return _ask(sock, termios.FIONREAD)
+    return queued(sock, termios.FIONREAD)
 
 
 def is_dead(sock: socket.socket) -> bool:
     """Reset, timed out, or closed by both sides: nothing will ever come or go."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
 
 
 def has_finished(sock: socket.socket) -> bool:
     """The peer has said FIN, read or not; OSError for a dead socket, with the reason if nobody has taken it yet."""
     state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    if state == _CLOSED:
+    if state == TCP_CLOSE:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
         raise OSError(error, os.strerror(error))
     return state in _FIN_RECEIVED
@@ -80,9 +80,10 @@ def last_received(sock: socket.socket, now: float) -> float | None:
     """When (monotonic) the last byte came in; None when the kernel does not tell."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-        return now - _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_AT)[0] / 1000
+        milliseconds: int = _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_AT)[0]
     except (OSError, struct.error):
         return None
+    return now - milliseconds / 1000
 
 
 def _left_and_fin(sock: socket.socket) -> int:
@@ -96,11 +97,12 @@ def _left_and_fin(sock: socket.socket) -> int:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 0)
     for level, kind, data in ancillary:
         if (level, kind) == (socket.IPPROTO_TCP, _TCP_INQ):
-            return struct.unpack("i", data)[0]
+            left: int = struct.unpack("i", data)[0]
+            return left
     raise Unreadable("this kernel does not tell what is left of a stream")
 
 
-def _still(sock: socket.socket, question) -> tuple[int, tuple[int, int], int]:
+def _still(sock: socket.socket, question: Callable[[socket.socket], int]) -> tuple[int, tuple[int, int], int]:
     """State, counters and a queue's length of one moment: the counters are the same before and after the question."""
     before = _info(sock)
     for _ in range(_TRIES):
@@ -117,7 +119,3 @@ def _info(sock: socket.socket) -> tuple[int, tuple[int, int]]:
     if len(raw) < _INFO_SIZE:
         raise Unreadable("this kernel does not count the bytes of a connection")
     return raw[0], _COUNTERS.unpack_from(raw, _COUNTERS_AT)
-
-
-def _ask(sock: socket.socket, question: int) -> int:
-    return struct.unpack("i", fcntl.ioctl(sock.fileno(), question, b"\0\0\0\0"))[0]

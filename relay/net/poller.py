@@ -19,25 +19,51 @@ import select
 import selectors
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 READ = 0x001  # select.EPOLLIN, spelled out because macOS has no such name
 WRITE = 0x004  # select.EPOLLOUT
 BROKEN = 0x018  # EPOLLERR | EPOLLHUP: reported by the kernel whether asked for or not
 
 Handler = Callable[[int], "bool | None"]
+Ready = list[tuple[selectors.SelectorKey, int]]  # what a selector tells asyncio
+
+
+class Poller(Protocol):
+    """The data path's side of the selector."""
+
+    on_error: Callable[[int, Exception], None]  # a handler of this descriptor raised
+
+    def watch(self, fd: int, events: int, handler: Handler) -> None:
+        """Call `handler(events)` whenever `fd` is ready, level-triggered; OSError as from epoll_ctl."""
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch for other events; with 0 only errors and hang-ups are still reported."""
+
+    def rewatch(self, fd: int, handler: Handler) -> None:
+        """Hand a watched descriptor to another handler."""
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor; call it before the descriptor is closed."""
+
+    def forget(self, fd: int) -> None:
+        """As `unwatch`, for a descriptor that is closed right after: closing alone takes it out of the epoll."""
 
 
 def new_event_loop() -> asyncio.SelectorEventLoop:
     """An asyncio event loop whose data path is reached through `poller_of(loop)`."""
-    poller = EpollPoller() if hasattr(select, "epoll") else PortablePoller()
-    loop = asyncio.SelectorEventLoop(poller)
-    loop.poller = poller
-    return loop
+    return _Loop(EpollPoller() if hasattr(select, "epoll") else PortablePoller())
 
 
-def poller_of(loop: asyncio.AbstractEventLoop) -> EpollPoller | PortablePoller:
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, poller: EpollPoller | PortablePoller) -> None:
+        super().__init__(poller)
+        self.poller = poller
+
+
+def poller_of(loop: asyncio.AbstractEventLoop) -> Poller:
     """The data path of a loop made by `new_event_loop`; TypeError for any other loop."""
-    poller = getattr(loop, "poller", None)
+    poller: Poller | None = getattr(loop, "poller", None)
     if poller is None:
         raise TypeError(f"event loop {loop!r} was not made by relay.net.poller.new_event_loop()")
     return poller
@@ -62,32 +88,29 @@ if hasattr(select, "epoll"):
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
-            """Call `handler(events)` whenever `fd` is ready, level-triggered; OSError as from epoll_ctl."""
             self._data_path.register(fd, events)
             self._handlers[fd] = handler
 
         def change(self, fd: int, events: int) -> None:
-            """Watch for other events; with 0 only errors and hang-ups are still reported."""
             self._data_path.modify(fd, events)
 
         def rewatch(self, fd: int, handler: Handler) -> None:
-            """Hand a watched descriptor to another handler."""
             self._handlers[fd] = handler
 
         def unwatch(self, fd: int) -> None:
-            """Forget a descriptor; call it before the descriptor is closed."""
             if self._handlers.pop(fd, None) is not None:
                 self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
-            """As `unwatch`, for a descriptor that is closed right after: closing alone takes it out of the epoll."""
             if self._handlers.pop(fd, None) is not None:
                 self._gone.add(fd)
 
-        def select(self, timeout: float | None = None) -> list:  # noqa: C901, PLR0912 (hot: a call would cost)
+        def select(self, timeout: float | None = None) -> Ready:  # noqa: C901, PLR0912 (hot: a call would cost)
             handlers, gone = self._handlers, self._gone
             poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
+            deadline: float | None
+            wait: float
             if timeout is None or timeout < 0:
                 deadline, wait = None, -1
             else:
@@ -162,8 +185,8 @@ class PortablePoller(selectors.DefaultSelector):
 
     forget = unwatch
 
-    def select(self, timeout: float | None = None) -> list:
-        others = []
+    def select(self, timeout: float | None = None) -> Ready:
+        others: Ready = []
         for key, mask in super().select(timeout):
             if not isinstance(key.data, _DataPath):
                 others.append((key, mask))

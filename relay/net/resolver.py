@@ -12,8 +12,11 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
-Addresses = list[tuple[int, tuple]]  # family and socket address, in the resolver's order
+from relay.net.signals import leave_to_main_thread
+
+Addresses = list[tuple[int, tuple[Any, ...]]]  # family and socket address, in the resolver's order
 Answer = Callable[["Addresses | Exception"], None]
 
 
@@ -42,6 +45,7 @@ class Resolver:
         return forget
 
     def _ask(self, host: str, port: int) -> None:
+        leave_to_main_thread()
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             result: Addresses | Exception = [(family, address) for family, _, _, _, address in found]

@@ -18,13 +18,15 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
+from typing import Protocol
 
 LINUX = sys.platform == "linux"
-_SIOCOUTQ = 0x5411  # linux/sockios.h: bytes not yet acknowledged by the peer
+SIOCOUTQ = 0x5411  # linux/sockios.h: bytes written and not yet acknowledged by the peer
 _SO_NWRITE = 0x1024  # macOS sys/socket.h: bytes in the send buffer
 _TCP_RTO_MAX_MS = 44  # linux/tcp.h, since Linux 6.15
 _TCP_CONNECTION_TIMEOUT = 0x80  # macOS netinet/tcp.h: TCP_RXT_CONNDROPTIME, seconds
-_CLOSED = 7  # TCP_CLOSE, the first byte of struct tcp_info (linux/tcp_states.h)
+TCP_CLOSE = 7  # the first byte of struct tcp_info (linux/tcp_states.h)
+_TCP_KEEPIDLE: int = getattr(socket, "TCP_KEEPIDLE", 0x10)  # macOS netinet/tcp.h: TCP_KEEPALIVE
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _PATIENT_RTO_MAX_MS = 10_000  # so that three unanswered window probes fit into 40 s
 
@@ -42,7 +44,18 @@ class KeepAlive:
     user_timeout: float = 30.0
 
 
-def keep_alive_of(port_map) -> KeepAlive:
+class _Timers(Protocol):
+    @property
+    def keepalive_idle(self) -> int: ...
+    @property
+    def keepalive_interval(self) -> int: ...
+    @property
+    def keepalive_count(self) -> int: ...
+    @property
+    def user_timeout(self) -> float: ...
+
+
+def keep_alive_of(port_map: _Timers) -> KeepAlive:
     """The dead-peer timers of a map (relay.config.load.PortMap) as one value."""
     return KeepAlive(
         port_map.keepalive_idle, port_map.keepalive_interval, port_map.keepalive_count, port_map.user_timeout
@@ -56,8 +69,7 @@ def set_options(sock: socket.socket, keep_alive: KeepAlive) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if keep_alive.idle else 0)
     if not keep_alive.idle:
         return
-    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0x10)
-    sock.setsockopt(socket.IPPROTO_TCP, idle, keep_alive.idle)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_KEEPIDLE, keep_alive.idle)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keep_alive.interval)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keep_alive.count)
 
@@ -78,13 +90,19 @@ def finish(sock: socket.socket) -> None:
     sock.close()
 
 
+def queued(sock: socket.socket, question: int) -> int:
+    """What an ioctl about a socket's queue answers, bytes."""
+    count: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), question, b"\0\0\0\0"))[0]
+    return count
+
+
 def unsent(sock: socket.socket) -> int | None:
     """Bytes the peer has not acknowledged yet; 0 for a dead socket, None where the system cannot say."""
     try:
         if LINUX:
-            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED:
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
                 return 0  # reset: the kernel goes on counting what nobody will acknowledge
-            return struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0"))[0]
+            return queued(sock, SIOCOUTQ)
         return sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE)
     except ValueError:
         return 0  # closed by us

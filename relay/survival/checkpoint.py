@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MAGIC = b"ibrelay1"  # another layout gets another number; what does not begin with it is not read
@@ -63,7 +64,7 @@ class Checkpoint:
         row = _ROW.unpack_from(self._map, _ROWS[self._index[0] & 1])
         self._text_index, self._text_size = row[9], row[10]
 
-    def write(self, row: tuple, up_held: bytes | bytearray | None, down_held: bytes | bytearray | None) -> None:
+    def write(self, row: Sequence[int], up_held: bytes | bytearray | None, down_held: bytes | bytearray | None) -> None:
         """Put nine numbers in force: seen, state and frames up, the same down, peak; and what is held."""
         other = 1 - self._index[0]
         up_seen, up_state, up_frames, down_seen, down_state, down_frames, peak = row

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from relay import __version__
 from relay.survival.checkpoint import Checkpoint
@@ -67,22 +68,26 @@ class Handover:
 
     def descriptors(self) -> list[int]:
         """All that must stay open."""
-        found = [fd for _, _, fd in self.listeners] + [fd for _, _, fd in self.given]
+        found: list[int | None] = [self.numbers, *(fd for _, _, fd in self.listeners), *(fd for _, _, fd in self.given)]
         for session in self.sessions:
-            found += [session.client, session.upstream, session.checkpoint and session.checkpoint.fd]
-        return [fd for fd in [*found, self.numbers] if fd is not None]
+            found += [
+                session.client,
+                session.upstream,
+                session.checkpoint.fd if session.checkpoint is not None else None,
+            ]
+        return [fd for fd in found if fd is not None]
 
 
 def write(handed: Handover) -> int:
     """The document, in a nameless file that the new program reads from its start; the caller closes the descriptor."""
     sessions = [
         {
-            "state": to_json(one.state),
-            "client": one.client,
-            "upstream": one.upstream,
-            "slate": one.checkpoint and one.checkpoint.fd,
+            "state": to_json(session.state),
+            "client": session.client,
+            "upstream": session.upstream,
+            "slate": session.checkpoint.fd if session.checkpoint is not None else None,
         }
-        for one in handed.sessions
+        for session in handed.sessions
     ]
     document = {
         "format": FORMAT,
@@ -116,7 +121,7 @@ def read(fd: int, rehearsal: bool = False) -> Handover:
         if document["format"] != FORMAT:
             raise InvalidState(f"the running relay ({document.get('program')}) hands over in another format")
         return Handover(
-            tuple(_session(one, rehearsal) for one in document["sessions"]),
+            tuple(_session(values, rehearsal) for values in document["sessions"]),
             tuple((str(host), int(port), int(at)) for host, port, at in document["listeners"]),
             tuple((str(manager), str(name), int(at)) for manager, name, at in document["given"]),
             document["boot"],
@@ -125,13 +130,13 @@ def read(fd: int, rehearsal: bool = False) -> Handover:
             document["dropped"],
             document["since"],
         )
+    except InvalidState:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise (
-            error if isinstance(error, InvalidState) else InvalidState(f"no document of a relay: {error!r}")
-        ) from error
+        raise InvalidState(f"no document of a relay: {error!r}") from error
 
 
-def _session(values: dict, rehearsal: bool) -> SavedSession:
+def _session(values: dict[str, Any], rehearsal: bool) -> SavedSession:
     at = values["slate"]
     checkpoint = Checkpoint(at) if at is not None and not rehearsal else None
     return SavedSession(from_json(values["state"]), values["client"], values["upstream"], checkpoint)
@@ -148,8 +153,8 @@ def take(environ: MutableMapping[str, str] = os.environ) -> Handover | None:
         handed = read(int(fd))
     finally:
         os.close(int(fd))
-    for one in handed.descriptors():
-        os.set_inheritable(one, False)
+    for kept in handed.descriptors():
+        os.set_inheritable(kept, False)
     return handed
 
 

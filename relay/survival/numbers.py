@@ -10,7 +10,7 @@ _NUMBERS = struct.Struct("=q32s")  # the next number, the moment
 
 
 class Numbers:
-    """Connection ids: the moment of the first start and a number; in a memfd if the next process goes on with them."""
+    """`next` gives an id; moment and number are in a memfd if another process is to go on with them."""
 
     def __init__(self, boot: str, following: int = 1, fd: int | None = None, shared: bool = False) -> None:
         self.boot, self._next = boot, following
@@ -31,16 +31,18 @@ class Numbers:
 
     def __next__(self) -> str:
         number, self._next = self._next, self._next + 1
-        if self._map is not None:
-            self._write()
+        self._write()
         return f"{self.boot}-{number:06d}"
 
     def close(self) -> None:
         """Give the memory back."""
         if self._map is not None:
             self._map.close()
-            os.close(self.fd)
             self._map = None
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
     def _write(self) -> None:
-        _NUMBERS.pack_into(self._map, 0, max(1, self._next), self.boot.encode()[:32])
+        if self._map is not None:
+            _NUMBERS.pack_into(self._map, 0, max(1, self._next), self.boot.encode()[:32])

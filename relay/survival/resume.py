@@ -15,16 +15,24 @@ import contextlib
 import socket
 from time import monotonic
 
-from relay.config.load import PortMap, Protocol
-from relay.connection.connection import Connection, Services
-from relay.connection.flow import Flow
+from relay.config.keys import Protocol
+from relay.config.load import PortMap
+from relay.connection.connection import Connection
+from relay.connection.ending import Flushing
+from relay.connection.flow import Flow, show
+from relay.connection.handshake import Handshake, handshake
+from relay.connection.judge import Judge
+from relay.connection.open_phase import Open
 from relay.connection.opening import Opening
 from relay.connection.peek_flow import drop
-from relay.connection.whole_hello import WholeHello, hold
+from relay.connection.services import Services
 from relay.net import offsets, tcp
 from relay.survival.checkpoint import Progress
 from relay.survival.state import ConnectionState, FlowState, InvalidState, cause_of
 from relay.wire import observer_state
+from relay.wire.direction_table import DirectionTable
+from relay.wire.framing import LENGTH_SIZE, frame_end
+from relay.wire.observer import Observer
 
 LOST_SIGHT = "the relay was restarted in the middle of a message"
 _LAST = 256 * 1024  # bytes shown again at the most: one scratch buffer, as no more can be on its way
@@ -34,7 +42,7 @@ def restore(
     services: Services,
     port_map: PortMap,
     state: ConnectionState,
-    row: Progress | None,
+    progress: Progress | None,
     client: socket.socket,
     upstream: socket.socket | None,
 ) -> Connection:
@@ -44,68 +52,81 @@ def restore(
         services, port_map, keep_alive, state.connection_id, client, state.client_address, state.local_port
     )
     connection.opened_at = state.opened_at
-    connection.peer, connection.connect_seconds, connection.ready_at = state.peer, state.connect_seconds, state.ready_at
-    connection.first_fin, connection.half_closed = state.first_fin, state.first_fin is not None
-    connection.observer = _observer(state, row) if port_map.protocol is Protocol.IB else None
+    connection.peer, connection.connect_seconds = state.peer, state.connect_seconds
+    connection.ready_at, connection.first_fin = state.ready_at, state.first_fin
+    connection.observer = _observer(state, progress) if port_map.protocol is Protocol.IB else None
     for sock in (client, upstream):
         if sock is not None:
             sock.setblocking(False)
-    if upstream is None or state.up is None:
+    if upstream is None or state.up is None or state.down is None:
         return connection
     connection.upstream = upstream
-    up, down = connection.tie_flows()
-    for flow, of, seen in ((up, state.up, row and row.up_seen), (down, state.down, row and row.down_seen)):
-        flow.bytes, flow.first, flow.last = of.bytes, of.first, of.last
-        if row is not None:
-            _catch_up(connection, flow, of, seen)
+    up, down = connection.tie_flows(upstream)
+    seen_up, seen_down = (progress.up_seen, progress.down_seen) if progress is not None else (None, None)
+    for flow, flow_state, seen in ((up, state.up, seen_up), (down, state.down, seen_down)):
+        flow.bytes, flow.first, flow.last = flow_state.bytes, flow_state.first, flow_state.last
+        if seen is not None:
+            _catch_up(connection, flow, flow_state, seen)
+    if connection.observer is not None:
+        _judge_on(up.judge, connection.observer, observer_state.UP)
+        _judge_on(down.judge, connection.observer, observer_state.DOWN)
     return connection
 
 
 def go_on(connection: Connection, state: ConnectionState) -> None:
     """Watch and move bytes from now on; the connection may end in here."""
-    now = monotonic()
-    if connection.up is None:
-        connection.opening = Opening(connection)
-        connection.opening.go_on(now, state.early.encode("latin-1"), state.client_finished)
+    opening, up, down = connection.phase, connection.up, connection.down
+    if not isinstance(opening, Opening):
+        raise InvalidState(f"connection {state.connection_id} was begun already")
+    if up is None or down is None or state.up is None or state.down is None:
+        opening.go_on(monotonic(), state.early.encode("latin-1"), state.client_finished)
         return
-    up, down = connection.up, connection.down
-    for sock in (connection.client, connection.upstream):
+    for sock in (up.source, down.source):
         _set_timers(connection, sock)
     handler = down.ready
     if state.held or _awaits_hello(connection):
-        connection.hold = WholeHello(down) if state.held else hold(down)
-        connection.hold.held = state.held.encode("latin-1")
-        handler = connection.hold.ready
-    connection.poller.watch(connection.upstream.fileno(), down.watched, handler)
-    connection.poller.watch(connection.client.fileno(), up.watched, up.ready)
-    cause = cause_of(state)
-    if cause is not None:
-        connection.go_on_flushing(cause, up if state.broken == "client" else down)
+        # What another process has taken of a hello is in our hands, however bytes are moved otherwise.
+        greeting = Handshake(connection, up, down) if state.held else handshake(connection, up, down)
+        greeting.held = state.held.encode("latin-1")
+        connection.enter(greeting)
+        handler = greeting.ready
+    else:
+        connection.enter(Open(connection, up, down))
+    connection.poller.watch(down.source.fileno(), down.watched, handler)
+    connection.poller.watch(up.source.fileno(), up.watched, up.ready)
     for flow, kept in ((up, state.up.pending), (down, state.down.pending + state.glued)):
         if kept and not connection.closed:
             flow.push(kept.encode("latin-1"))
+    cause = cause_of(state)
+    if cause is not None and isinstance(connection.phase, Open):
+        side = state.broken or cause.by
+        connection.enter(Flushing(connection, cause, side, up if side == "client" else down))
     if connection.closed:
         return
     if connection.observer is not None and state.ready_at is None:
         connection.learned(())
-    if not connection.closed and cause is None:
-        connection.await_more(now)
-        if connection.services.keeper is not None:
-            connection.services.keeper.opened(connection)
+    if connection.services.keeper is not None and cause is None and not connection.closed:
+        connection.services.keeper.opened(connection)
 
 
-def _observer(state: ConnectionState, row: Progress | None):
+def _observer(state: ConnectionState, progress: Progress | None) -> Observer:
     if state.observer is None:
         raise InvalidState(f"connection {state.connection_id} has no observer")
     try:
         observer = observer_state.restored(state.observer)
-        if row is not None and observer.opaque is None and not observer.legacy:
+        if progress is not None and observer.opaque is None and not observer.legacy:
             up, down = observer_state.frames(observer)
-            observer_state.advance(observer, observer_state.UP, row.up_state, row.up_held, max(0, row.up_frames - up))
             observer_state.advance(
-                observer, observer_state.DOWN, row.down_state, row.down_held, max(0, row.down_frames - down)
+                observer, observer_state.UP, progress.up_state, progress.up_held, max(0, progress.up_frames - up)
             )
-            observer_state.raise_peak(observer, row.peak)
+            observer_state.advance(
+                observer,
+                observer_state.DOWN,
+                progress.down_state,
+                progress.down_held,
+                max(0, progress.down_frames - down),
+            )
+            observer_state.raise_peak(observer, progress.peak)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidState(f"connection {state.connection_id}: no state of an observer: {error!r}") from error
     return observer
@@ -117,14 +138,10 @@ def _catch_up(connection: Connection, flow: Flow, state: FlowState, seen: int) -
     taken = offsets.taken(flow.source) - (state.taken_behind or 0)
     written = offsets.written(flow.sink) - (state.written_behind or 0)
     flow.bytes = max(written, 0)
-    flow.last = (
-        max(filter(None, (flow.last, offsets.last_received(flow.source, monotonic()))), default=None)
-        if written
-        else None
-    )
-    arrived = min(
-        max(0, written + kept - taken), offsets.unread(flow.source)
-    )  # nothing unread: the counts may be one off
+    last = (flow.last, offsets.last_received(flow.source, monotonic()))
+    flow.last = max(filter(None, last), default=None) if written else None
+    # Nothing unread: the counts may be one off.
+    arrived = min(max(0, written + kept - taken), offsets.unread(flow.source))
     if arrived > _LAST:
         raise InvalidState(f"connection {connection.connection_id}: {arrived} bytes would have to be dropped")
     if flow.observe is not None:
@@ -134,20 +151,31 @@ def _catch_up(connection: Connection, flow: Flow, state: FlowState, seen: int) -
 
 def _show(connection: Connection, flow: Flow, from_here: int, arrived: int) -> None:
     """Show the observer what has arrived and it has not seen: bytes `from_here` up to `arrived` of what waits."""
-    gone = not arrived and offsets.is_dead(
-        flow.source
-    )  # nothing more will ever come: there is nothing to lose sight of
+    gone = not arrived and offsets.is_dead(flow.source)  # nothing more will ever come, nothing can be missed
     if not 0 <= from_here <= arrived and not gone:
-        observer_state.lose(connection.observer, LOST_SIGHT)
-        connection.up.observe = connection.down.observe = None
+        if connection.observer is not None:
+            observer_state.lose(connection.observer, LOST_SIGHT)
+        flow.observe = flow.reverse.observe = None
     elif 0 <= from_here < arrived:
         count = flow.source.recv_into(flow.scratch, arrived, socket.MSG_PEEK)
-        flow.observe(flow.scratch[from_here:count], monotonic())
+        show(flow.observe, flow.scratch[from_here:count], monotonic())
+
+
+def _judge_on(judge: Judge | None, observer: Observer, table: DirectionTable) -> None:
+    """What the sink has by now is what the observer has been shown: from there on it is judged."""
+    if judge is None:
+        return
+    state, held = observer_state.position(observer, table)
+    if state == observer_state.OFF:
+        judge.lose_track()
+    elif state != observer_state.HELLO:
+        begun, cleared = (held, 0) if len(held) < LENGTH_SIZE else (b"", frame_end(held) - len(held))
+        judge.go_on(begun, max(state, cleared, 0))
 
 
 def _awaits_hello(connection: Connection) -> bool:
-    observer = connection.observer
-    if observer is None or observer.opaque is not None or observer.legacy or connection.down.bytes:
+    observer, down = connection.observer, connection.down
+    if observer is None or observer.opaque is not None or observer.legacy or down is None or down.bytes:
         return False
     return observer.server_version is None and observer.redirect is None
 

@@ -4,19 +4,30 @@
 it again. Times are monotonic, which on one machine is one clock for all processes until it is restarted.
 
 Bytes are in here only when this process had them and no kernel (a copying flow that waits for a slow reader, a client's
-first words during the dial); JSON carries them as Latin-1. None still means "never" or "not known".
+first words during the dial); JSON carries them as Latin-1. None still means "never" or "not known". Names and order of
+the fields are what older and newer programs read: a change of them is a change of FORMAT.
 """
 
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from relay.connection.connection import Connection
+from relay.connection.ending import Flushing
+from relay.connection.flow import Flow
+from relay.connection.handshake import Handshake
+from relay.connection.opening import Opening
 from relay.logs.record import Cause, Reason
 from relay.net import offsets
 from relay.wire import observer_state
 
 FORMAT = 1  # a program that finds another number does not guess
+
+Behind = Mapping[Flow, tuple[int | None, int | None]]  # see FlowState
 
 
 class InvalidState(ValueError):
@@ -25,7 +36,11 @@ class InvalidState(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """One direction. `behind` are what the two kernels counted more than we did when nothing was on its way."""
+    """One direction.
+
+    `*_behind`: how far the kernel's count was ahead of ours at a quiet moment, a constant of the handshake; None where
+    the kernel does not count.
+    """
 
     bytes: int = 0
     first: float | None = None
@@ -52,53 +67,52 @@ class ConnectionState:
     connect_seconds: float | None = None
     ready_at: float | None = None
     first_fin: str | None = None
-    cause: tuple | None = None  # flushing: why it will end
+    cause: tuple[str, str, str, str | None, str | None] | None = None  # flushing: why it will end
     broken: str | None = None  # ... and whose words are being delivered: "client" or "upstream"
     held: str = ""  # an incomplete hello of the gateway
     glued: str = ""  # what waits behind the hello
     up: FlowState | None = None  # None: the gateway is not reached yet
     down: FlowState | None = None
-    observer: dict | None = None
+    observer: dict[str, Any] | None = None
 
 
-def state_of(connection, behind: dict | None = None) -> ConnectionState:
+def state_of(connection: Connection, behind: Behind | None = None) -> ConnectionState:
     """As of now; no byte is taken. `behind` is what `behind_of` said earlier: it can be asked between handlers only."""
     if behind is None:
         behind = behind_of(connection)
-    upstream, opening, hold = connection.map.upstream, connection.opening, connection.hold
-    opened, broken = connection.up is not None, connection.broken
-    taken = opening is not None and not opening.peeks  # what is only looked at is still in the kernel
+    upstream, phase = connection.map.upstream, connection.phase
+    opening = phase if isinstance(phase, Opening) and not phase.peeks else None  # what it looks at is in the kernel
     return ConnectionState(
         connection.connection_id,
         connection.map.name,
         connection.map.protocol.value,
         (upstream.host, upstream.port),
-        tuple(connection.client_address[:2]),
+        connection.client_address[:2],
         connection.local_port,
         connection.opened_at,
-        early=_text(opening.early) if taken else "",
-        client_finished=taken and opening.finished,
-        peer=tuple(connection.peer),
+        early=_text(opening.early) if opening is not None else "",
+        client_finished=opening is not None and opening.finished,
+        peer=connection.peer,
         connect_seconds=connection.connect_seconds,
         ready_at=connection.ready_at,
         first_fin=connection.first_fin,
-        cause=_cause(connection.cause),
-        broken=("client" if broken is connection.up else "upstream") if broken is not None else None,
-        held=_text(hold.held) if hold is not None else "",
-        glued=_text(hold.glued) if hold is not None else "",
-        up=_flow(connection.up, behind) if opened else None,
-        down=_flow(connection.down, behind) if opened else None,
+        cause=_cause(phase.cause) if isinstance(phase, Flushing) else None,
+        broken=phase.side if isinstance(phase, Flushing) else None,
+        held=_text(phase.held) if isinstance(phase, Handshake) else "",
+        glued=_text(phase.glued) if isinstance(phase, Handshake) else "",
+        up=_flow(connection.up, behind) if connection.up is not None else None,
+        down=_flow(connection.down, behind) if connection.down is not None else None,
         observer=observer_state.saved(connection.observer) if connection.observer is not None else None,
     )
 
 
-def behind_of(connection) -> dict:
+def behind_of(connection: Connection) -> Behind:
     """What the kernels have counted more than we, for each flow. Nothing may be on its way: not from within a flow."""
-    flows = (connection.up, connection.down) if connection.up is not None else ()
+    flows = (flow for flow in (connection.up, connection.down) if flow is not None)
     return {
         flow: (
-            _told(offsets.taken, flow.source, flow.bytes + len(flow.pending or b"")),
-            _told(offsets.written, flow.sink, flow.bytes),
+            _ahead(offsets.taken, flow.source, flow.bytes + len(flow.pending or b"")),
+            _ahead(offsets.written, flow.sink, flow.bytes),
         )
         for flow in flows
     }
@@ -120,12 +134,13 @@ def from_json(text: str | bytes) -> ConnectionState:
         for name in ("upstream", "client_address", "peer"):
             values[name] = tuple(values[name])
         values["cause"] = tuple(values["cause"]) if values["cause"] is not None else None
-        cause_of(state := ConnectionState(**values))
-        return state
+        state = ConnectionState(**values)
+        cause_of(state)  # it must be one
+    except InvalidState:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise (
-            error if isinstance(error, InvalidState) else InvalidState(f"no state of a connection: {error!r}")
-        ) from error
+        raise InvalidState(f"no state of a connection: {error!r}") from error
+    return state
 
 
 def cause_of(state: ConnectionState) -> Cause | None:
@@ -136,22 +151,23 @@ def cause_of(state: ConnectionState) -> Cause | None:
     return Cause(by, how, Reason(reason), detail, error_type)
 
 
-def _values(one) -> dict:
+def _values(state: ConnectionState | FlowState) -> dict[str, Any]:
     """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
     return {
-        name: _values(value) if isinstance(value := getattr(one, name), FlowState) else value for name in one.__slots__
+        name: _values(value) if isinstance(value := getattr(state, name), FlowState) else value
+        for name in state.__slots__
     }
 
 
-def _cause(cause: Cause | None) -> tuple | None:
-    return None if cause is None else (cause.by, cause.how, cause.reason.value, cause.detail, cause.error_type)
+def _cause(cause: Cause) -> tuple[str, str, str, str | None, str | None]:
+    return (cause.by, cause.how, cause.reason.value, cause.detail, cause.error_type)
 
 
-def _flow(flow, behind: dict) -> FlowState:
+def _flow(flow: Flow, behind: Behind) -> FlowState:
     return FlowState(flow.bytes, flow.first, flow.last, _text(flow.pending or b""), *behind[flow])
 
 
-def _told(question, sock, ours: int) -> int | None:
+def _ahead(question: Callable[[socket.socket], int], sock: socket.socket, ours: int) -> int | None:
     if not offsets.SUPPORTED:
         return None
     try:
@@ -160,5 +176,5 @@ def _told(question, sock, ours: int) -> int | None:
         return None
 
 
-def _text(data) -> str:
+def _text(data: bytes | memoryview) -> str:
     return bytes(data).decode("latin-1")

@@ -2,13 +2,12 @@
 
 Three roads lead from one process to the next, and all end in `take_up`:
 
-    the service manager's store   after a kill, a crash or a restart; what is kept there, and when: fdstore.py
+    the service manager's store   after a kill, a crash or a restart; what is kept there, and when: keep.py
     execve                        an upgrade in place, with or without a manager: handover.py
     nothing                       a first start
 
-Where a manager keeps descriptors, bytes are moved by PeekFlows, which never have one in their hands; elsewhere by
-Flows, for which execve carries over the few that wait for a slow reader. So nobody pays for a survival that cannot be
-had.
+Where a manager keeps descriptors, bytes are moved by PeekFlows, which never hold a byte; elsewhere by Flows, for which
+execve carries over the few that wait for a slow reader. Without a manager that keeps descriptors, nothing is paid.
 """
 
 from __future__ import annotations
@@ -18,39 +17,72 @@ import contextlib
 import os
 import socket
 import threading
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from time import gmtime, monotonic, strftime
 
 from relay.config.addresses import Upstream
-from relay.config.load import Loaded, PortMap, Protocol
+from relay.config.keys import Protocol
+from relay.config.load import Loaded, PortMap
+from relay.connection.connection import Connection
 from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
+from relay.connection.services import Services
 from relay.entry.listeners import bind_or_explain, listen_addresses
+from relay.logs.log import Log
 from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.net import offsets, tcp
+from relay.net.signals import hold_signals, leave_to_main_thread, let_signals_in
 from relay.survival import fdstore, handover, inflight
 from relay.survival.checkpoint import Checkpoint
 from relay.survival.fdstore import Keeper
 from relay.survival.handover import Handover, SavedSession
-from relay.survival.inflight import InFlight
+from relay.survival.inflight import Entry, InFlight
+from relay.survival.kept import PARTS, kept_of
 from relay.survival.numbers import Numbers
 from relay.survival.resume import go_on, restore
-from relay.survival.state import InvalidState, from_json, state_of
+from relay.survival.state import ConnectionState, InvalidState, from_json, state_of
 
 LEAVE_WAIT = 1.0  # seconds for one message to the manager on the way out; then the rest is given up
 FLUSH_WAIT = 0.1  # seconds the last log lines may hold up an upgrade
+TURNS_TO_HEAR = 6  # of the loop: asyncio needs two from a signal to its handler, and SIGTERM's takes one more
 BARRIER_WAIT = 10.0  # seconds the manager may take to work off its queue before this process is gone
 
 
-class Survival:
-    """One relay's past and future. `relay` has `adopt`, `fault`, `living` and `leave_behind`; see server.py."""
+Bound = tuple[tuple[str, int, int], ...]  # address, port, descriptor
+HandedOver = tuple[tuple[str, str, int], ...]  # manager, its name for it, descriptor
 
-    def __init__(self, relay, log, loop: asyncio.AbstractEventLoop, loaded: Loaded, handed: Handover | None) -> None:
+
+@dataclass(frozen=True, slots=True)
+class RelayHooks:
+    """What survival asks of the relay whose sessions are to outlive it."""
+
+    services: Services
+    connections: Callable[[], list[Connection]]
+    adopt: Callable[[Connection, PortMap], None]  # count a connection that began in another process
+    given_away: Callable[[Connection], None]  # another process goes on with it: it has not ended, there is no record
+    fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
+    leave_behind: Callable[[], tuple[Bound, HandedOver]]  # the listening sockets, for another program
+    stopping: Callable[[], bool]  # it was told to go: no time for a new program
+    upgrade_refused: Callable[[str], None]  # and why
+
+
+class Survival:
+    """One relay's past and future."""
+
+    def __init__(
+        self,
+        relay: RelayHooks,
+        log: Log,
+        loop: asyncio.AbstractEventLoop,
+        loaded: Loaded,
+        handed: Handover | None,
+    ) -> None:
         self._relay = relay
         self._log = log
         self._loop = loop
-        self._upgrading: asyncio.Task | None = None
+        self._upgrading: asyncio.Task[None] | None = None
         self._stored = systemd.take_stored()
         ends = inflight.take_ends(self._stored)
         self._inflight = InFlight(ends) if ends is not None else None  # an earlier process' own
@@ -80,7 +112,7 @@ class Survival:
             with contextlib.suppress(OSError, ValueError):
                 return Numbers(boot, fd=kept)
         numbers = Numbers(self.handed.boot or boot, self.handed.following, shared=self.keeper is not None)
-        if self.keeper is not None:
+        if numbers.fd is not None:
             systemd.unstore([fdstore.NUMBERS], LEAVE_WAIT)
             systemd.store({fdstore.NUMBERS: numbers.fd}, LEAVE_WAIT)
         return numbers
@@ -88,14 +120,11 @@ class Survival:
     def take_up(self, maps: tuple[PortMap, ...]) -> None:
         """Go on with every session that was left to us; what cannot go on ends, and the log says why."""
         sessions = list(self.handed.sessions) + self._from_store()
-        went_on = [
-            connection for connection in (self._take_up(one, maps) for one in sessions) if connection is not None
-        ]
+        live = sum(self._take_up(session, maps) for session in sessions)
         if sessions:
             how = "the upgrade" if self._upgraded else "a restart"
             since = self.handed.since
             pause = "" if since is None else f", after a pause of {(monotonic() - since) * 1000:.0f} ms"
-            live = len(went_on)
             lost = len(sessions) - live
             words = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
             self._log.event("resumed", words, "WARN" if lost else "INFO", live=live, lost=lost)
@@ -108,7 +137,7 @@ class Survival:
         """What the manager kept and what was in flight, put together; incomplete sessions are closed and named."""
         found, others = fdstore.sort(self._stored)
         self._stored = {}
-        sessions = self._from_nursery(found)
+        sessions = self._from_flight(found)
         for connection_id, parts in sorted(found.items()):
             try:
                 checkpoint = Checkpoint(parts.pop("slate"))
@@ -124,7 +153,7 @@ class Survival:
             systemd.unstore(others)
         return sessions
 
-    def _from_nursery(self, stored: dict[str, dict[str, int]]) -> list[SavedSession]:
+    def _from_flight(self, stored: dict[str, dict[str, int]]) -> list[SavedSession]:
         """The young ones. Those that were about to be stored are still young; what `stored` has of them is dropped."""
         if self._inflight is None:
             return []
@@ -135,40 +164,35 @@ class Survival:
                     os.close(fd)
                 systemd.unstore([f"{connection_id}.{part}" for part in twice])
             try:
-                if len(young.fds) == 1:
-                    sessions.append(SavedSession(from_json(young.text), *young.fds, stored=False))
-                else:
-                    checkpoint = Checkpoint(young.fds[0])
-                    sessions.append(
-                        SavedSession(from_json(checkpoint.read()[0]), *young.fds[1:], checkpoint, stored=False)
-                    )
-            except (TypeError, OSError, ValueError) as error:
+                sessions.append(_in_flight(young))
+            except (OSError, ValueError) as error:
                 self._lost(connection_id, error, young.fds[-2:])
         return sessions
 
-    def _take_up(self, session: SavedSession, maps: tuple[PortMap, ...]):
+    def _take_up(self, session: SavedSession, maps: tuple[PortMap, ...]) -> bool:
+        """Go on with this one; False when it cannot."""
         state, checkpoint = session.state, session.checkpoint
         client = socket.socket(fileno=session.client)
         upstream = socket.socket(fileno=session.upstream) if session.upstream is not None else None
         port_map = _map_of(state, maps)
         try:
-            row = checkpoint.read()[1] if checkpoint is not None and not self._upgraded else None
-            connection = restore(self._relay.services, port_map, state, row, client, upstream)
+            progress = checkpoint.read()[1] if checkpoint is not None and not self._upgraded else None
+            connection = restore(self._relay.services, port_map, state, progress, client, upstream)
             self._relay.adopt(connection, port_map)
         except (OSError, InvalidState, ValueError) as error:
             for sock in (client, upstream):
                 if sock is not None:
                     tcp.reset(sock)
             self._lost(state.connection_id, error, ())
-            return None
+            return False
         try:
             self._keep_on(connection, session)
             go_on(connection, state)
         except Exception as error:  # noqa: BLE001 (costs this session, not the others)
             self._relay.fault(connection, error)
-        return connection
+        return True
 
-    def _keep_on(self, connection, session: SavedSession) -> None:
+    def _keep_on(self, connection: Connection, session: SavedSession) -> None:
         """Who has copies has them still; without an upstream, or without a need, they are asked back."""
         if session.checkpoint is None:
             return
@@ -176,13 +200,13 @@ class Survival:
             self.keeper.adopt(connection, session.checkpoint, session.stored)
             return
         session.checkpoint.close()
-        systemd.unstore([f"{connection.connection_id}.{part}" for part in fdstore.PARTS], LEAVE_WAIT)
+        systemd.unstore([f"{connection.connection_id}.{part}" for part in PARTS], LEAVE_WAIT)
 
-    def _lost(self, connection_id: str, error: Exception, files) -> None:
+    def _lost(self, connection_id: str, error: Exception, files: Iterable[int]) -> None:
         for fd in files:
             with contextlib.suppress(OSError):
                 tcp.reset(socket.socket(fileno=fd))
-        systemd.unstore([f"{connection_id}.{part}" for part in fdstore.PARTS])
+        systemd.unstore([f"{connection_id}.{part}" for part in PARTS])
         if self._inflight is not None:
             self._inflight.remove(connection_id)
         words = f"connection {connection_id} could not go on and was reset: {error}"
@@ -201,7 +225,7 @@ class Survival:
         if self.keeper is None:
             return 0
         self.keeper.close()
-        left = [one for one in self._relay.living() if self.keeper.keep(one, LEAVE_WAIT, last=True)]
+        left = [each for each in self._relay.connections() if self.keeper.keep(each, LEAVE_WAIT, last=True)]
         systemd.barrier(BARRIER_WAIT)
         for connection in left:
             connection.leave()
@@ -218,47 +242,61 @@ class Survival:
 
     async def _upgrade(self) -> None:
         try:
-            await self._on_the_side(handover.rehearse, replace(self._handover(), numbers=None))
+            handed = replace(self._handover(), numbers=None)
+            await self._on_the_side(lambda: handover.rehearse(handed))
             self._log.event("upgrade", "the new program can go on; taking its place")
-            await asyncio.to_thread(self._log.flush)
-            if self._relay.stopping:
-                return
-            self._relay.before_exec()
-            if self.keeper is not None:
-                self.keeper.settle(LEAVE_WAIT)
-            self._log.flush(FLUSH_WAIT)
-            handover.become(replace(self._handover(), since=monotonic()))
+            await self._on_the_side(self._log.flush)
+            await self._hold_signals()
+            if not self._relay.stopping():
+                if self.keeper is not None:
+                    self.keeper.settle(LEAVE_WAIT)
+                self._log.flush(FLUSH_WAIT)
+                handover.become(replace(self._handover(), since=monotonic()))
+            let_signals_in()
         except handover.UpgradeRefused as error:
-            self._log.event("upgrade", f"refused, the old program goes on: {error}", "ERROR", ok=False)
-            self._relay.exec_failed(str(error))
+            self._refused(f"refused, the old program goes on: {error}", str(error))
         except Exception as error:  # noqa: BLE001 (a fault of ours must not end what works)
-            self._log.event("upgrade", f"failed, the old program goes on: {error!r}", "ERROR", ok=False)
-            self._relay.exec_failed(repr(error))
+            self._refused(f"failed, the old program goes on: {error!r}", repr(error))
 
-    async def _on_the_side(self, work, *arguments) -> None:
+    async def _hold_signals(self) -> None:
+        """A signal between two programs would end the process: it waits until the new one can take it.
+
+        One that Python has caught and the loop has not heard yet would be lost with this program: it is heard here.
+        """
+        hold_signals()
+        for _ in range(TURNS_TO_HEAR):
+            await asyncio.sleep(0)
+
+    def _refused(self, message: str, why: str) -> None:
+        let_signals_in()
+        self._log.event("upgrade", message, "ERROR", ok=False)
+        self._relay.upgrade_refused(why)
+
+    async def _on_the_side(self, work: Callable[[], None]) -> None:
         """In a thread nobody waits for at the end: one of the loop's own would hold up a SIGTERM until it is done."""
-        done = self._loop.create_future()
+        done: asyncio.Future[None] = self._loop.create_future()
 
         def tell(error: BaseException | None) -> None:
             if not done.done():
                 done.set_result(None) if error is None else done.set_exception(error)
 
         def run() -> None:
-            trouble = None
+            leave_to_main_thread()
+            trouble: BaseException | None = None
             try:
-                work(*arguments)
+                work()
             except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
                 trouble = error
             with contextlib.suppress(RuntimeError):  # the loop is gone, and so is the question
                 self._loop.call_soon_threadsafe(tell, trouble)
 
-        threading.Thread(target=run, name="rehearsal", daemon=True).start()
+        threading.Thread(target=run, name="upgrade", daemon=True).start()
         await done
 
     def _handover(self) -> Handover:
         """Everything as of now; nothing is changed by asking."""
         listeners, given = self._relay.leave_behind()
-        sessions = tuple(_session(connection) for connection in self._relay.living())
+        sessions = tuple(_session(connection) for connection in self._relay.connections())
         return Handover(
             sessions, listeners, given, self.numbers.boot, self.numbers.following, self.numbers.fd, self._log.dropped
         )
@@ -273,8 +311,8 @@ def rehearse(document: int, loaded: Loaded) -> str:
             for place in listen_addresses(listen, ()) if not listen.handed_over else ():
                 if (place.host, place.port) not in bound and (listener := bind_or_explain(place, port_map)) is not None:
                     listener.sock.close()
-    for one in handed.sessions:
-        _map_of(one.state, loaded.config.maps)
+    for session in handed.sessions:
+        _map_of(session.state, loaded.config.maps)
     return f"{handover.CAN_GO_ON} with {len(handed.sessions)} sessions"
 
 
@@ -284,14 +322,24 @@ def hand_to(activation: Activation, handed: Handover) -> None:
         activation.adopt(manager, name, [fd])
 
 
-def _session(connection) -> SavedSession:
+def _in_flight(young: Entry) -> SavedSession:
+    """A session of which the messages in flight have the client, or its checkpoint and both sockets."""
+    if len(young.fds) == 1:
+        return SavedSession(from_json(young.text), young.fds[0], stored=False)
+    if len(young.fds) != len(PARTS):
+        raise InvalidState(f"{len(young.fds)} of {len(PARTS)} descriptors were kept")
+    checkpoint = Checkpoint(young.fds[0])
+    return SavedSession(from_json(checkpoint.read()[0]), young.fds[1], young.fds[2], checkpoint, stored=False)
+
+
+def _session(connection: Connection) -> SavedSession:
     upstream = connection.upstream.fileno() if connection.upstream is not None else None
-    kept = connection.kept
+    kept = kept_of(connection)
     checkpoint = kept.checkpoint if kept is not None and kept.stored else None  # what is in flight stays so
     return SavedSession(state_of(connection), connection.client.fileno(), upstream, checkpoint)
 
 
-def _map_of(state, maps: tuple[PortMap, ...]) -> PortMap:
+def _map_of(state: ConnectionState, maps: tuple[PortMap, ...]) -> PortMap:
     """The map of that name as it is today, towards the upstream the session has; or the defaults, if it is gone."""
-    found = next((one for one in maps if one.name == state.map_name), PortMap(name=state.map_name))
+    found = next((port_map for port_map in maps if port_map.name == state.map_name), PortMap(name=state.map_name))
     return replace(found, upstream=Upstream(*state.upstream), protocol=Protocol(state.protocol))

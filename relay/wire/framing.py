@@ -24,6 +24,11 @@ class WireError(ValueError):
     """Bytes that are not what the IB protocol says they should be. No decoder of relay.wire raises anything else."""
 
 
+def frame_end(data: Bytes) -> int:
+    """Length of the frame `data` starts with, its length prefix included, which must be there."""
+    return LENGTH_SIZE + int(LENGTH.unpack_from(data)[0])
+
+
 def encode_frame(payload: bytes) -> bytes:
     """The payload with its length before it; WireError if it is longer than any peer accepts."""
     if len(payload) > MAX_FRAME:

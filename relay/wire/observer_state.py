@@ -57,6 +57,13 @@ def positions(observer: Observer) -> Positions:
     )
 
 
+def position(observer: Observer, table: DirectionTable) -> tuple[int, bytes]:
+    """Where in a frame one direction is (see observer.py), and what is held of it."""
+    if table is UP:
+        return observer._up, bytes(observer._up_held or b"")
+    return observer._down, bytes(observer._down_held or b"")
+
+
 def saved(observer: Observer) -> dict:
     """Everything that is known, in values JSON can carry; times are monotonic."""
     values = {name.lstrip("_"): getattr(observer, name) for name in _PLAIN}
@@ -131,11 +138,13 @@ def _text(held: bytes | bytearray | None) -> str | None:
 __all__ = [
     "DOWN",
     "HELLO",
+    "OFF",
     "UP",
     "Positions",
     "advance",
     "frames",
     "lose",
+    "position",
     "positions",
     "raise_peak",
     "restored",

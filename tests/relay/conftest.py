@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.connection import whole_hello
+from relay.connection import handshake
 from tests.relay.kit.blackbox import RelayProcess
 from tests.relay.kit.scripted import PATIENCE, Upstream, free_port
 
@@ -36,7 +36,7 @@ def upstream(relay: RelayProcess) -> Iterator[Upstream]:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is glued to a hello waits longer than any test: what comes all the same was let go for another reason."""
-    monkeypatch.setattr(whole_hello, "GLUE_WAIT", 10 * PATIENCE)
+    monkeypatch.setattr(handshake, "GLUE_WAIT", 10 * PATIENCE)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from time import monotonic
 import pytest
 
 from relay import server as server_module
+from relay import upkeep
 from relay.config.load import ConfigError, load
-from relay.connection.connection import Connection
+from relay.connection.open_phase import Open
 from relay.entry.bridges import Bridge, Survey
 from relay.entry.listeners import BindError
 from relay.logs.record import Cause, EndPhase, Reason
@@ -138,7 +139,7 @@ async def test_a_relay_listens_says_so_and_relays():
 
 
 async def test_auto_listens_on_both_loopbacks_and_the_bridges_of_this_host(monkeypatch):
-    monkeypatch.setattr(server_module, "find_bridges", lambda: Survey((NEAR,)))
+    monkeypatch.setattr(upkeep, "find_bridges", lambda: Survey((NEAR,)))
     house = House()
     house.listen = f'"auto:{house.port}"'
     async with house:
@@ -582,7 +583,7 @@ async def test_a_fault_at_a_deadline_costs_its_connection_and_no_other(monkeypat
     async with House(settings="idle_timeout = 0.1") as house:
         broken = await house.session()
         with monkeypatch.context() as patch:
-            patch.setattr(Connection, "_idle_expired", lambda connection, now: 1 // 0)
+            patch.setattr(Open, "_idle_expired", lambda phase, now: 1 // 0)
             assert (await house.close_of()).cause.reason is Reason.INTERNAL_ERROR
         assert (await broken[0].read_to_end())[1] == "rst"
         await works(*await house.session())
@@ -599,125 +600,3 @@ async def test_a_fault_in_an_end_still_gives_the_place_back():
         await until(lambda: house.log.named("fault"), "the fault is in the log")
         house.log.refuse = ()
         await works(*await house.session())
-
-
-async def test_housekeeping_goes_on_after_a_fault_in_it(monkeypatch):
-    monkeypatch.setattr(server_module, "HOUSEKEEPING", 0.02)
-    faults, rounds = [], []
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context["exception"]))
-
-    def trouble():
-        rounds.append(1)
-        raise ZeroDivisionError("a fault of ours")
-
-    async with House() as house:
-        monkeypatch.setattr(server_module, "find_bridges", trouble)
-        await until(lambda: len(rounds) >= 3, "it is tried again")
-        await works(*await house.session())
-    assert {type(fault) for fault in faults} <= {ZeroDivisionError}
-
-
-# Timers
-
-
-@pytest.mark.slow
-async def test_progress_is_reported_at_the_interval_while_a_connection_is_open():
-    async with House("log_interval = 0.1") as house:
-        client, gateway = await house.session()
-        await works(client, gateway)
-        house.log.records.clear()  # a report may have come while they were on their way
-        await until(lambda: sum(one.event == "progress" for one in house.log.records) >= 2, "two reports")
-        reports = [one for one in house.log.records if one.event == "progress"]
-        assert [(one.bytes_up, one.bytes_down) for one in reports[:2]] == [(8, 6)] * 2
-        assert reports[1].at - reports[0].at >= 0.09
-
-
-async def test_with_the_interval_off_there_is_no_progress(monkeypatch):
-    monkeypatch.setattr(server_module, "HOUSEKEEPING", 0.01)
-    async with House("log_interval = 0") as house:
-        await house.session()
-        rounds, report = [], house.relay._report_progress
-        house.relay._report_progress = lambda: rounds.append(report())
-        await until(lambda: len(rounds) >= 3, "it is time again and again")
-        assert [one.event for one in house.log.records] == ["open"]
-
-
-async def test_a_bridge_that_appears_is_listened_on_and_let_in_and_one_that_goes_is_not(monkeypatch):
-    found = [Survey()]
-    monkeypatch.setattr(server_module, "find_bridges", lambda: found[0])
-    house = House()
-    house.listen = f'"auto:{house.port}"'
-    async with house:
-        with pytest.raises(ConnectionRefusedError):
-            await house.client(host="127.0.0.9")
-        found[0] = Survey((NEAR,))
-        house.relay._housekeeping()
-        client, gateway = await house.session(host="127.0.0.9")
-        await works(client, gateway)
-        found[0] = Survey((), ("/sys/class/net: permission denied",))
-        house.relay._housekeeping()
-        assert ("127.0.0.9", house.port) in house.relay.bound()  # a look that failed is no news
-        house.relay._housekeeping()
-        assert sum("can be seen: /sys/class/net" in words for words in house.log.named("bridge")) == 1  # told once
-        found[0] = Survey()
-        house.relay._housekeeping()
-        assert ("127.0.0.9", house.port) not in house.relay.bound()
-        await works(client, gateway)
-
-
-async def test_a_bridge_is_found_also_when_a_part_of_the_look_always_fails(monkeypatch):
-    found = [Survey((), ("IPv6 addresses: permission denied",))]
-    monkeypatch.setattr(server_module, "find_bridges", lambda: found[0])
-    house = House()
-    house.listen = f'"auto:{house.port}"'
-    async with house:
-        found[0] = Survey((NEAR,), found[0].why)
-        house.relay._housekeeping()
-        await works(*await house.session(host="127.0.0.9"))
-
-
-async def test_a_bridge_that_cannot_be_listened_on_yet_is_tried_again(monkeypatch):
-    """An IPv6 address is being checked for a second before it can be bound: the bridge is there, its address is not."""
-    monkeypatch.setattr(server_module, "find_bridges", lambda: Survey((NEAR,)))
-    real, refusing = server_module.Listeners.change.__globals__["bind"], [True]
-
-    def tentative(place, keep_alive):
-        if refusing[0] and place.host == "127.0.0.9":
-            raise OSError(99, "Cannot assign requested address")
-        return real(place, keep_alive)
-
-    monkeypatch.setitem(server_module.Listeners.change.__globals__, "bind", tentative)
-    house = House()
-    house.listen = f'"auto:{house.port}"'
-    async with house:
-        house.relay._housekeeping()
-        assert ("127.0.0.9", house.port) not in house.relay.bound()
-        refusing[0] = False
-        house.relay._housekeeping()
-        assert ("127.0.0.9", house.port) in house.relay.bound()
-
-
-async def test_a_bridge_whose_port_is_taken_is_said_once_and_had_when_it_is_free(monkeypatch):
-    found = [Survey()]
-    monkeypatch.setattr(server_module, "find_bridges", lambda: found[0])
-    house = House()
-    house.listen = f'"auto:{house.port}"'
-    async with house:
-        with socket.create_server(("127.0.0.9", house.port)):
-            found[0] = Survey((NEAR,))
-            for _ in range(3):
-                house.relay._housekeeping()
-            (message,) = house.log.named("bridge")
-            assert "127.0.0.9" in message and message.endswith("trying again")
-            await works(*await house.session())
-        house.relay._housekeeping()
-        await works(*await house.session(host="127.0.0.9"))
-
-
-def test_housekeeping_looks_three_times_within_the_shortest_user_timeout():
-    def interval(text):
-        return server_module._housekeeping_interval(load(text.encode(), "relay.toml", {}, {}))
-
-    assert interval("") == server_module.HOUSEKEEPING
-    assert interval("[[map]]\nuser_timeout = 3\n") == 1
-    assert interval("[[map]]\nuser_timeout = 0\n") == server_module.HOUSEKEEPING

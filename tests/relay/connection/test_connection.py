@@ -10,11 +10,12 @@ from time import monotonic
 import pytest
 
 from relay.config.load import Protocol
-from relay.connection import connection as connection_module
-from relay.connection import flow, peek_flow
+from relay.connection import flow, open_phase, peek_flow
+from relay.connection.ending import Flushing
 from relay.connection.flow import SCRATCH_SIZE
 from relay.logs.record import Cause, EndPhase, Reason
 from relay.net import tcp
+from relay.wire import events
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, ServerHello
 from relay.wire.messages import StartApi, encode
@@ -56,7 +57,7 @@ async def clog(rig, sender, connection, side):
         try:
             sent.extend(block[: sender.sock.send(block)])
         except BlockingIOError:
-            return getattr(connection, side).pending is not None
+            return getattr(connection, side).waits is not None
         return False
 
     await until(more, f"the way {side} is stalled")
@@ -152,7 +153,7 @@ async def test_the_half_close_bound_is_one_of_silence(monkeypatch):
     async with Rig(half_close_timeout=60) as rig:
         client, gateway, connection = await rig.session()
         client.finish()
-        await until(lambda: connection.half_closed, "the FIN has been passed on")
+        await until(lambda: connection.first_fin, "the FIN has been passed on")
         await is_kept_for_a_minute_by_each_byte(rig, connection, gateway, client, monkeypatch)
         assert (await rig.end_of(connection)).cause.reason is Reason.HALF_CLOSE_TIMEOUT
 
@@ -186,7 +187,7 @@ async def test_a_half_closed_client_that_does_not_read_its_answer_is_ended_with_
 
 @pytest.mark.parametrize("stage", ["client_hello", "server_hello", "start_api"])
 async def test_a_client_that_finishes_in_the_handshake_does_not_keep_the_gateway_for_long(stage, monkeypatch):
-    monkeypatch.setattr(connection_module, "LEFT_GRACE", 0.1)
+    monkeypatch.setattr(open_phase, "LEFT_GRACE", 0.1)
     async with Rig(Protocol.IB) as rig:
         client, gateway, connection = await ib_session(rig, stage)
         client.finish()
@@ -284,7 +285,7 @@ async def test_a_reset_behind_what_fits_into_the_kernel_waits_for_the_readers_ke
         await until(lambda: connection.down.bytes == len(data), "our kernel took all of it")
         assert tcp.unsent(connection.client) > 0
         gateway.reset()
-        await until(lambda: connection.broken, "the reset was seen")
+        await until(lambda: isinstance(connection.phase, Flushing), "the reset was seen")
         record = await rig.end_of(connection, within=3)
         assert record.cause[:3] == ("client", "timeout", Reason.WRITE_STALLED)
         assert "after upstream_reset, " in record.cause.detail
@@ -422,7 +423,7 @@ async def test_a_shutdown_ends_a_connection_in_any_phase_with_one_record(phase):
             client, gateway, connection = await rig.session(far_receive=SMALL)
         if phase == "half-closed":
             client.finish()
-            await until(lambda: connection.half_closed, "it is half-closed")
+            await until(lambda: connection.first_fin, "it is half-closed")
         if phase == "flushing":
             narrow(connection)
             await clog(rig, gateway, connection, "down")
@@ -593,8 +594,8 @@ async def test_a_stalled_connection_keeps_no_more_than_one_scratch_buffer_each_w
         await clog(rig, gateway, connection, "down")
         await clog(rig, client, connection, "up")
         await rig.rests(5)
-        assert len(connection.up.pending) <= SCRATCH_SIZE
-        assert len(connection.down.pending) <= SCRATCH_SIZE
+        assert len(connection.up.pending or b"") <= SCRATCH_SIZE
+        assert len(connection.down.pending or b"") <= SCRATCH_SIZE
         assert await rig.rests() == 0
 
 
@@ -619,7 +620,7 @@ async def test_a_reader_that_lives_but_does_not_read_is_not_taken_for_dead(how):
             sent = bytes(100_000)
             await gateway.send(sent)
             await until(lambda: connection.down.bytes == len(sent), "our kernel took all of it")
-            assert connection.down.pending is None
+            assert connection.down.waits is None
         await until(lambda: tcp.is_not_reading(connection.client), "the client's window is shut")
         assert user_timeout(connection.client) == 30_000
         connection.housekeeping(monotonic())
@@ -665,7 +666,7 @@ async def test_housekeeping_survives_an_end_in_its_middle(monkeypatch):
         assert set(connection.patient) == {connection.client, connection.upstream}
         monkeypatch.setattr(tcp, "has_left_probes_unanswered", lambda sock: sock is connection.upstream)
         await client.read(len(down))
-        await until(lambda: connection.down.pending is None and not tcp.unsent(connection.client), "the client has all")
+        await until(lambda: connection.down.waits is None and not tcp.unsent(connection.client), "the client has all")
         connection.housekeeping(monotonic())
         record = await rig.end_of(connection)
         assert record.cause.reason is Reason.UPSTREAM_DEAD
@@ -678,3 +679,20 @@ async def test_housekeeping_of_a_connection_that_is_not_open_or_ended_does_nothi
         client.reset()
         await rig.end_of(connection)
         connection.housekeeping(monotonic())
+
+
+async def test_whoever_is_interested_hears_what_is_learnt_of_every_session():
+    heard = []
+    async with Rig(Protocol.IB) as rig:
+        rig.services.learned = lambda connection, events: heard.extend((connection, type(event)) for event in events)
+        client, gateway, connection = await rig.session(CLIENT_HELLO)
+        assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
+        await gateway.send(SERVER_HELLO)
+        assert await client.read(len(SERVER_HELLO)) == SERVER_HELLO
+        await client.send(encode(StartApi(7), 176))
+        await until(lambda: len(heard) == 3, "all of it is heard")
+    assert heard == [
+        (connection, events.ClientHelloSeen),
+        (connection, events.ServerHelloSeen),
+        (connection, events.StartApiSeen),
+    ]

@@ -73,8 +73,7 @@ class Owner:
         self.told.append(("source failed", flow.side, type(error)))
 
     def sink_failed(self, flow, error):
-        flow.drop_pending()
-        flow.watch(flow.watched & ~READ)
+        flow.stop()
         self.told.append(("sink failed", flow.side, type(error)))
 
     def learned(self, events):
@@ -82,6 +81,12 @@ class Owner:
 
     def delivered(self, flow):
         return not self.may_read_on
+
+    def held_back(self, flow, until):
+        self.told.append(("held back", flow.side))
+
+    def condemned(self, flow, sentence):
+        self.told.append(("condemned", flow.side, sentence))
 
 
 SAYINGS = [name for name in vars(Owner) if not name.startswith("_")]
@@ -169,7 +174,7 @@ def stalled(pair):
     What went in, and what is unsent.
     """
     source, taken = random.Random(5), bytearray()
-    while pair.down.pending is None:
+    while pair.down.waits is None:
         block = source.randbytes(SCRATCH_SIZE)
         with contextlib.suppress(BlockingIOError):
             taken += block[: pair.gateway.send(block)]
@@ -234,7 +239,7 @@ def test_a_reader_that_stalls_stops_the_sender_and_the_memory_is_bounded(narrow)
     for _ in range(50):
         sent_on += fill(narrow.gateway)
         narrow.turn()
-    assert len(narrow.down.pending) <= SCRATCH_SIZE  # for a PeekFlow it is all in the kernel
+    assert len(narrow.down.pending or b"") <= SCRATCH_SIZE  # for a PeekFlow it is all in the kernel
     assert narrow.down.watched & READ == 0
     assert narrow.up.watched & WRITE
     assert fill(narrow.gateway) == 0
@@ -255,7 +260,7 @@ def test_while_one_direction_is_stalled_the_other_flows(narrow):
 def test_everything_arrives_once_the_reader_reads_again(narrow):
     taken = stalled(narrow)
     assert narrow.received(narrow.client, len(taken)) == bytes(taken)
-    narrow.until(lambda: narrow.down.pending is None)
+    narrow.until(lambda: narrow.down.waits is None)
     narrow.turn(3)
     assert (narrow.down.bytes, narrow.down.watched, narrow.up.watched) == (len(taken), READ, READ)
 
@@ -313,7 +318,7 @@ def test_after_a_flush_the_owner_may_say_not_to_read_on(narrow):
     narrow.owner.may_read_on = False
     narrow.gateway.send(b"not to be read")
     narrow.received(narrow.client, SCRATCH_SIZE)
-    narrow.until(lambda: narrow.down.pending is None)
+    narrow.until(lambda: narrow.down.waits is None)
     assert narrow.calls_while_nothing_happens() == 0
     assert (narrow.down.watched & READ, waiting(narrow.client)) == (0, "nothing")
 
@@ -410,7 +415,7 @@ def test_a_sink_that_breaks_drops_what_was_kept_for_it(narrow):
     reset(narrow.client)
     narrow.until(lambda: narrow.owner.told)
     assert narrow.owner.told[0][:2] in (("sink failed", "gateway"), ("source failed", "client"))
-    narrow.until(lambda: narrow.down.pending is None or narrow.owner.told[0][0] == "source failed")
+    narrow.until(lambda: narrow.down.waits is None or narrow.owner.told[0][0] == "source failed")
 
 
 # Watching
@@ -450,3 +455,13 @@ def test_a_stale_call_without_bytes_does_nothing(pair):
     assert pair.up.ready(READ | WRITE) is None
     assert pair.up.ready(READ | 0x18) is None
     assert pair.owner.told == []
+
+
+def test_what_is_learnt_while_the_sink_is_full_does_not_stop_the_flow(narrow):
+    narrow.down.observe = lambda data, now: ["something"]
+    taken = stalled(narrow)
+    narrow.owner.told.clear()
+    assert narrow.received(narrow.client, len(taken)) == taken
+    narrow.gateway.send(b"and on")
+    assert narrow.received(narrow.client, 6) == b"and on"
+    assert {saying[0] for saying in narrow.owner.told} == {"learned"}

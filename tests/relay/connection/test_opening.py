@@ -9,7 +9,7 @@ import pytest
 from relay.config.addresses import Upstream
 from relay.config.load import Protocol
 from relay.connection import opening
-from relay.connection.opening import EARLY_LIMIT
+from relay.connection.opening import EARLY_LIMIT, Opening
 from relay.logs.record import Cause, EndPhase, Reason
 from relay.net.dial import Reached
 from relay.wire.hello import ClientHello, ServerHello
@@ -41,12 +41,12 @@ async def test_the_gateway_is_dialled_when_the_hello_is_whole_and_gets_it_untouc
         client, connection = rig.client()
         for end in range(1, len(hello)):
             await client.send(hello[end - 1 : end])
-            await until(lambda end=end: connection.opening.early == hello[:end], f"{end} bytes were read")
+            await until(lambda end=end: connection.phase.early == hello[:end], f"{end} bytes were read")
             assert nothing_is_dialled(rig)
         await client.send(hello[-1:])
         gateway = await rig.gateway()
         assert await gateway.read(len(hello)) == hello
-        assert (connection.opening, connection.up.bytes) == (None, len(hello))
+        assert not isinstance(connection.phase, Opening) and connection.up.bytes == len(hello)
 
 
 NOT_IB = [
@@ -163,7 +163,7 @@ async def test_a_raw_client_that_was_reset_before_it_was_accepted_costs_no_dial(
 async def open_after_all(rig, connection, **sizes):
     """Let the dial that hangs succeed: a gateway that wakes up, without the kernel's one second of SYN retry."""
     upstream, far = tcp_pair(**sizes)
-    dial = connection.opening.dial
+    dial = connection.phase.dial
     done = dial.done
     dial.cancel()
     done(Reached(upstream, (HOST, 1)))
@@ -181,7 +181,7 @@ async def test_what_a_client_sends_while_the_dial_hangs_is_kept_in_order(protoco
                 part = random.Random(number).randbytes(700)
                 await client.send(part)
                 sent += part
-                await until(lambda sent=sent: connection.opening.early == sent, "it was read")
+                await until(lambda sent=sent: connection.phase.early == sent, "it was read")
             gateway = await open_after_all(rig, connection)
             assert await gateway.read(len(sent)) == bytes(sent)
             assert rig.live == [connection]
@@ -203,7 +203,7 @@ async def test_a_client_that_floods_the_dial_must_wait_and_nothing_spins(protoco
             else:
                 connection = rig.accept(leg)
                 sent = far.send(flood)
-            await until(lambda: len(connection.opening.early) == EARLY_LIMIT, "the buffer is full")
+            await until(lambda: len(connection.phase.early) == EARLY_LIMIT, "the buffer is full")
             await rig.rests(2)
             assert await rig.rests() == 0
             gateway = await open_after_all(rig, connection)
@@ -217,9 +217,9 @@ async def test_early_bytes_the_gateways_kernel_does_not_take_at_once_arrive_all_
             flood = HELLO + random.Random(2).randbytes(EARLY_LIMIT - len(HELLO))
             client, connection = rig.client()
             await client.send(flood)
-            await until(lambda: connection.opening.early == flood, "all of it was read")
+            await until(lambda: connection.phase.early == flood, "all of it was read")
             gateway = await open_after_all(rig, connection, leg_send=SMALL, far_receive=SMALL)
-            assert connection.up.pending is not None
+            assert connection.up.waits is not None
             assert await gateway.read(len(flood)) == flood
             await gateway.send(b"an answer")
             assert await client.read(9) == b"an answer"
@@ -231,7 +231,7 @@ async def test_early_bytes_and_a_fin_arrive_with_the_fin_last(protocol):
         async with Rig(protocol, Upstream(HOST, port)) as rig:
             client, connection = rig.client(HELLO)
             client.finish()
-            await until(lambda: connection.opening.finished, "the FIN was seen")
+            await until(lambda: connection.phase.finished, "the FIN was seen")
             assert await rig.rests() == 0
             gateway = await open_after_all(rig, connection)
             assert await gateway.read_to_end() == (HELLO, "fin")
@@ -243,7 +243,7 @@ async def test_a_client_that_resets_while_the_gateway_is_dialled_ends_the_dial_a
     with hanging_port() as port:
         async with Rig(protocol, Upstream(HOST, port)) as rig:
             client, connection = rig.client(HELLO)
-            await until(lambda: connection.opening.early, "the hello was read")
+            await until(lambda: connection.phase.early, "the hello was read")
             client.reset()
             record = await rig.end_of(connection)
             assert record.cause == Cause("client", "rst", Reason.CLIENT_LEFT_WHILE_CONNECTING, None, "ECONNRESET")
@@ -258,10 +258,10 @@ async def test_a_reset_is_noticed_even_when_the_client_is_not_read_any_more(befo
             client, connection = rig.client()
             if before == "fin":
                 client.finish()
-                await until(lambda: connection.opening.finished, "the FIN was seen")
+                await until(lambda: connection.phase.finished, "the FIN was seen")
             else:
                 fill(client.sock)
-                await until(lambda: len(connection.opening.early) == EARLY_LIMIT, "the buffer is full")
+                await until(lambda: len(connection.phase.early) == EARLY_LIMIT, "the buffer is full")
                 await rig.rests(2)
             client.reset()
             record = await rig.end_of(connection)
@@ -377,8 +377,3 @@ async def test_first_bytes_are_not_lost_at_any_moment_of_the_dial():
                     group.create_task(client(number))
                     group.create_task(gateway())
         assert got == wanted
-
-
-def test_the_word_for_an_errno_is_its_name():
-    given = [ConnectionResetError(104, "x"), OSError("no number"), TimeoutError()]
-    assert [opening.error_name(one) for one in given] == ["ECONNRESET", "OSError", "TimeoutError"]

@@ -10,10 +10,11 @@ import socket
 import pytest
 
 from relay.connection.flow import SCRATCH_SIZE
+from relay.connection.open_phase import Open
 from relay.connection.peek_flow import LEAST_LOOK, PeekFlow
 from relay.net import offsets
-from tests.relay.connection import test_connection, test_opening, test_whole_hello
-from tests.relay.connection.test_whole_hello import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
+from tests.relay.connection import test_connection, test_handshake, test_opening
+from tests.relay.connection.test_handshake import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
 from tests.relay.kit.loopback import SMALL, Rig, until, waiting
 
 pytestmark = [
@@ -28,7 +29,7 @@ def peeking(monkeypatch):
     monkeypatch.setattr(Rig, "keeps", True)
 
 
-for _module in (test_connection, test_whole_hello, test_opening):
+for _module in (test_connection, test_handshake, test_opening):
     globals().update({name: test for name, test in vars(_module).items() if name.startswith("test_")})
 
 
@@ -37,13 +38,13 @@ async def test_an_incomplete_hello_stays_in_the_kernel_and_goes_out_in_one_piece
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         for end in range(1, len(SERVER_HELLO)):
             await gateway.send(SERVER_HELLO[end - 1 : end])
-            await until(lambda end=end: connection.hold.seen == end, f"{end} bytes are seen")
+            await until(lambda end=end: connection.phase.seen == end, f"{end} bytes are seen")
             assert (offsets.unread(connection.upstream), waiting(client.sock)) == (end, "nothing")
         assert await rig.rests() == 0
         await gateway.send(SERVER_HELLO[-1:])
         assert await client.read_once() == SERVER_HELLO
-        assert (connection.hold, connection.down.bytes, offsets.unread(connection.upstream)) == (
-            None,
+        assert (type(connection.phase), connection.down.bytes, offsets.unread(connection.upstream)) == (
+            Open,
             len(SERVER_HELLO),
             0,
         )
@@ -81,12 +82,12 @@ async def test_a_slow_sink_is_offered_little_at_a_time():
         client, gateway, connection = await rig.session(leg_send=SMALL, far_receive=SMALL)
         data = os.urandom(1_000_000)
         sending = rig.loop.create_task(gateway.send(data))
-        await until(lambda: connection.down.pending is not None, "the sink is full")
+        await until(lambda: connection.down.waits is not None, "the sink is full")
         assert LEAST_LOOK <= connection.down.look <= SCRATCH_SIZE
         assert connection.down.left == offsets.unread(connection.upstream) > 0
         assert await client.read(len(data)) == data
         await sending
-        await until(lambda: connection.down.pending is None, "everything is delivered")
+        await until(lambda: connection.down.waits is None, "everything is delivered")
 
 
 async def test_the_kernels_agree_on_how_far_they_are():

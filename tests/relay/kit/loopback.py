@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 from relay.config.addresses import Upstream
 from relay.config.load import PortMap, Protocol
-from relay.connection.connection import Connection, Services
+from relay.connection.connection import Connection
 from relay.connection.flow import SCRATCH_SIZE, Flow
+from relay.connection.services import Services
 from relay.logs.record import Cause, Reason, Record
 from relay.net import tcp
 from relay.net.deadlines import Deadlines

@@ -19,6 +19,7 @@ ENDS = [
     ("upstream", "rst", Reason.UPSTREAM_RESET, EndPhase.HANDSHAKE, "SH"),
     ("client", "rst", Reason.CLIENT_LEFT_WHILE_CONNECTING, EndPhase.CONNECT, "CC"),
     ("client", "fin", Reason.CLIENT_LEFT_WHILE_CONNECTING, EndPhase.CONNECT, "CC"),
+    ("client", "fin", Reason.CLIENT_LEFT_WHILE_QUEUED, EndPhase.HANDSHAKE, "CH"),
     ("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, EndPhase.HANDSHAKE, "CH"),
     ("client", "rst", Reason.CLIENT_LEFT_IN_HANDSHAKE, EndPhase.HANDSHAKE, "CH"),
     ("upstream", "rst", Reason.CONNECTION_REFUSED, EndPhase.CONNECT, "SC"),
@@ -108,6 +109,7 @@ SENTENCES = {
         "the gateway aborted (reset) at stage start_api, before the session was ready",
     ),
     Reason.CLIENT_LEFT_WHILE_CONNECTING: (None, "the client left while the gateway was being dialled"),
+    Reason.CLIENT_LEFT_WHILE_QUEUED: (None, "the client left before it was its turn to reach the gateway"),
     Reason.CLIENT_LEFT_IN_HANDSHAKE: (
         None,
         "the client left during the API handshake",
@@ -194,6 +196,7 @@ def test_every_sentence_reads_well_with_and_without_a_stage_and_a_detail(reason,
 def test_where_a_session_never_was_nothing_is_said_of_its_course(reason):
     never = reason in {
         Reason.CLIENT_LEFT_WHILE_CONNECTING,
+        Reason.CLIENT_LEFT_WHILE_QUEUED,
         Reason.CONNECTION_REFUSED,
         Reason.CONNECT_TIMEOUT,
         Reason.UNREACHABLE,

@@ -127,7 +127,7 @@ async def test_an_address_that_does_not_answer_can_be_given_up_for_the_next():
     with Server() as server, hanging_port() as hanging:
         one, results = dial("gw", server.port, [(V4, (HOST, hanging)), (V4, (HOST, server.port))])
         await asyncio.sleep(0)
-        assert (results, one.current) == ([], (V4, (HOST, hanging)))
+        assert (results, one.address) == ([], (HOST, hanging))
         assert one.next_address() is True
         reached = await result_of(results)
         reached.sock.close()
@@ -190,13 +190,11 @@ async def test_a_dial_that_meets_itself_is_refused():
         port = lone.getsockname()[1]
 
     class Meeting(Dial):
-        def _connect(self, family, address):
-            with_itself = socket.socket(family)
-            with_itself.setblocking(False)
-            with_itself.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with_itself.bind(address)
-            self.sock = with_itself
-            return with_itself.connect_ex(address)
+        def _connect(self, sock):
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(self.address)
+            return sock.connect_ex(self.address)
 
     one = Meeting(poller_of(loop), Resolver(loop), HOST, port, KEEP_ALIVE, results.append)
     one.start(literal_address(HOST, port))
@@ -209,8 +207,8 @@ async def test_an_upstream_that_resets_at_once_was_reached():
         loop, results = asyncio.get_running_loop(), []
 
         class ResetAtOnce(Dial):
-            def _connect(self, family, address):
-                code = super()._connect(family, address)
+            def _connect(self, sock):
+                code = super()._connect(sock)
                 peer, _ = server.sock.accept()
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 peer.close()

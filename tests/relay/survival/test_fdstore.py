@@ -15,7 +15,7 @@ from relay.survival.fdstore import AGE, Keeper, manager_keeps, sort
 from relay.survival.inflight import InFlight
 from relay.survival.numbers import Numbers
 from relay.survival.state import from_json
-from tests.relay.connection.test_whole_hello import CLIENT_HELLO, SERVER_HELLO, START_API, ib
+from tests.relay.connection.test_handshake import CLIENT_HELLO, SERVER_HELLO, START_API, ib
 from tests.relay.kit.loopback import PATIENCE, SMALL, Rig, until
 from tests.relay.kit.managers import fill
 from tests.relay.kit.pid1 import Pid1
@@ -130,7 +130,7 @@ async def test_bytes_in_our_own_hands_keep_a_connection_here(manager, monkeypatc
         assert connection.down.pending
         assert keeper.keep(connection) is False
         assert await client.read(400_000) == bytes(400_000)
-        await until(lambda: connection.down.pending is None, "they are gone")
+        await until(lambda: connection.down.waits is None, "they are gone")
         assert keeper.keep(connection) is True
 
 

@@ -10,19 +10,24 @@ from dataclasses import replace
 
 import pytest
 
+from relay.connection.ending import Flushing
 from relay.connection.peek_flow import PeekFlow
+from relay.connection.verdict import PASS, EndWith
 from relay.logs.record import Reason
 from relay.net import offsets
 from relay.survival.checkpoint import Checkpoint
 from relay.survival.fdstore import KeptSession
 from relay.survival.resume import LOST_SIGHT, go_on, restore
 from relay.survival.state import InvalidState, from_json, state_of
+from relay.wire.direction import Direction
+from relay.wire.framing import encode_frame, join_fields
 from relay.wire.stage import Stage
-from tests.relay.connection.test_whole_hello import CLIENT_HELLO, SERVER_HELLO, START_API, ib
+from tests.relay.connection.test_handshake import CLIENT_HELLO, SERVER_HELLO, START_API, ib
 from tests.relay.kit.loopback import SMALL, Rig, until
 from tests.relay.kit.streams import GREETING
 
 pytestmark = pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux counts like this")
+ORDER = encode_frame(join_fields(3, 45, 1, "SPY"))  # PLACE_ORDER
 TICK = b"\0\0\0\x071\x006\x001\x000"
 PART = TICK[:6]
 
@@ -81,7 +86,7 @@ def at(moment, flow, monkeypatch):
         raise Killed
 
     if moment == "before the send":
-        monkeypatch.setattr(PeekFlow, "give", die)
+        monkeypatch.setattr(PeekFlow, "_send", die)
     elif moment == "after the send":
         flow.observe = die
     elif moment == "after the observer":
@@ -125,13 +130,41 @@ async def test_killed_at_any_moment_every_byte_arrives_once_and_is_observed_once
         assert again.observer.messages_down == before + len(data + rest) // len(TICK)
 
 
+@pytest.mark.parametrize("sent", [0, 1, 3, 4, 10, len(ORDER)])
+async def test_a_judge_goes_on_at_the_very_byte_and_rules_on_what_was_not_begun(sent, monkeypatch):
+    """The sink of the process before took `sent` bytes of an order that had been let pass; no other order is."""
+    async with ib() as rig:
+        asked, allowed = [], [1]
+
+        def policy(frame, now):
+            asked.append(frame.message_id)
+            if frame.message_id != 3 or (allowed and allowed.pop()):
+                return PASS
+            return EndWith(Reason.CONNECTION_LIMIT)
+
+        rig.services.policy = lambda connection, direction: policy if direction is Direction.CLIENT_TO_GATEWAY else None
+        client, gateway, connection = await ready(rig)
+        await client.send(ORDER)
+        await until(lambda: offsets.unread(connection.client) == len(ORDER), "it has come")
+        if sent:
+            assert connection.up.peek() == len(ORDER)
+            assert connection.up.judge.look(connection.up.scratch[: len(ORDER)], 0.0).passing == len(ORDER)
+            connection.up.take(sent, 0.0)
+        again = resumed(rig, killed(rig, connection))
+        assert await gateway.read(len(ORDER)) == ORDER
+        await client.send(TICK + ORDER)
+        assert await gateway.read_to_end() == (TICK, "rst")
+        assert (await rig.end_of(again)).cause.reason is Reason.CONNECTION_LIMIT
+        assert asked[:3] == [71, 3, 1] and set(asked[3:]) == {3}
+
+
 async def test_a_kill_while_the_client_does_not_read_loses_nothing(monkeypatch):
     async with ib() as rig:
         client, gateway, connection = await ready(rig)
         connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         data = TICK * 300_000
         sending = rig.loop.create_task(gateway.send(data))
-        await until(lambda: connection.down.pending is not None, "the client is slow")
+        await until(lambda: connection.down.waits is not None, "the client is slow")
         got = b""
         for _ in range(5):
             left = killed(rig, connection)
@@ -169,7 +202,7 @@ async def test_an_end_that_was_known_already_is_the_end_it_gets():
         gateway.sock.send(TICK * 2_000)
         await until(lambda: offsets.unread(connection.upstream) == 0, "all is on its way")
         gateway.reset()
-        await until(lambda: connection.broken, "the reset is known")
+        await until(lambda: isinstance(connection.phase, Flushing), "the reset is known")
         again = resumed(rig, killed(rig, connection))
         data, end = await client.read_to_end()
         assert (data, end) == (TICK * 2_000, "rst")

@@ -17,7 +17,7 @@ from relay.survival.state import (
     state_of,
     to_json,
 )
-from tests.relay.connection.test_whole_hello import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
+from tests.relay.connection.test_handshake import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
 from tests.relay.kit.loopback import SMALL, Rig, until
 
 PLAIN = ConnectionState("20260101T000000-000001", "paper", "ib", ("127.0.0.1", 4002), ("172.17.0.2", 50000), 4003, 12.5)
@@ -93,15 +93,15 @@ async def test_bytes_in_our_hands_are_part_of_it(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO, leg_send=SMALL, far_receive=SMALL)
         await gateway.send(SERVER_HELLO[:5])
-        await until(lambda: connection.hold.held, "it is held")
+        await until(lambda: connection.phase.held, "it is held")
         assert state_of(connection).held == SERVER_HELLO[:5].decode("latin-1")
         await gateway.send(SERVER_HELLO[5:] + b"glued")
-        await until(lambda: connection.hold.rest, "the rest waits")
+        await until(lambda: connection.phase.waiting, "the rest waits")
         assert (state_of(connection).held, state_of(connection).glued) == ("", "glued")
     async with Rig(Protocol.RAW) as rig:
         client, gateway, connection = await rig.session(leg_send=SMALL, far_receive=SMALL)
         sending = rig.loop.create_task(gateway.send(bytes(400_000)))
-        await until(lambda: connection.down.pending is not None, "the client is slow")
+        await until(lambda: connection.down.waits is not None, "the client is slow")
         state = state_of(connection)
         assert len(state.down.pending) == connection.down.left > 0
         assert await client.read(400_000) == bytes(400_000)

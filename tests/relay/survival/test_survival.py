@@ -549,8 +549,7 @@ def test_signals_during_an_upgrade_end_nothing(tmp_path):
 # As `python -m relay`, but a SIGHUP comes at that moment of an upgrade.
 HANGS_UP = """
 import os, signal, sys
-from relay.survival import handover
-from relay import server
+from relay.survival import handover, survival
 def first(owner, name):
     then = getattr(owner, name)
     def both(*arguments):
@@ -563,18 +562,12 @@ from relay.cli import main
 main()
 """
 
-
-def lost(strict: bool, reason: str):
-    return pytest.mark.xfail(strict=strict, reason=f"lost: {reason}")
-
-
 MOMENTS = [
-    pytest.param("server.Relay", "before_exec", marks=lost(True, "caught, and not heard yet"), id="not held back yet"),
-    pytest.param("handover", "become", marks=lost(False, "another thread may catch it"), id="held back"),
+    pytest.param("survival", "hold_signals", id="caught, and not heard yet"),
+    pytest.param("handover", "become", id="held back"),
 ]
 
 
-@pytest.mark.long  # as long as it fails
 @pytest.mark.parametrize(("owner", "name"), MOMENTS)
 def test_a_signal_at_the_last_moment_before_an_upgrade_is_heard(tmp_path, owner, name):
     house = House(tmp_path, False)

@@ -1,4 +1,4 @@
-"""relay/connection/whole_hello.py: the gateway's hello goes out whole and alone, whatever way it comes in."""
+"""relay/connection/handshake.py: the gateway's hello goes out whole and alone, whatever way it comes in."""
 
 import asyncio
 import socket
@@ -7,8 +7,9 @@ from time import monotonic
 import pytest
 
 from relay.config.load import Protocol
-from relay.connection import connection as connection_module
-from relay.connection.whole_hello import GLUE_WAIT, PeekedHello
+from relay.connection import open_phase
+from relay.connection.handshake import GLUE_WAIT, Handshake, PeekHandshake
+from relay.connection.open_phase import Open
 from relay.logs.record import EndPhase, Reason
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, Redirect, ServerHello
@@ -29,10 +30,10 @@ def ib(**bounds):
 
 def held(connection):
     """The incomplete hello, in our hands or in the kernel's (tests/relay/connection/test_peek_flow.py)."""
-    hold = connection.hold
-    if isinstance(hold, PeekedHello):
-        return connection.upstream.recv(hold.seen, socket.MSG_PEEK) if hold.seen else b""
-    return hold.held
+    handshake = connection.phase
+    if isinstance(handshake, PeekHandshake):
+        return connection.upstream.recv(handshake.seen, socket.MSG_PEEK) if handshake.seen else b""
+    return handshake.held
 
 
 async def test_a_hello_that_comes_byte_by_byte_goes_out_in_one_piece():
@@ -45,7 +46,7 @@ async def test_a_hello_that_comes_byte_by_byte_goes_out_in_one_piece():
             assert waiting(client.sock) == "nothing"
         await gateway.send(SERVER_HELLO[-1:])
         assert await client.read_once() == SERVER_HELLO
-        assert (connection.hold, connection.down.bytes) == (None, len(SERVER_HELLO))
+        assert (type(connection.phase), connection.down.bytes) == (Open, len(SERVER_HELLO))
         assert connection.observer.stage is Stage.SERVER_HELLO
 
 
@@ -66,7 +67,7 @@ async def test_whatever_cannot_become_a_hello_passes_at_once(first):
         assert await client.read_once() == first
         await gateway.send(b"more")
         assert await client.read(4) == b"more"
-        assert connection.hold is None
+        assert type(connection.phase) is Open
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ async def test_what_is_glued_to_the_hello_waits_for_the_clients_next_bytes(after
         assert await client.read(len(after)) == after
         await gateway.send(b"and on")
         assert await client.read(6) == b"and on"
-        assert connection.hold is None
+        assert type(connection.phase) is Open
 
 
 async def test_what_is_glued_to_the_hello_does_not_wait_for_ever():
@@ -92,14 +93,14 @@ async def test_what_is_glued_to_the_hello_does_not_wait_for_ever():
         assert await client.read_once() == SERVER_HELLO
         assert await client.read_once() == READY
         assert GLUE_WAIT * 0.9 <= monotonic() - begin < GLUE_WAIT + 2
-        assert connection.hold is None
+        assert type(connection.phase) is Open
 
 
 async def test_more_from_the_gateway_stays_behind_what_is_held(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + b"first")
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         await gateway.send(b"second")
         assert await rig.rests() == 0 and waiting(client.sock) == SERVER_HELLO
         connection.expired(monotonic())
@@ -110,7 +111,7 @@ async def test_while_the_rest_is_held_nothing_spins(endless):
     async with ib() as rig:
         _, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + b"rest")
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         await gateway.send(b"unread")
         assert await rig.rests() == 0
 
@@ -121,13 +122,13 @@ async def test_a_client_that_spoke_early_gets_the_rest_without_a_wait(endless):
         client, gateway, connection = await rig.session(CLIENT_HELLO + START_API)
         await gateway.send(SERVER_HELLO + READY)
         assert await client.read(len(SERVER_HELLO + READY)) == SERVER_HELLO + READY
-        assert (connection.hold, connection.observer.stage) == (None, Stage.READY)
+        assert (type(connection.phase), connection.observer.stage) == (Open, Stage.READY)
 
 
 async def test_a_legacy_client_is_never_held():
     async with ib() as rig:
         client, gateway, connection = await rig.session(b"63\0")
-        assert connection.hold is None
+        assert type(connection.phase) is Open
         await gateway.send(b"7")
         assert await client.read_once() == b"7"
         assert connection.observer.legacy
@@ -142,7 +143,7 @@ async def test_a_fin_inside_the_hello_passes_behind_what_had_come(sent):
         await gateway.send(sent)
         gateway.finish()
         assert await client.read_to_end() == (sent, "fin")
-        assert (connection.hold, connection.closed) == (None, False)
+        assert not isinstance(connection.phase, Handshake) and not connection.closed
         client.finish()
         record = await rig.end_of(connection)
         assert record.cause[:3] == ("upstream", "fin", Reason.UPSTREAM_CLOSED)
@@ -172,7 +173,7 @@ async def test_an_end_behind_a_glued_rest_comes_after_it(end, endless):
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
         await gateway.send(SERVER_HELLO + READY)
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         gateway.finish() if end == "fin" else gateway.reset()
         assert await rig.rests() <= 1 and waiting(client.sock) == SERVER_HELLO
         connection.expired(monotonic())
@@ -184,7 +185,7 @@ async def test_a_reset_behind_a_glued_rest_does_not_spin(endless):
         _, gateway, connection = await rig.session(CLIENT_HELLO)
         assert await gateway.read(len(CLIENT_HELLO)) == CLIENT_HELLO
         await gateway.send(SERVER_HELLO + READY)
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         gateway.reset()
         assert await rig.rests() <= 1
 
@@ -193,7 +194,7 @@ async def test_a_client_that_resets_while_the_rest_is_held_ends_it(endless):
     async with ib() as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + READY)
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         client.reset()
         record = await rig.end_of(connection)
         assert record.cause[:3] == ("client", "rst", Reason.CLIENT_LEFT_IN_HANDSHAKE)
@@ -201,11 +202,11 @@ async def test_a_client_that_resets_while_the_rest_is_held_ends_it(endless):
 
 
 async def test_a_client_that_says_fin_gets_the_rest_at_once(endless, monkeypatch):
-    monkeypatch.setattr(connection_module, "LEFT_GRACE", 10 * PATIENCE)
+    monkeypatch.setattr(open_phase, "LEFT_GRACE", 10 * PATIENCE)
     async with ib(half_close_timeout=10 * PATIENCE) as rig:
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         await gateway.send(SERVER_HELLO + READY)
-        await until(lambda: connection.hold.rest, "the rest is held")
+        await until(lambda: connection.phase.waiting, "the rest is held")
         client.finish()
         assert await client.read(len(SERVER_HELLO + READY)) == SERVER_HELLO + READY
 
@@ -218,7 +219,7 @@ async def test_a_glued_hello_to_a_half_closed_client_leaves_the_half_close_bound
         client.finish()
         gateway = await rig.gateway()
         assert await gateway.read(len(early)) == early
-        await until(lambda: connection.half_closed, "the FIN has been passed on")
+        await until(lambda: connection.first_fin, "the FIN has been passed on")
         await gateway.send(SERVER_HELLO + encode_frame(join_fields(9, 1, 1)))
         record = await rig.end_of(connection, within=2)
         assert record.cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE
@@ -230,7 +231,7 @@ async def test_bytes_before_a_reset_reach_the_client_when_the_way_up_is_full(mon
         rig.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client, gateway, connection = await rig.session(CLIENT_HELLO)
         connection.upstream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        await until(lambda: fill(client.sock) == 0 and connection.up.pending is not None, "the gateway's side is full")
+        await until(lambda: fill(client.sock) == 0 and connection.up.waits is not None, "the gateway's side is full")
         part = SERVER_HELLO[:9]
         await gateway.send(part)
         gateway.reset()  # the same batch of events: readable, writable and broken

@@ -1,0 +1,175 @@
+"""What each end means, and the two phases of a connection that has lost a side.
+
+An end is never guessed at: FIN, reset, time-out and refusal stay four different things up to the record. A FIN is
+passed on as a FIN and the other direction lives on. A reset is passed on as a reset, but only after everything that was
+read before it has been acknowledged by the receiver: a reset makes its kernel drop what is still on the way.
+"""
+
+from __future__ import annotations
+
+import errno
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from relay.connection.flow import Flow
+from relay.connection.phase import Phase
+from relay.logs.record import Cause, Reason
+from relay.net import tcp
+from relay.net.poller import READ
+
+if TYPE_CHECKING:
+    from relay.connection.connection import Connection
+    from relay.connection.open_phase import Open
+
+STALL_POLL = 0.5  # seconds between two looks at a reader that holds up the last bytes of a peer that is gone
+FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
+
+
+def finished_cause(first_fin: str | None, in_handshake: bool) -> Cause:
+    """Both sides have said FIN, this one first, and everything is delivered."""
+    if first_fin == "client":
+        return _in_handshake(Cause("client", "fin", Reason.CLIENT_CLOSED), in_handshake)
+    return Cause("upstream", "fin", Reason.UPSTREAM_CLOSED)
+
+
+def failure_cause(side: str, error: OSError, first_fin: str | None, in_handshake: bool) -> Cause:
+    """Why this ends: `side` was reset, or the kernel has given it up."""
+    if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+        dead = Reason.CLIENT_DEAD if side == "client" else Reason.UPSTREAM_DEAD
+        return Cause(side, "timeout", dead, None, error_name(error))
+    if first_fin == side:  # FIN, then RST because more data came: that is how close() looks from here
+        closed = Reason.CLIENT_CLOSED if side == "client" else Reason.UPSTREAM_CLOSED
+        return _in_handshake(Cause(side, "fin", closed), in_handshake)
+    reset = Reason.CLIENT_RESET if side == "client" else Reason.UPSTREAM_RESET
+    return _in_handshake(Cause(side, "rst", reset, None, "ECONNRESET"), in_handshake)
+
+
+def _in_handshake(cause: Cause, in_handshake: bool) -> Cause:
+    """A client that goes before the session was ready left in the handshake, however it went."""
+    if in_handshake and cause.by == "client":
+        return cause._replace(reason=Reason.CLIENT_LEFT_IN_HANDSHAKE)
+    return cause
+
+
+def error_name(error: OSError) -> str:
+    """ECONNRESET rather than 104."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+class Flushing(Phase):
+    """`broken` has lost its source: what is left of it is delivered to the other side, which then is reset, too."""
+
+    __slots__ = ("broken", "cause", "left_before", "side", "since")
+
+    name = "Flushing"
+
+    def __init__(self, connection: Connection, cause: Cause, side: str, broken: Flow) -> None:
+        """`side` is the one that is gone."""
+        super().__init__(connection)
+        self.cause = cause
+        self.side = side
+        self.broken = broken
+        self.left_before = -1  # bytes
+        self.since = monotonic()  # when they last became fewer
+
+    def entered(self) -> None:
+        self.connection.note()
+        self.broken.unwatch()
+        self.broken.reverse.stop()
+        self._flush_or_end(self.since)
+
+    def expired(self, now: float) -> None:
+        self._flush_or_end(now)
+
+    def source_ended(self, flow: Flow) -> None:
+        flow.watch(flow.watched & ~READ)  # there are no ends left to pass on
+
+    def source_broke(self, flow: Flow) -> None:
+        """The deadline is running."""
+
+    def source_failed(self, flow: Flow, error: OSError) -> None:
+        if flow is self.broken:
+            self._flush_or_end(monotonic())
+        else:
+            self._end(self.cause)
+
+    def sink_failed(self, flow: Flow, error: OSError) -> None:
+        self._end(self.cause)
+
+    def delivered(self, flow: Flow) -> bool:
+        self._flush_or_end(monotonic())
+        return True
+
+    def _flush_or_end(self, now: float) -> None:
+        """Reset the living side as soon as it has acknowledged everything, or when it has stalled too long."""
+        connection, flow = self.connection, self.broken
+        left = flow.left + (tcp.unsent(flow.sink) or 0)
+        bound = connection.map.flush_timeout
+        if not left:
+            self._end(self.cause)
+        elif left == self.left_before and now - self.since >= bound:
+            other = "upstream" if self.side == "client" else "client"
+            detail = f"after {self.cause.reason.value}, {left} bytes not taken in {bound:g} s"
+            self._end(Cause(other, "timeout", Reason.WRITE_STALLED, detail))
+        else:
+            if left != self.left_before:
+                self.left_before, self.since = left, now
+            connection.deadlines.set(connection, now + FLUSH_POLL)
+
+    def _end(self, cause: Cause) -> None:
+        self.connection.end(cause, reset_client=True, reset_upstream=True)
+
+
+class Stalled(Phase):
+    """`flow` has lost its source, and its sink does not read: its last bytes are kept as long as that takes some.
+
+    Everything else is as before: what the flows report is still for `open`, to which the connection goes back when
+    the sink reads on.
+    """
+
+    __slots__ = ("bytes_before", "flow", "open", "since")
+
+    name = "Stalled"
+
+    def __init__(self, open: Open, flow: Flow) -> None:
+        super().__init__(open.connection)
+        self.open = open
+        self.flow = flow
+        self.bytes_before = flow.bytes
+        self.since = monotonic()  # when they last became more
+
+    def entered(self) -> None:
+        self._look_again()
+
+    def expired(self, now: float) -> None:
+        connection, flow = self.connection, self.flow
+        bound = connection.map.flush_timeout
+        if flow.waits is None:
+            connection.enter(self.open)  # it reads on, and will find the end
+        elif flow.bytes == self.bytes_before and now - self.since >= bound:
+            gone, reader = self.open.side(flow), self.open.side(flow.reverse)
+            detail = f"the {gone} is gone, {flow.left} bytes not taken in {bound:g} s"
+            connection.end(Cause(reader, "timeout", Reason.WRITE_STALLED, detail), True, True)
+        else:
+            if flow.bytes != self.bytes_before:
+                self.bytes_before, self.since = flow.bytes, now
+            self._look_again()
+
+    def source_ended(self, flow: Flow) -> None:
+        self.open.source_ended(flow)
+        self._look_again()
+
+    def source_broke(self, flow: Flow) -> None:
+        self.open.source_broke(flow)
+
+    def source_failed(self, flow: Flow, error: OSError) -> None:
+        self.open.source_failed(flow, error)
+
+    def sink_failed(self, flow: Flow, error: OSError) -> None:
+        self.open.sink_failed(flow, error)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        connection = self.connection
+        if connection.phase is self:
+            connection.deadlines.set(connection, monotonic() + STALL_POLL)
