@@ -70,6 +70,12 @@ def arguments() -> argparse.Namespace:
         "--install", action="store_true", help="apt-get missing peers (root, on a machine you can spare)"
     )
     parser.add_argument("--allow-missing", action="store_true", help="leave missing peers out")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="PYZ",
+        help="our relay against another build of it: python -m relay.pyz PYZ there",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     parser.add_argument("--markdown", action="store_true", help="print the tables as README has them")
     parser.add_argument("--list", action="store_true", help="print the keys of rows and relays")
@@ -111,6 +117,8 @@ def main() -> int:
             bench = _bench(Path(folder), options.pin == "auto")
             if options.profile:
                 return _profile(bench, chosen_rows, sizes)
+            if options.before is not None:
+                relays = peers.versions_of_ours(options.before, Path(folder))
             relays = _present(relays, options)
         except load.LoadError as error:
             print(f"tests.bench: {error}", file=sys.stderr)
@@ -225,7 +233,9 @@ def _conclude(results: Results, bench: Bench, options: argparse.Namespace, repet
     if options.markdown:
         print(_circumstances(bench, results.relays).replace("\n", "  \n"), end="\n\n")
     print(draw(report.figures(results)), end="\n\n")
-    if compared := report.ratios(results):
+    if options.before is not None:
+        print(draw(report.beside_before(results)), end="\n\n")
+    elif compared := report.ratios(results):
         reached, judged = report.goals_reached(results)
         print(draw(compared), end="\n\n")
         print(f"Medians of {repetitions}. Ratios: more is better. Goals reached: {reached} of {judged}.", end=" ")

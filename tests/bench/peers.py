@@ -17,9 +17,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from relay.pyz import build
 from tests.bench import load, processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,9 +59,9 @@ class Peer:
         return [need for need in self.needs if shutil.which(need, path=SEARCH_PATH) is None and not Path(need).exists()]
 
 
-def _relay(place: Place, *more: str) -> list[str]:
+def _relay(place: Place, *more: str, program: tuple[str, ...] = ("-m", "relay")) -> list[str]:
     ports = ("--listen", f"127.0.0.1:{place.port}", "--upstream", f"127.0.0.1:{place.upstream}")
-    return [sys.executable, "-m", "relay", "run", *ports, "--log-format", "json", *more]
+    return [sys.executable, *program, "run", *ports, "--log-format", "json", *more]
 
 
 def _socat_as_found(place: Place) -> list[str]:
@@ -134,6 +136,7 @@ def _proxyd(place: Place) -> list[str]:
     return ["systemd-socket-activate", "-l", f"127.0.0.1:{place.port}", str(PROXYD), f"127.0.0.1:{place.upstream}"]
 
 
+BEFORE, BEFORE_RAW = "before", "before-raw"
 OURS, RAW, SOCAT, HAPROXY, NGINX, DIRECT = "ib-relay", "ib-relay-raw", "socat", "haproxy", "nginx", "direct"
 PEERS = {
     peer.key: peer
@@ -193,6 +196,21 @@ PEERS = {
         Peer(DIRECT, "no relay", "the load generator talks to its own gateway", None),
     )
 }
+
+
+def versions_of_ours(before: Path, folder: Path) -> list[Peer]:
+    """Our relay of today and that of another build (`python -m relay.pyz`), each as one file, ib and raw."""
+    now = folder / "now.pyz"
+    build(now)
+    ours, raw = PEERS[OURS], PEERS[RAW]
+    found = []
+    for file, keys, title in ((now, (OURS, RAW), "now"), (before, (BEFORE, BEFORE_RAW), "before")):
+        run = partial(_relay, program=(str(file),))
+        found.append(replace(ours, key=keys[0], title=title, command=run))
+        found.append(
+            replace(raw, key=keys[1], title=f"{title} raw", command=lambda at, run=run: run(at, "--protocol", "raw"))
+        )
+    return found
 
 
 def install(peers: list[Peer]) -> None:

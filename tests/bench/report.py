@@ -41,13 +41,13 @@ class Results:
         values = [value for value in self.samples.get((row.key, key), ()) if value is not None]
         return statistics.median(values) if values else None
 
-    def ratio(self, row: Row, key: str) -> float | None:
-        """Ours against one relay, more is better: the median of the ratios within each repetition.
+    def ratio(self, row: Row, key: str, mine: str = peers.OURS) -> float | None:
+        """Ours (or `mine`) against one relay, more is better: the median of the ratios within each repetition.
 
         Both figures of a pair were taken seconds apart, so what slows the machine for a while hits both.
         """
-        mine, other = (self.samples.get((row.key, one), ()) for one in (peers.OURS, key))
-        pairs = zip(mine, other, strict=False)  # one of them may not be in this run, or be left out after failures
+        samples = (self.samples.get((row.key, relay), ()) for relay in (mine, key))
+        pairs = zip(*samples, strict=False)  # one of them may not be in this run, or be left out after failures
         ratios = [_ratio(row, ours, theirs) for ours, theirs in pairs if None not in (ours, theirs)]
         return statistics.median(ratios) if ratios else None
 
@@ -118,6 +118,13 @@ def ratios(results: Results) -> list[list[str]]:
         for row in results.rows
     ]
     return [head, *lines]
+
+
+def beside_before(results: Results) -> list[list[str]]:
+    """Today's build against another one, more is better."""
+    pairs = ((peers.OURS, peers.BEFORE), (peers.RAW, peers.BEFORE_RAW))
+    lines = [[row.title, *(_times(results.ratio(row, before, now)) for now, before in pairs)] for row in results.rows]
+    return [["now is", "x before", "x before, raw"], *lines]
 
 
 def _times(ratio: float | None) -> str:

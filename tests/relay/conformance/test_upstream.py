@@ -39,7 +39,7 @@ def test_once_the_upstream_is_up_the_next_client_gets_through_at_once(relay):
         client, gateway = relay.session(upstream)
         gateway.sendall(b"welcome")
         assert client.read_exactly(7) == b"welcome"
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < 3.0
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_200_refused_clients_leave_nothing_behind_and_service_starts_with_the_up
         client, gateway = relay.session(upstream)
         gateway.sendall(b"welcome")
         assert client.read_exactly(7) == b"welcome"
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < 3.0
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_a_client_that_comes_before_the_upstream_listens_is_refused_and_not_held
     """Held, it would run into its own time-out (4 s in ib_async) and learn nothing; refused, it knows at once."""
     before = time.monotonic()
     assert relay.connect().ending() == "rst"
-    assert time.monotonic() - before < 1.0
+    assert time.monotonic() - before < 3.0
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ async def test_a_half_closed_connection_without_a_byte_is_ended_by_its_bound():
         record = await rig.end_of(connection)
         detail = "upstream silent for 0.15 s after the other side had finished"
         assert record.cause == Cause("relay", "timeout", Reason.HALF_CLOSE_TIMEOUT, detail)
-        assert (record.phase, 0.1 < monotonic() - begin < 1) == (EndPhase.HALF_CLOSED, True)
+        assert (record.phase, 0.1 < monotonic() - begin < 5) == (EndPhase.HALF_CLOSED, True)
 
 
 async def test_the_half_close_bound_is_one_of_silence(monkeypatch):

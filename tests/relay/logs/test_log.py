@@ -219,7 +219,7 @@ def test_a_stuck_pipe_cannot_hold_up_the_exit(monkeypatch):
         log.event("word", "never read")
         begin = time.monotonic()
         log.close()
-        assert 0.1 <= time.monotonic() - begin < 0.6
+        assert 0.1 <= time.monotonic() - begin < 5
         pipe.collect()
         log._thread.join(PATIENCE)
         pipe.lines()
