@@ -85,7 +85,10 @@ TESTED_BY = {
     "relay/survival/kept.py": "tests/relay/survival/test_resume.py",
     "relay/survival/numbers.py": "tests/relay/survival/test_fdstore.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
+    "relay/wire/message_values.py": "tests/relay/wire/test_messages.py",
+    "relay/wire/protobuf_form.py": "tests/relay/wire/test_messages.py",
     "relay/wire/stage.py": "tests/relay/wire/test_observer.py",
+    "relay/wire/text_form.py": "tests/relay/wire/test_messages.py",
 }
 
 

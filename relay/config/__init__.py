@@ -1,1 +1,1 @@
-"""What the relay can be told: keys and addresses, and the file, the environment and the flags that give them."""
+"""The configuration: its keys and addresses, and the file, the environment and the flags they come from."""

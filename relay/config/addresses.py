@@ -1,4 +1,4 @@
-"""Addresses as people write them: where to listen, what to dial, who may connect; and where two of them meet.
+"""Addresses as people write them: where to listen, what to dial, who may connect; and whether two addresses meet.
 
 Pure text work: no name is resolved here, so a name only ever equals itself (and "localhost" both loopbacks).
 """
@@ -15,9 +15,9 @@ WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 
 class InvalidValue(Exception):
-    """A no to something that was written: the value it is about, and a hint at what was probably meant, or ""."""
+    """A value that is not allowed: the value as seen, and a hint at the probable intention, or ""."""
 
-    def __init__(self, seen: object, hint: str = ""):
+    def __init__(self, seen: object, hint: str = "") -> None:
         super().__init__(seen, hint)
         self.seen, self.hint = seen, hint
 
@@ -26,7 +26,7 @@ class InvalidValue(Exception):
 class Listen:
     """Where to accept.
 
-    An address, a name, "auto" (both loopbacks and the container bridges of this host), or "systemd:NAME" or
+    `host` is an address, a name, "auto" (both loopbacks and the container bridges of this host), or "systemd:NAME" or
     "launchd:NAME" (a socket that the service manager has bound; its port is 0 here).
     """
 
@@ -35,7 +35,7 @@ class Listen:
 
     @property
     def handed_over(self) -> tuple[str, str] | None:
-        """The manager and the name it knows its socket by; None for an address of our own."""
+        """The manager and its name for the socket; None for an address of our own."""
         if not self.host.startswith(MANAGERS):
             return None
         manager, _, name = self.host.partition(":")
@@ -72,7 +72,8 @@ class Allow:
     networks: tuple[Network, ...] = ()
 
     def __str__(self) -> str:
-        return ", ".join(["auto"] * self.auto + [str(network) for network in self.networks])
+        networks = [str(network) for network in self.networks]
+        return ", ".join(["auto", *networks] if self.auto else networks)
 
 
 def read_listen(value: object) -> Listen:
@@ -105,23 +106,23 @@ def read_allow(value: object) -> Network | None:
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is None or network.prefixlen < 96:
         return network
-    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))  # peers are compared as IPv4, too
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))  # as peers are compared
 
 
 def build_allow(entries: tuple[Network | None, ...]) -> Allow:
     return Allow(None in entries, tuple(entry for entry in entries if entry is not None))
 
 
-def overlap(one: Listen, other: Listen) -> bool:
-    """Whether the two cannot be bound together. 0.0.0.0 and :: can: an IPv6 listener of ours takes IPv6 only."""
-    if one.port != other.port:
+def overlap(first: Listen, second: Listen) -> bool:
+    """Whether both cannot be bound together. 0.0.0.0 and :: can: an IPv6 listener of ours takes only IPv6."""
+    if first.port != second.port:
         return False
-    ours, theirs = _literals(one.host), _literals(other.host)
-    return bool(ours & theirs) or bool(_widened(ours) & theirs) or bool(ours & _widened(theirs))
+    hosts, others = _literals(first.host), _literals(second.host)
+    return bool(hosts & others) or bool(_widened(hosts) & others) or bool(hosts & _widened(others))
 
 
 def reaches(upstream: Upstream, listen: Listen) -> bool:
-    """Whether dialling this upstream ends at this listener, as far as the words alone can tell.
+    """Whether dialling this upstream ends at this listener, as far as the text alone can show.
 
     A wildcard counts for both families: ":: port 4002, dial 127.0.0.1 port 4002" is a slip, not a plan.
     """
@@ -133,12 +134,12 @@ def reaches(upstream: Upstream, listen: Listen) -> bool:
 
 
 def _literals(host: str) -> frozenset[str]:
-    """The addresses a word certainly means."""
+    """The addresses that a host certainly means."""
     return LOOPBACKS if host in ("auto", "localhost") else frozenset({host})
 
 
 def _widened(hosts: frozenset[str]) -> frozenset[str]:
-    """The wildcards that would cover one of these."""
+    """The wildcards that would cover any of these hosts."""
     return frozenset("::" if ":" in host else "0.0.0.0" for host in hosts if _is_literal(host))
 
 
@@ -157,7 +158,7 @@ HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(?:\.{LABEL})*\.?", re.ASCII)
 
 
 def _split_address(value: object) -> tuple[str, int]:
-    """Host and port; addresses come back in their one canonical spelling, names in lower case."""
+    """Host and port; addresses in their canonical spelling, names in lower case."""
     if not isinstance(value, str):
         raise InvalidValue(value, ALONE if type(value) is int else "")
     match = ADDRESS.fullmatch(value)
@@ -181,7 +182,7 @@ ALONE = "a port alone does not say which addresses"
 
 
 def _address_hint(value: str) -> str:
-    """What the writer of a refused address probably meant."""
+    """The probable intention of the writer of a refused address."""
     if re.fullmatch(r":?[0-9]+", value):
         return ALONE
     if value.startswith("*:"):
@@ -192,7 +193,7 @@ def _address_hint(value: str) -> str:
 
 
 def _network_hint(value: str) -> str:
-    """The network a refused one was probably meant to be: ip_network also refuses set host bits."""
+    """The probable intention of the writer of a refused network: ip_network also refuses set host bits."""
     try:
         return f"host bits are set; {ipaddress.ip_network(value, strict=False)} is the network"
     except ValueError:

@@ -1,4 +1,4 @@
-"""Configuration files: where one is looked for, how it is opened, and `load` with what is in it."""
+"""Configuration files: the places to look in, how a file is opened, and `load` with its content."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import replace
 from relay.config.load import FILE_VARIABLE, MAX_FILE, NO_FILE, ConfigError, Loaded, clipped, load
 
 SYSTEM_PLACE = "/etc/ib-relay/config.toml"
-SERVICE_VARIABLE = "CONFIGURATION_DIRECTORY"  # set by systemd for a unit that has one, see systemd.exec(5)
+SERVICE_VARIABLE = "CONFIGURATION_DIRECTORY"  # systemd sets it for a unit with ConfigurationDirectory=, systemd.exec(5)
 
 
 def places(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Where a file is looked for when none is named, nearest first: the service's folder, the user's, the system's."""
+    """The places of an unnamed file, nearest first: the service's folder, the user's, the system's."""
     folders = [folder for folder in environ.get(SERVICE_VARIABLE, "").split(":") if folder]
     home, xdg = environ.get("HOME", ""), environ.get("XDG_CONFIG_HOME", "")
-    if xdg.startswith("/"):  # a relative one is to be ignored (XDG base directory specification)
+    if xdg.startswith("/"):  # a relative path must be ignored (XDG base directory specification)
         folders.append(f"{xdg}/ib-relay")
     elif home.startswith("/"):
         folders.append(f"{home.rstrip('/')}/.config/ib-relay")
@@ -26,8 +26,8 @@ def places(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_config(path: str | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
-    """`load` with the file that `path` (the --config flag), IB_RELAY_CONFIG or a standard place names."""
-    if path == "":  # a shell variable that is not set; an empty IB_RELAY_CONFIG is how compose files spell "none"
+    """`load` with the file of `path` (the --config flag), of IB_RELAY_CONFIG, or in a standard place."""
+    if path == "":  # an unset shell variable; an empty IB_RELAY_CONFIG, however, is how compose files spell "none"
         raise ConfigError('--config: seen ""; allowed: a readable TOML file')
     for named, origin in ((path, "--config"), (environ.get(FILE_VARIABLE), FILE_VARIABLE)):
         if named:
@@ -48,7 +48,7 @@ def _from_standard_place(environ: Mapping[str, str], flags: Mapping[str, object]
         except (OSError, ValueError) as error:
             refusal = _unreadable(clipped(place, 200), error)
             if isinstance(error, PermissionError) and place == SYSTEM_PLACE and not environ.get(SERVICE_VARIABLE):
-                # The service's own file, and this is not the service: a user trying something out.
+                # The service's own file, and this is not the service: a user is trying something out.
                 loaded = load(None, NO_FILE, environ, flags)
                 return replace(loaded, warnings=(f"{refusal}; going on without it", *loaded.warnings))
             raise refusal from error
@@ -69,14 +69,14 @@ def _unreadable(where: str, error: Exception) -> ConfigError:
 def regular(path: str, flags: int) -> int:
     """An `opener` for open(): a file that can be read again and again. OSError for a pipe or a device; it never waits.
 
-    /dev/null is taken: it is how people say "no file". A pipe, also as <(...) or /dev/stdin, is not: its second
-    reading, at a reload or an upgrade, finds nothing, and nothing is a valid configuration.
+    /dev/null is accepted: it is how people say "no file". A pipe, also as <(...) or /dev/stdin, is refused: a second
+    reading, at a reload or an upgrade, finds nothing, and an empty file is a valid configuration.
     """
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-    found = os.fstat(fd)
-    if stat.S_ISREG(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev):
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev):
         return fd
     os.close(fd)
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    raise OSError(errno.EINVAL, "is a pipe" if stat.S_ISFIFO(found.st_mode) else "is a device")
+    raise OSError(errno.EINVAL, "is a pipe" if stat.S_ISFIFO(status.st_mode) else "is a device")

@@ -4,8 +4,15 @@ import enum
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from relay.config.addresses import InvalidValue, build_allow, read_allow, read_listen, read_upstream
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Value_co = TypeVar("Value_co", covariant=True)
+Number = TypeVar("Number", int, float)
+Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 
 class Protocol(enum.StrEnum):
@@ -19,122 +26,145 @@ class LogFormat(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """`read` takes a TOML value and raises InvalidValue; `from_text` makes one of a variable or a flag."""
+class Key(Generic[Value_co]):
+    """`read` takes a TOML value and raises InvalidValue; `from_text` makes such a value of a variable or a flag."""
 
+    name: str
     allowed: str
-    read: Callable[[object], object]
+    read: Callable[[object], Value_co]
     from_text: Callable[[str], object] = str
     show: Callable[[object], str] = str
 
 
-def _choice(values: type[enum.StrEnum]) -> Key:
-    def read(value):
-        if value not in list(values):
+def _choice(name: str, choices: type[Choice]) -> Key[Choice]:
+    def read(value: object) -> Choice:
+        if not isinstance(value, str) or value not in list(choices):
             raise InvalidValue(value)
-        return values(value)
+        return choices(value)
 
-    return Key(" or ".join(f'"{value}"' for value in values), read)
+    return Key(name, " or ".join(f'"{choice}"' for choice in choices), read)
 
 
-def _number(kind: type, low: float, high: float, zero: str = "", unit: str = "") -> Key:
-    """A number in a range; `zero` says what 0 means where it is allowed besides."""
+def _number(name: str, kind: type[Number], low: float, high: float, zero: str = "", unit: str = "") -> Key[Number]:
+    """A number in a range; `zero` says what 0 means if it is allowed besides."""
 
-    def read(value):
-        if type(value) not in (int, kind) or not (low <= value <= high or (zero and value == 0)):
-            raise InvalidValue(value)  # type() and not isinstance: True is an int in Python, not in a file
+    def read(value: object) -> Number:
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):  # True is an int in Python, not in a file
+            raise InvalidValue(value)
+        if not (low <= value <= high or (zero and value == 0)):
+            raise InvalidValue(value)
         return kind(value)
 
-    def from_text(text):
+    def from_text(text: str) -> object:
         if re.fullmatch(r"[+-]?[0-9]{1,12}", text):
             return int(text)
         return float(text) if re.fullmatch(r"[+-]?[0-9]{1,12}\.[0-9]{1,12}", text) else text
 
-    def show(value):
+    def show(value: object) -> str:
         return f"0 ({zero})" if zero and not value else f"{value:.12g}{unit}"
 
-    what = {int: "a whole number", float: "a number"}[kind] + {"": "", " s": " of seconds"}.get(unit, f" of{unit}")
-    return Key(f"{what} from {low} to {high}{f', or 0 ({zero})' if zero else ''}", read, from_text, show)
+    whole = "a whole number" if kind is int else "a number"
+    of_what = {"": "", " s": " of seconds"}.get(unit, f" of{unit}")
+    or_zero = f", or 0 ({zero})" if zero else ""
+    return Key(name, f"{whole}{of_what} from {low} to {high}{or_zero}", read, from_text, show)
 
 
-def _seconds(low: float, high: float, zero: str = "", kind: type = float) -> Key:
-    return _number(kind, low, high, zero, unit=" s")
+def _seconds(name: str, low: float, high: float, zero: str = "") -> Key[float]:
+    return _number(name, float, low, high, zero, unit=" s")
 
 
-def _list_of(read_one: Callable[[object], object], build: Callable, allowed: str) -> Key:
-    """One or several of something: a string or a list in the file, separated by commas or blanks in a text."""
+def _whole_seconds(name: str, low: int, high: int, zero: str = "") -> Key[int]:
+    return _number(name, int, low, high, zero, unit=" s")
 
-    def read(value):
+
+def _list_of(
+    name: str, read_item: Callable[[object], Item], build: Callable[[tuple[Item, ...]], T], allowed: str
+) -> Key[T]:
+    """One or several items: a string or a list in the file, separated by commas or blanks in a text."""
+
+    def read(value: object) -> T:
         items = value if isinstance(value, list) else [value]
         if not items:
             raise InvalidValue(value)
-        return build(tuple(read_one(item) for item in items))
+        return build(tuple(read_item(item) for item in items))
 
-    def from_text(text):
+    def from_text(text: str) -> object:
         return [item for item in re.split(r"[,\s]+", text) if item] or text
 
-    def show(value):
+    def show(value: object) -> str:
         return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
-    return Key(f"{allowed}, or a list of these", read, from_text, show)
+    return Key(name, f"{allowed}, or a list of these", read, from_text, show)
 
 
-def _map_name(value: object) -> str:
+def _read_map_name(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_-]{1,32}", value):
         raise InvalidValue(value)
     return value
 
 
-def _log_file(value: object) -> str:
+def _read_log_file(value: object) -> str:
     if value == "-":
-        return value
+        return "-"
     if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "\0" in value:
         home = isinstance(value, str) and value.startswith("~")
         raise InvalidValue(value, "~ is not expanded, a service has no home to speak of" if home else "")
     return value
 
 
-def _shown_log_file(path: object) -> str:
+def _show_log_file(path: object) -> str:
     return "- (standard output)" if path == "-" else str(path)
 
 
-def _switch() -> Key:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+def _switch(name: str) -> Key[bool]:
+    spellings = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-    def read(value):
+    def read(value: object) -> bool:
         if not isinstance(value, bool):
             raise InvalidValue(value)
         return value
 
-    return Key("true or false", read, lambda text: words.get(text.lower(), text), lambda value: str(value).lower())
+    def from_text(text: str) -> object:
+        return spellings.get(text.lower(), text)
+
+    return Key(name, "true or false", read, from_text, lambda value: str(value).lower())
 
 
-PORT = "PORT from 1 to 65535"
-TOP_KEYS: dict[str, Key] = {
-    "log_format": _choice(LogFormat),
-    "log_file": Key('"-" (standard output) or an absolute path', _log_file, show=_shown_log_file),
-    "log_file_size": _number(int, 1, 1024, unit=" MiB"),
-    "log_interval": _seconds(0.1, 86400, zero="off"),
-    "max_connections": _number(int, 1, 1_000_000, zero="from ulimit -n"),
-    "survive": _switch(),
-    "drain_timeout": _seconds(0.1, 3600, zero="at once"),
-}
-MAP_KEYS: dict[str, Key] = {
-    "name": Key("1 to 32 of a-z, 0-9, _ and -", _map_name),
-    "listen": _list_of(
-        read_listen, tuple, f'"auto:PORT", "HOST:PORT" or "[IPv6]:PORT", {PORT}, "systemd:NAME", "launchd:NAME"'
-    ),
-    "upstream": Key(f'"HOST:PORT" or "[IPv6]:PORT", {PORT}', read_upstream),
-    "protocol": _choice(Protocol),
-    "allow": _list_of(read_allow, build_allow, '"auto", an address, a network like "192.168.1.0/24"'),
-    "connect_timeout": _seconds(0.1, 300),
-    "first_bytes_timeout": _seconds(0.1, 3600),
-    "half_close_timeout": _seconds(0.1, 86400),
-    "idle_timeout": _seconds(0.1, 604800, zero="off"),
-    "flush_timeout": _seconds(0.1, 600),
-    "max_per_source": _number(int, 1, 1_000_000, zero="off"),
-    "keepalive_idle": _seconds(1, 7200, zero="off", kind=int),
-    "keepalive_interval": _seconds(1, 7200, kind=int),
-    "keepalive_count": _number(int, 1, 127),  # Linux' own limit (MAX_TCP_KEEPCNT)
-    "user_timeout": _seconds(1, 3600, zero="off"),
-}
+ADDRESS = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
+
+LOG_FORMAT = _choice("log_format", LogFormat)
+LOG_FILE = Key("log_file", '"-" (standard output) or an absolute path', _read_log_file, show=_show_log_file)
+LOG_FILE_SIZE = _number("log_file_size", int, 1, 1024, unit=" MiB")
+LOG_INTERVAL = _seconds("log_interval", 0.1, 86400, zero="off")
+MAX_CONNECTIONS = _number("max_connections", int, 1, 1_000_000, zero="from ulimit -n")
+SURVIVE = _switch("survive")
+DRAIN_TIMEOUT = _seconds("drain_timeout", 0.1, 3600, zero="at once")
+
+NAME = Key("name", "1 to 32 of a-z, 0-9, _ and -", _read_map_name)
+LISTEN = _list_of("listen", read_listen, tuple, f'"auto:PORT", {ADDRESS}, "systemd:NAME", "launchd:NAME"')
+UPSTREAM = Key("upstream", ADDRESS, read_upstream)
+PROTOCOL = _choice("protocol", Protocol)
+ALLOW = _list_of("allow", read_allow, build_allow, '"auto", an address, a network like "192.168.1.0/24"')
+CONNECT_TIMEOUT = _seconds("connect_timeout", 0.1, 300)
+FIRST_BYTES_TIMEOUT = _seconds("first_bytes_timeout", 0.1, 3600)
+HALF_CLOSE_TIMEOUT = _seconds("half_close_timeout", 0.1, 86400)
+IDLE_TIMEOUT = _seconds("idle_timeout", 0.1, 604800, zero="off")
+FLUSH_TIMEOUT = _seconds("flush_timeout", 0.1, 600)
+MAX_PER_SOURCE = _number("max_per_source", int, 1, 1_000_000, zero="off")
+KEEPALIVE_IDLE = _whole_seconds("keepalive_idle", 1, 7200, zero="off")
+KEEPALIVE_INTERVAL = _whole_seconds("keepalive_interval", 1, 7200)
+KEEPALIVE_COUNT = _number("keepalive_count", int, 1, 127)  # Linux' own limit (MAX_TCP_KEEPCNT)
+USER_TIMEOUT = _seconds("user_timeout", 1, 3600, zero="off")
+
+
+def _by_name(*keys: Key[object]) -> dict[str, Key[object]]:
+    return {key.name: key for key in keys}
+
+
+TOP_KEYS = _by_name(LOG_FORMAT, LOG_FILE, LOG_FILE_SIZE, LOG_INTERVAL, MAX_CONNECTIONS, SURVIVE, DRAIN_TIMEOUT)
+MAP_KEYS = _by_name(
+    *(NAME, LISTEN, UPSTREAM, PROTOCOL, ALLOW),
+    *(CONNECT_TIMEOUT, FIRST_BYTES_TIMEOUT, HALF_CLOSE_TIMEOUT, IDLE_TIMEOUT, FLUSH_TIMEOUT),
+    MAX_PER_SOURCE,
+    *(KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT, USER_TIMEOUT),
+)

@@ -1,1 +1,1 @@
-"""What is written down: the record of a connection, its words, and the thread that writes lines."""
+"""The log: the record of a connection, its text, and the thread that writes lines."""

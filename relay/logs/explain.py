@@ -1,4 +1,4 @@
-"""Why a connection ended, in words: the sentence for people, and the two letters HAProxy users know."""
+"""Why a connection ended: the sentence for people, and the two letters HAProxy users know."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _LEFT_AT_STAGE = {
 }
 
 
-# Ends of a session that was under way, which can have got somewhere; the others end a connection that never was one.
+# Ends of a session that was under way. All other reasons end a connection that never became a session.
 _UNDER_WAY = frozenset(
     {
         Reason.CLIENT_CLOSED,

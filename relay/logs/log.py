@@ -1,4 +1,4 @@
-"""The relay's log: one line an event, written by a thread of its own so that a stuck pipe can never stop forwarding.
+"""The relay's log: one line an item, written by a thread of its own so that a stuck pipe can never stop forwarding.
 
 The loop's thread only appends to a bounded queue. When the sink is stuck, broken or full, lines are dropped and
 counted; the count is in every connection record (`log.dropped`) and gets a line of its own once lines can be written
@@ -13,27 +13,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
-from relay.logs.record import Record
+from relay.logs.record import Event, Record
 from relay.net.signals import leave_to_main_thread
 
-QUEUE_LIMIT = 10_000  # lines, some 10 MiB at the most: minutes of a busy relay
+QUEUE_LIMIT = 10_000  # lines, about 10 MiB at most: minutes of a busy relay
 BATCH = 256  # lines in one write
 BATCH_WAIT = 0.01  # seconds a line may wait for others, so that a burst costs one wake-up and one write
 CLOSE_WAIT = 1.0  # seconds the last lines may take at exit
-
-
-class Event(NamedTuple):
-    """A line that is not about one connection: what happened, in words and as fields."""
-
-    name: str  # listening, reload, drain, ...
-    severity: str  # INFO | WARN | ERROR
-    message: str
-    at: float  # Unix time
-    fields: dict
 
 
 class Log:
@@ -41,7 +30,7 @@ class Log:
 
     def __init__(self, fd: int, log_format: str, file: LogFile | None = None) -> None:
         self.fd = fd
-        self._file = self._open_file = file  # what is wanted; what the thread has open
+        self._file = self._open_file = file  # the wanted file; the file that the thread has open
         self.dropped = 0
         self.set_format(log_format)
         self._queue: deque[Record | Event] = deque()
@@ -49,7 +38,7 @@ class Log:
         self._stopping = False
         self._writing = False
         self._torn = ends_within_a_line(fd if file is None else file.path)  # by us, or by a process that was killed
-        self._told = 0
+        self._reported = 0  # dropped lines that have been reported
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -70,7 +59,7 @@ class Log:
         if not self._wake.is_set():
             self._wake.set()
 
-    def event(self, name: str, message: str, severity: str = "INFO", **fields) -> None:
+    def event(self, name: str, message: str, severity: str = "INFO", **fields: object) -> None:
         """Queue a line that is not about one connection."""
         self.write(Event(name, severity, message, time.time(), fields))
 
@@ -105,11 +94,11 @@ class Log:
     def _write_batch(self, batch: list[Record | Event]) -> None:
         lines = [self._line(item) for item in batch]
         dropped = self.dropped
-        if dropped > self._told:
-            lost = f"{dropped - self._told} log lines were dropped"
-            lines.append(self._line(Event("log.dropped", "WARN", lost, time.time(), {"log.dropped": dropped})))
+        if dropped > self._reported:
+            message = f"{dropped - self._reported} log lines were dropped"
+            lines.append(self._line(Event("log.dropped", "WARN", message, time.time(), {"log.dropped": dropped})))
         if self._put("\n" * self._torn + "\n".join(lines) + "\n"):
-            self._told = dropped
+            self._reported = dropped
         else:
             self.dropped += len(batch)
 
@@ -121,9 +110,9 @@ class Log:
             return f"log: cannot format {type(item).__name__}: {error!r}"
 
     def _sink(self) -> Callable[[bytes], int]:
-        """Where this batch goes.
+        """The function that writes this batch.
 
-        Files are opened on the loop's thread, where a refusal is heard, and closed on this one.
+        The loop's thread opens files, because there a failure can be reported; this thread closes them.
         """
         file, before = self._file, self._open_file
         if file is not before:
@@ -140,7 +129,7 @@ class Log:
             try:
                 written += write(data[written:] if written else data)
             except BlockingIOError:
-                time.sleep(0.05)  # somebody else made the descriptor non-blocking
+                time.sleep(0.05)  # another process made the descriptor non-blocking
                 if self._stopping:
                     break
             except OSError:  # broken pipe, full disk, closed descriptor: the lines are lost, the relay is not

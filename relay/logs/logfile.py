@@ -1,8 +1,8 @@
 """A log file of the relay's own that cannot grow without bound: FILE, and FILE.1 to FILE.4 with what came before.
 
-For launchd, which keeps a service's output open in one file for ever. The log's thread is the only one to write, so a
-slow disk holds up nobody but it. A file that somebody else moves away or deletes is opened anew; one that cannot be set
-aside is emptied, because the newest lines are worth more than the oldest and a full disk helps nobody.
+For launchd, which keeps a service's output open in one file for ever. Only the log's thread writes, so a slow disk
+delays nothing else. A file that somebody else moves away or deletes is opened anew. A file that cannot be renamed is
+emptied, because the newest lines are worth more than the oldest and a full disk helps nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STANDARD_OUTPUT = "-"
 
 
 class LogFile:
-    """Appends to `path`, `limit` bytes at the most before a new file is begun. OSError when it cannot be opened."""
+    """Appends to `path`; begins a new file after at most `limit` bytes. OSError when it cannot be opened."""
 
     def __init__(self, path: str, limit: int) -> None:
         self.path = path
@@ -28,9 +28,9 @@ class LogFile:
         self._open()
 
     def write(self, data: bytes) -> int:
-        """As os.write. Begins a new file first where `data`, which should be whole lines, does not fit."""
+        """As os.write. Begins a new file first if `data`, which should be whole lines, does not fit."""
         if self._is_gone():
-            with contextlib.suppress(OSError):  # the old one is still better than nothing
+            with contextlib.suppress(OSError):  # the old file is still better than nothing
                 self._open()
         elif self._size and self._size + len(data) > self.limit:
             self._begin_anew()
@@ -71,14 +71,12 @@ class LogFile:
             os.ftruncate(self._fd, 0)
             self._size = 0
             return
-        with contextlib.suppress(
-            OSError
-        ):  # no descriptor, perhaps: what was written so far is FILE.1 and goes on until this works
+        with contextlib.suppress(OSError):  # out of descriptors, perhaps: writing goes on to FILE.1 until this works
             self._open()
 
 
 def ends_within_a_line(file: str | int) -> bool:
-    """Does a file (path or descriptor) end without a line feed? False for what is no file or cannot be read."""
+    """Does a file (path or descriptor) end without a line feed? False for anything that cannot be read as a file."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
             return False
@@ -90,7 +88,7 @@ def ends_within_a_line(file: str | int) -> bool:
 
 
 def log_file_of(config: Config) -> LogFile | None:
-    """The file that is configured, opened; None for standard output. ConfigError when it cannot be opened."""
+    """The configured file, opened; None for standard output. ConfigError when it cannot be opened."""
     if config.log_file == STANDARD_OUTPUT:
         return None
     try:
@@ -100,6 +98,6 @@ def log_file_of(config: Config) -> LogFile | None:
         raise ConfigError(f'log_file: seen "{config.log_file}", {why}; allowed: a file that can be written') from error
 
 
-def same_log_file(one: Config, other: Config) -> bool:
-    """Whether the two write to the same file in the same way."""
-    return (one.log_file, one.log_file_size) == (other.log_file, other.log_file_size)
+def same_log_file(before: Config, after: Config) -> bool:
+    """Whether both configurations write to the same file in the same way."""
+    return (before.log_file, before.log_file_size) == (after.log_file, after.log_file_size)

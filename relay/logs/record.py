@@ -1,17 +1,19 @@
-"""The record of a relayed connection: its fields, and the closed set of end reasons.
+"""The log's items as values: the record of a relayed connection, the closed set of end reasons, and other events.
 
 Up is client to gateway, down is gateway to client. Durations are float seconds; None means "never" or "not known".
-Field names follow the OpenTelemetry semantic conventions where they have one, `ib_relay.*` and `ib.*` where not.
+Field names follow the OpenTelemetry semantic conventions where these have a name, and are `ib_relay.*` and `ib.*`
+elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class Reason(StrEnum):
-    """Why a connection ended. Words are public: never renamed, never reused."""
+    """Why a connection ended. The values are public: never renamed, never reused."""
 
     CLIENT_CLOSED = "client_closed"
     UPSTREAM_CLOSED = "upstream_closed"
@@ -38,9 +40,9 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides said FIN and nothing was lost
+CLEAN_ENDS = (Reason.CLIENT_CLOSED, Reason.UPSTREAM_CLOSED)  # both sides sent FIN and nothing was lost
 
-# Words kept free for admission queues, the gateway's health and the control socket; no connection ends with them yet.
+# Reasons reserved for admission queues, the gateway's health and the control socket; no connection ends with them yet.
 RESERVED_REASONS = frozenset(
     {
         "queue_full",
@@ -107,5 +109,22 @@ class Record(NamedTuple):
     messages_down: int | None = None
     requests_peak: int | None = None
     last_error_code: int | None = None
-    redirect: str | None = None  # host[:port] the gateway sent the client to
-    active: int = 0
+    redirect: str | None = None  # host[:port] to which the gateway sent the client
+    active: int = 0  # connections of the relay that are open
+
+
+def end_of(record: Record) -> tuple[Cause, EndPhase]:
+    """The cause and the phase that every close record has; ValueError for a record without them."""
+    if record.cause is None or record.phase is None:
+        raise ValueError(f"a {record.event} record without cause or phase")
+    return record.cause, record.phase
+
+
+class Event(NamedTuple):
+    """An item that is not about one connection: what happened, as text and as fields."""
+
+    name: str  # listening, reload, drain, ...
+    severity: str  # INFO | WARN | ERROR
+    message: str
+    at: float  # Unix time
+    fields: Mapping[str, object]

@@ -1,9 +1,8 @@
 """The bytes of every answer, in the form it has at one server version: text, binary id with text, or protobuf.
 
-What relay.wire can encode (errors, accounts, next id, current time) is encoded there; here is the rest. Every answer is
-one row of "text fields" beside "protobuf fields"; the version picks. Layouts: decoders of ibapi 9.81 and 10.51.1 and of
-ib_async 2.1.0, protobuf field numbers from the .proto descriptors in ibapi-latest 10.51.1, checked against recorded
-sessions.
+relay.wire encodes errors, accounts, next id and current time; all other answers are encoded here. Every answer has text
+fields and protobuf fields, and the version picks. Layouts: decoders of ibapi 9.81 and 10.51.1 and of ib_async 2.1.0,
+protobuf field numbers from the .proto descriptors in ibapi-latest 10.51.1, checked against recorded sessions.
 """
 
 from __future__ import annotations
@@ -23,10 +22,11 @@ _FRACTIONAL_SIZE, _SIZE_RULES, _BOND_ISSUERID, _LAST_TRADE_DATE, _INELIGIBILITY 
 _HISTORICAL_DATA_END = 196
 
 _TICK_VERSION = 6  # of TICK_PRICE, TICK_SIZE and TICK_STRING in text form
-_BBO_EXCHANGE = "9c0001"  # opaque to clients; the shape real gateways send
+_BBO_EXCHANGE = "9c0001"  # opaque to clients; the shape is that of real gateways
 _FULL_SNAPSHOT = 3
 
-Proto = Iterable[tuple[int, "int | float | str | bytes"]]
+Text = Iterable[int | float | str]
+Proto = Iterable[tuple[int, int | float | str | bytes]]
 
 
 class Answers:
@@ -44,7 +44,7 @@ class Answers:
         return messages.encode(messages.NextValidId(order_id), self.server_version)
 
     def error(self, request_id: int, code: int, text: str, now: float) -> bytes:
-        """ERR_MSG; `now` is when it happened, which only newer versions tell the client."""
+        """ERR_MSG; `now` is its time, which only newer versions carry."""
         error = messages.ErrorMessage(request_id, code, text, time_ms=int(now * 1000))
         return messages.encode(error, self.server_version)
 
@@ -131,12 +131,12 @@ class Answers:
         last = self.tick_price(request_id, LAST, quote.last, quote.last_size)
         return (ask, bid, last) if rising else (bid, ask, last)
 
-    # Bars. `date` is text because its form depends on what the client asked for.
+    # Bars. `date` is text because its form depends on the request.
 
     def historical_data(self, request_id: int, bars: list[tuple[str, Bar]], start: str, end: str) -> bytes:
-        """All bars, and the end message where the version has one."""
+        """All bars, and the end message if the version has it."""
         span = () if self.server_version >= _HISTORICAL_DATA_END else (start, end)
-        text = [request_id, *span, len(bars)]
+        text: list[int | float | str] = [request_id, *span, len(bars)]
         proto: list[tuple[int, int | bytes]] = [(1, request_id)]
         for date, bar in bars:
             text += (date, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.average, bar.count)
@@ -161,7 +161,8 @@ class Answers:
     # Contracts
 
     def symbol_samples(self, request_id: int, contract: Contract, name: str) -> bytes:
-        text = [request_id, 1, contract.con_id, contract.symbol, contract.sec_type, "NASDAQ", contract.currency, 0]
+        text: list[int | str] = [request_id, 1, contract.con_id, contract.symbol, contract.sec_type]
+        text += ["NASDAQ", contract.currency, 0]
         if self.server_version >= _BOND_ISSUERID:
             text += (name, "")
         described = (*_contract_fields(contract), (15, name))
@@ -176,51 +177,42 @@ class Answers:
         )
         return details + self._end(52, request_id)
 
-    def _contract_details_text(self, request_id: int, contract: Contract, name: str) -> list[object]:
-        """In the order of the text era, where every server version added its bit (ibapi processContractDataMsg)."""
-        at_least = self.server_version.__ge__
-        text: list[object] = [] if at_least(_SIZE_RULES) else [8]
-        text += [request_id, contract.symbol, contract.sec_type, ""]
-        text += [""] if at_least(_LAST_TRADE_DATE) else []
-        text += [
-            "0",
-            "",
-            "SMART",
-            contract.currency,
-            contract.symbol,
-            contract.symbol,
-            contract.symbol,
-            contract.con_id,
-            MIN_TICK,
-        ]
-        text += [100] if at_least(_MD_SIZE_MULTIPLIER) and not at_least(_SIZE_RULES) else []
+    def _contract_details_text(self, request_id: int, contract: Contract, name: str) -> Text:
+        """In the order of the text era: every server version has added fields (ibapi processContractDataMsg)."""
+        version, symbol = self.server_version, contract.symbol
+        text: list[int | float | str] = []
+        if version < _SIZE_RULES:
+            text.append(8)  # the message's own version
+        text += [request_id, symbol, contract.sec_type, ""]
+        if version >= _LAST_TRADE_DATE:
+            text.append("")
+        text += ["0", "", "SMART", contract.currency, symbol, symbol, symbol, contract.con_id, MIN_TICK]
+        if _MD_SIZE_MULTIPLIER <= version < _SIZE_RULES:
+            text.append(100)
         text += ["", "LMT,MKT", "SMART,NASDAQ", 1, 0, name, "NASDAQ"]
-        text += [
-            "",
-            "",
-            "",
-            "",
-            "UTC",
-            "",
-            "",
-            "",
-            "",
-            0,
-        ]  # month, industry, .., hours, EV rule, EV multiplier, no security ids
-        text += [1]  # aggregation group
-        text += ["", ""] if at_least(_UNDERLYING_INFO) else []
-        text += ["26"] if at_least(_MARKET_RULES) else []
-        text += [""] if at_least(_REAL_EXPIRATION) else []
-        text += ["COMMON"] if at_least(_STOCK_TYPE) else []
-        text += [1] if at_least(_FRACTIONAL_SIZE) and not at_least(_SIZE_RULES) else []
-        text += [1, 1, 100] if at_least(_SIZE_RULES) else []
-        text += [0] if at_least(_INELIGIBILITY) else []
+        text += ["", "", "", "", "UTC", "", "", "", ""]  # month, industry, .., zone, hours, EV rule and multiplier
+        text.append(0)  # security ids
+        text.append(1)  # aggregation group
+        if version >= _UNDERLYING_INFO:
+            text += ["", ""]
+        if version >= _MARKET_RULES:
+            text.append("26")
+        if version >= _REAL_EXPIRATION:
+            text.append("")
+        if version >= _STOCK_TYPE:
+            text.append("COMMON")
+        if _FRACTIONAL_SIZE <= version < _SIZE_RULES:
+            text.append(1)
+        if version >= _SIZE_RULES:
+            text += [1, 1, 100]
+        if version >= _INELIGIBILITY:
+            text.append(0)
         return text
 
     def _end(self, message_id: int, request_id: int) -> bytes:
         return self._frame(message_id, (1, request_id), ((1, request_id),))
 
-    def _frame(self, message_id: int, text: Iterable[object], proto: Proto) -> bytes:
+    def _frame(self, message_id: int, text: Text, proto: Proto) -> bytes:
         if versions.is_protobuf(Direction.GATEWAY_TO_CLIENT, message_id, self.server_version):
             return encode_frame(LENGTH.pack(message_id + versions.PROTOBUF_OFFSET) + _encode(proto))
         if self.server_version >= versions.BINARY_IDS:
@@ -264,14 +256,18 @@ def _details_fields(contract: Contract, name: str) -> Proto:
     )
 
 
-_ENCODERS = {
-    int: protobuf.int_field,
-    float: protobuf.double_field,
-    str: protobuf.string_field,
-    bytes: protobuf.message_field,
-}
-
-
 def _encode(fields: Proto) -> bytes:
-    """Protobuf of (number, value) pairs; the Python type says the wire type."""
-    return b"".join(_ENCODERS[type(value)](number, value) for number, value in fields)
+    """Protobuf of (number, value) pairs; the Python type decides the wire type."""
+    return b"".join(_encode_field(number, value) for number, value in fields)
+
+
+def _encode_field(number: int, value: int | float | str | bytes) -> bytes:
+    match value:
+        case int():
+            return protobuf.int_field(number, value)
+        case float():
+            return protobuf.double_field(number, value)
+        case str():
+            return protobuf.string_field(number, value)
+        case bytes():
+            return protobuf.message_field(number, value)

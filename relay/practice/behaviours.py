@@ -4,12 +4,12 @@ A behaviour departs from a healthy gateway at one moment of a session's life and
 
     LISTEN        the port itself
     ACCEPT        a client has connected, nothing was read
-    FIRST_BYTES   the client has said something, whatever it was
+    FIRST_BYTES   the client has sent something, whatever it is
     HELLO         the client's hello is complete, the gateway's own is due
     START_API     START_API is in: accounts, next valid id and notices are due
     SESSION       ready, requests are being answered
 
-What happens then is code (faults.py, session.py, gateway.py); what it is called and what its value means is here.
+The behaviour itself is code (faults.py, session.py, gateway.py). Its name and the meaning of its value are here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Moment(Enum):
 
 
 class Parameter(Enum):
-    """What the VALUE of `NAME=VALUE` means; the member's value is how it is written in help texts."""
+    """What the VALUE of `NAME=VALUE` means; the member's value is its name in help texts."""
 
     SECONDS = "SECONDS"
     PER_SECOND = "PER_SECOND"
@@ -177,8 +177,9 @@ _TABLE = (
 
 BEHAVIOURS: dict[str, Behaviour] = {behaviour.name: behaviour for behaviour in _TABLE}
 
-# An upper bound for every number, so that a typing error is an error and not a process that eats the machine:
-# an hour for times, 32 times the real client limit for counts, for ticks what one stream can send (streams.MAX_BATCH).
+# An upper bound for every number, so that a slip of the finger is an error and not a process that eats the machine: an
+# hour for times, 32 times the real client limit for counts, and for ticks the most that a stream can send
+# (subscriptions.MAX_BATCH).
 _LARGEST = {Parameter.SECONDS: 3600.0, Parameter.COUNT: 1024.0, Parameter.PER_SECOND: 200_000.0}
 
 
@@ -199,18 +200,19 @@ def parse_behaviour(text: str) -> tuple[str, float | str | None]:
 
 
 def check_value(behaviour: Behaviour, value: float | str | None) -> float | str | None:
-    """The value a behaviour will use, `value` or its default; ValueError for one it cannot use."""
+    """The value a behaviour will use, `value` or its default; ValueError if it cannot use that."""
     if value is None:
         value = behaviour.default
-    if behaviour.parameter is None:
+    parameter = behaviour.parameter
+    if parameter is None:
         if value is not None:
             raise ValueError(f"behaviour {behaviour.name} takes no value, {value!r} was given")
         return None
     if value is None:
         raise ValueError(f"behaviour {behaviour.name} needs a value: {behaviour.usage}")
-    if behaviour.parameter is Parameter.ADDRESS:
+    if parameter is Parameter.ADDRESS:
         return _address(behaviour, str(value))
-    return _number(behaviour, value)
+    return _number(behaviour, parameter, value)
 
 
 def _address(behaviour: Behaviour, value: str) -> str:
@@ -220,14 +222,14 @@ def _address(behaviour: Behaviour, value: str) -> str:
     return value
 
 
-def _number(behaviour: Behaviour, value: float | str) -> float:
-    largest = _LARGEST[behaviour.parameter]
+def _number(behaviour: Behaviour, parameter: Parameter, value: float | str) -> float:
+    largest = _LARGEST[parameter]
     try:
         number = float(value)
     except ValueError:
         raise ValueError(f"behaviour {behaviour.name}: {value!r} is not a number ({behaviour.usage})") from None
     if not 0 <= number <= largest:
         raise ValueError(f"behaviour {behaviour.name}: {value} is not between 0 and {largest:g} ({behaviour.usage})")
-    if behaviour.parameter is Parameter.COUNT and number != int(number):
+    if parameter is Parameter.COUNT and number != int(number):
         raise ValueError(f"behaviour {behaviour.name}: {value} is not a whole number ({behaviour.usage})")
     return number

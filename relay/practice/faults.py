@@ -1,7 +1,7 @@
 """What each behaviour does at its moment: one table per moment, one short function per behaviour.
 
-`play(table, session)` runs the function of the session's behaviour, if the table has one, and says whether it did. A
-function pulls the levers of the session (send, finish, reset, mute, stall, after) and nothing else.
+`play(table, session)` runs the function of the session's behaviour if the table has it, and returns whether it did. A
+function only pulls the levers of the session (send, finish, reset, mute, stall, after).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _HTTP_ANSWER = (
 )
 _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x0a"  # record: alert, TLS 1.2, 2 bytes: fatal, unexpected_message
 _SSH_BANNER = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"
-_OVERSIZE = LENGTH.pack(0x7FFFFFFF) + b"176\0"  # the largest length a signed reader takes for positive
+_OVERSIZE = LENGTH.pack(0x7FFFFFFF) + b"176\0"  # the largest length that is positive for a signed reader
 
 
 def play(table: dict[str, Fault], session: GatewaySession) -> bool:
-    """Run what the session's behaviour does at this moment; False if that is nothing."""
+    """Run the fault of the session's behaviour at this moment; False if there is none."""
     fault = table.get(session.settings.behaviour)
     if fault is not None:
         fault(session)
@@ -93,7 +93,7 @@ def _hello_dribbled(session: GatewaySession) -> None:
         byte = next(rest, None)
         if byte is not None:
             session.send(bytes((byte,)))
-            session.after(session.settings.value, "dribble", next_byte)
+            session.after(session.settings.number, "dribble", next_byte)
 
     next_byte()
 
@@ -108,8 +108,8 @@ def _oversize(session: GatewaySession) -> None:
 
 
 def _redirect(session: GatewaySession) -> None:
-    host, _, port = session.settings.value.rpartition(":")
-    session.send(Redirect(host, int(port)).encode())
+    host, port = session.settings.address
+    session.send(Redirect(host, port).encode())
     session.mute(f"redirected to {session.settings.value}")
 
 
@@ -121,7 +121,7 @@ def _truncated(session: GatewaySession) -> None:
 
 
 def _in_session(lever: Callable[[GatewaySession], None]) -> Fault:
-    return lambda session: session.after(session.settings.value, "fault", lambda: lever(session))
+    return lambda session: session.after(session.settings.number, "fault", lambda: lever(session))
 
 
 AT_ACCEPT: dict[str, Fault] = {

@@ -1,4 +1,4 @@
-"""The practice gateway: its listening port, the sessions on it, and behaviours that concern more than one of them."""
+"""The practice gateway: its listening port, its sessions, and the behaviours that concern several sessions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from relay.practice.session import GatewaySession, SessionStage
 from relay.practice.settings import Practice
 
 _BACKLOG = 128  # connections the kernel completes before we accept them
-_WEDGED_BACKLOG = 2  # small, so that a wedged gateway's queue is full after three clients (Linux lets in one more)
+_WEDGED_BACKLOG = 2  # small, so that a wedged gateway's queue is full after three clients (Linux admits one more)
 _RESTART_AFTER = 1.0  # seconds from the first ready session to the restart: time to have synchronised
-# of the loop: asyncio needs up to three from accept() to connection_made(), one from abort() to connection_lost()
+# Of the loop: asyncio needs up to three from accept() to connection_made(), and one from abort() to connection_lost().
 _ROUNDS = 4
 _REBIND_PAUSE = 0.5  # seconds until the next attempt when somebody else took the port during a restart
 
 
 class PracticeGateway:
-    """A gateway to practise with. `log` gets one line of text per life event; `clock` is wall time.
+    """A gateway to practise with. `log` gets one line of text per event; `clock` is wall time.
 
     async with PracticeGateway(Practice.named("slow-sync=3")) as gateway:
         ... connect to 127.0.0.1:gateway.port ...
@@ -40,12 +40,12 @@ class PracticeGateway:
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._restarted = False
         self._closing = False
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; port 0 takes a free one and `port` says which. OSError if it cannot be bound."""
+        """Listen; port 0 takes a free port, which `port` then has. OSError if it cannot be bound."""
         if self._listener is not None:
             raise RuntimeError("practice gateway: already started")
         self.host, self.port = host, port
@@ -83,7 +83,7 @@ class PracticeGateway:
 
     @property
     def ready_sessions(self) -> int:
-        """Those of them whose START_API was answered and that were not ended or stalled since."""
+        """Connections whose START_API was answered and that were not ended or stalled since."""
         return sum(session.stage is SessionStage.READY for session in self._sessions)
 
     def restart(self, seconds: float) -> None:
@@ -101,19 +101,19 @@ class PracticeGateway:
         """Take a new connection; the reason if it must be closed at once."""
         self.accepted += 1
         self._sessions.add(session)
-        name, value = self.settings.behaviour, self.settings.value
+        settings = self.settings
         if self._closing:
             return "gateway stopped"
-        if name == "fail-first" and self.accepted <= value:
-            return f"connection {self.accepted} of the {value:g} that fail"
-        if name == "client-limit" and self._open() > value:
-            return f"more than {value:g} clients"
-        if len(self._sessions) > self.settings.max_sessions:
-            return f"more than {self.settings.max_sessions} connections"
+        if settings.behaviour == "fail-first" and self.accepted <= settings.number:
+            return f"connection {self.accepted} of the {settings.number:g} that fail"
+        if settings.behaviour == "client-limit" and self._open() > settings.number:
+            return f"more than {settings.number:g} clients"
+        if len(self._sessions) > settings.max_sessions:
+            return f"more than {settings.max_sessions} connections"
         return None
 
     def claim(self, client_id: int, session: GatewaySession) -> bool:
-        """Give the client id to the session unless another live one has it."""
+        """Give the client id to the session unless another live session has it."""
         holder = self._holders.get(client_id)
         if holder is not None and holder.stage is not SessionStage.ENDED:
             return False
@@ -125,7 +125,7 @@ class PracticeGateway:
         if self.settings.behaviour == "restart" and not self._restarted:
             self._restarted = True
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_RESTART_AFTER, self.restart, self.settings.value)
+            self._timer = loop.call_later(_RESTART_AFTER, self.restart, self.settings.number)
 
     def left(self, session: GatewaySession) -> None:
         """A connection is gone."""

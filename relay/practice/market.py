@@ -1,7 +1,7 @@
-"""An invented market: prices are a function of seed, symbol and time, so every run and every client sees the same.
+"""An invented market: prices are a function of seed, symbol and time, so all runs and all clients see the same prices.
 
 A price is a few waves per symbol, from weeks to minutes, plus a cent or two of noise per second; a bar opens where the
-one before it closed. Trading never stops; daily bars leave out weekends, holidays are not known, `useRTH` changes
+previous bar closed. Trading never stops; daily bars leave out weekends, holidays are not known, `useRTH` changes
 nothing.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -27,7 +28,7 @@ BAR_SECONDS = {
     **{f"1 {unit}": 30 * DAY for unit in ("month", "M", "m")},
 }
 
-# Unit of a duration: seconds it covers, and how many weekdays that is when the bars are daily.
+# Unit of a duration: its seconds, and its number of weekdays when the bars are daily.
 _DURATION = {"S": (1, 0), "D": (DAY, 1), "W": (7 * DAY, 5), "M": (30 * DAY, 21), "Y": (365 * DAY, 252)}
 # Seconds of one wave, and its height as part of the price.
 _WAVES = ((23 * DAY, 0.05), (1.7 * DAY, 0.008), (5100.0, 0.002), (310.0, 0.0005))
@@ -85,7 +86,7 @@ class Market:
         self._shape = lru_cache(maxsize=128)(self._new_shape)
 
     def _new_shape(self, key: str) -> tuple[float, float]:
-        """What makes one contract's prices different from another's: their level, and where in its waves it is."""
+        """The difference between the prices of contracts: the level, and the place in the waves."""
         return 20.0 + 380.0 * self._noise(key, "base"), math.tau * self._noise(key, "phase")
 
     def price(self, contract: Contract, at: float) -> float:
@@ -117,13 +118,11 @@ class Market:
         if match is None:
             raise ValueError(f"duration {duration!r}, expected a number and one of S, D, W, M, Y")
         covered, weekdays = (int(match[1]) * each for each in _DURATION[match[2]])
-        if seconds >= DAY:
-            step = seconds // DAY
-            starts = (
-                _weekdays(end, max(1, weekdays), step)
-                if step == 1
-                else _calendar(end, max(1, covered // seconds), step)
-            )
+        starts: Sequence[int]
+        if seconds == DAY:
+            starts = _weekdays(end, max(1, weekdays))
+        elif seconds > DAY:
+            starts = _calendar(end, max(1, covered // seconds), seconds // DAY)
         else:
             count = min(MAX_BARS, max(1, covered // seconds))
             last = int(end) // seconds * seconds
@@ -131,7 +130,7 @@ class Market:
         return [self.bar(contract, start, seconds) for start in starts]
 
     def _noise(self, *what: object) -> float:
-        """A number in [0, 1) that looks random and always is the same for the same question."""
+        """A number in [0, 1) that looks random and is always the same for the same arguments."""
         digest = blake2b(repr((self._seed, *what)).encode(), digest_size=6).digest()
         return int.from_bytes(digest, "big") / (1 << 48)
 
@@ -152,7 +151,7 @@ def parse_end(text: str, now: float) -> float:
     return (moment + timedelta(hours=hours, minutes=minutes, seconds=seconds)).timestamp()
 
 
-def _weekdays(end: float, count: int, _step: int) -> list[int]:
+def _weekdays(end: float, count: int) -> list[int]:
     day = int(end) // DAY * DAY
     starts: list[int] = []
     while len(starts) < min(MAX_BARS, count):

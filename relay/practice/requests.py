@@ -1,7 +1,7 @@
-"""What a client asks for: a payload as a Request, and the handful of requests whose content matters, as values.
+"""A client's requests: a payload as a Request, and the few requests whose content matters as values.
 
 Layouts of the text requests: ibapi 9.81 and 10.51 client.py, ib_async client.py, checked against recorded frames. A
-request is answered in whatever form it came: the message id itself says whether text or protobuf follows.
+request is read in the form it has: the message id itself says whether text or protobuf follows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CME_TAGGING = 192  # CANCEL_ORDER does (MIN_SERVER_VER_CME_TAGGING_FIELDS)
 _SYNT_REALTIME_BARS = 124  # REQ_HISTORICAL_DATA does (MIN_SERVER_VER_SYNT_REALTIME_BARS)
 _VERSION_DROPPED = {3: _ORDER_CONTAINER, 4: _CME_TAGGING, 20: _SYNT_REALTIME_BARS, 22: _SCANNER_GENERIC}
 
-# Requests with a request (or order) id as first field: an error can be sent to them by that id. All others have none.
+# Requests with a request (or order) id as first field: an error can be sent to them by that id.
 _WITH_ID = frozenset(
     [
         1,
@@ -54,7 +54,7 @@ _WITH_ID = frozenset(
 
 
 class Request:
-    """One payload after START_API. Reading a field that is not there, or is not what it should be, raises WireError."""
+    """One payload after START_API. Reading a field that is missing or of another kind raises WireError."""
 
     def __init__(self, payload: bytes, server_version: int) -> None:
         self.id, self.is_protobuf, start = read_id(payload, server_version)
@@ -89,7 +89,7 @@ class Request:
 
     @property
     def request_id(self) -> int | None:
-        """The id an answer must carry; None if this kind of request has none, or it cannot be read."""
+        """The id an answer must carry; None if this kind of request has no id, or the id cannot be read."""
         if self.id not in _WITH_ID:
             return None
         try:
@@ -138,7 +138,7 @@ class ForContract:
 
 @dataclass(frozen=True, slots=True)
 class ForAccount:
-    """Requests about one account; `account` is empty where all or the only one is meant."""
+    """Requests about one account; an empty `account` means all accounts, or the only one."""
 
     request_id: int
     account: str
@@ -150,7 +150,7 @@ def market_data(request: Request) -> MarketData:
         return MarketData(request.integer(1), _contract_message(request, 2), bool(request.integer(4)))
     take = _taker(request)
     request_id, contract = _integer(take()), _contract_fields(take)
-    # The last fields are generic ticks, snapshot, regulatory snapshot (from 114), options, whatever legs precede them.
+    # The last fields are always generic ticks, snapshot, regulatory snapshot (from 114) and options; legs precede them.
     return MarketData(request_id, contract, request.fields[-3] == "1")
 
 
@@ -225,7 +225,7 @@ def _contract_message(request: Request, number: int) -> Contract:
 
 
 def _contract(con_id: int, symbol: str, sec_type: str, exchange: str, currency: str) -> Contract:
-    """Bounded, because prices and answers repeat what is in it; no real symbol or exchange comes near 64 characters."""
+    """Bounded, because prices and answers repeat its texts; no real symbol or exchange comes near 64 characters."""
     return Contract(con_id, symbol[:64], sec_type[:16] or "STK", exchange[:64] or "SMART", currency[:16] or "USD")
 
 

@@ -1,7 +1,6 @@
 """The responder: which request of a ready session gets which answer. Bytes of a request in, bytes of its answers out.
 
-It knows no socket and no fault: what a behaviour does to a session happens around it, in session.py. Orders are
-refused, always.
+It knows no socket and no fault: session.py, around it, applies the behaviour. Orders are always refused.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ _ACCOUNT_VALUES = (
     ("BuyingPower", "4000000.00", "USD"),
 )
 
-# Contract ids as IB has them, so that examples copied from elsewhere work; every other stock gets an invented one.
+# Contract ids as IB has them, so that examples copied from elsewhere work; other stocks get invented ids.
 _CONTRACT_IDS = {"SPY": 756733, "AAPL": 265598, "MSFT": 272093, "IBM": 8314}
 _SYMBOLS = {con_id: symbol for symbol, con_id in _CONTRACT_IDS.items()}
 
 _LIVE_BAR_PERIOD = 1.0  # seconds between updates of a bar kept up to date
 _REAL_TIME_BAR = 5  # seconds, the only size of REQ_REAL_TIME_BARS
 
-# Requests that a gateway takes without a word: settings, and cancels of what we never started.
+# Requests that a gateway does not answer: settings, and cancels of things we never started.
 _UNANSWERED = frozenset(
     (11, 12, 13, 14, 15, 23, 53, 56, 57, 58, 63, 64, 70, 75, 77, 89, 90, 93, 95, 98, 101, 103, 106, 107)
 )
 
-# Answers to these are what ib_insync and ib_async wait for before they say "Synchronization complete".
+# ib_insync and ib_async wait for the answers to these requests before they log "Synchronization complete".
 SYNC_REQUESTS = frozenset((5, 6, 7, 16, 61, 62, 74, 76, 99))
 
 
@@ -54,7 +53,7 @@ class Responder:
         self._streams: dict[int, Stream] = {}
 
     def answer(self, request: Request, now: float) -> bytes:
-        """All frames this request gets at once; `now` is monotonic, for what will follow later through `due`.
+        """All frames this request gets at once; `now` is monotonic and dates the frames that follow through `due`.
 
         Raises WireError for a request that does not make sense.
         """
@@ -71,8 +70,9 @@ class Responder:
         return self.answers.error(request_id, code, text, self._clock())
 
     def due(self, now: float) -> bytes:
-        """What the subscriptions have to send by now; what does not fit into MAX_OUTPUT stays due."""
-        batches, size = [], 0
+        """The frames that the subscriptions owe by now; those beyond MAX_OUTPUT stay due."""
+        batches: list[bytes] = []
+        size = 0
         for stream in self._streams.values():
             batches.append(stream.take(now))
             size += len(batches[-1])
@@ -82,7 +82,7 @@ class Responder:
 
     @property
     def next_due(self) -> float | None:
-        """Monotonic time at which `due` has something again; None without subscriptions."""
+        """Monotonic time at which `due` has frames again; None without subscriptions."""
         return min((stream.due_at for stream in self._streams.values()), default=None)
 
     @property
@@ -150,7 +150,7 @@ class Responder:
     # Clock
 
     def _current_time(self, request: Request, now: float) -> bytes:
-        """Always answered, also twice within a second, where a real gateway stays silent (ib_insync#604)."""
+        """Always answered, also twice within a second. A real gateway stays silent then (ib_insync#604)."""
         return self.answers.current_time(self._clock())
 
     def _current_time_in_millis(self, request: Request, now: float) -> bytes:
@@ -177,7 +177,7 @@ class Responder:
         return burst
 
     def _opening_ticks(self, wanted: requests.MarketData) -> bytes:
-        """One of everything, as the first answer to a subscription is."""
+        """One tick of each kind, as in the first answer to a subscription."""
         answers, request_id, at = self.answers, wanted.request_id, self._clock()
         quote = self._market.quote(wanted.contract, at)
         yesterday = self._market.price(wanted.contract, int(at) // DAY * DAY)
@@ -269,17 +269,21 @@ class Responder:
 
     def _matching_symbols(self, request: Request, now: float) -> bytes:
         pattern = request.string(2) if request.is_protobuf else "".join([*request.arguments()][1:2])
-        contract = _resolve(Contract(symbol=pattern[:64].upper() or "SPY"))
+        contract = _stock(pattern[:64].upper() or "SPY", 0, "USD")
         return self.answers.symbol_samples(request.request_id or 0, contract, f"PRACTICE {contract.symbol}")
 
 
 def _resolve(contract: Contract) -> Contract | None:
-    """The stock that is meant, by symbol or by id; None for anything but a stock."""
+    """The stock a contract names, by symbol or by id; None for anything but a stock."""
     symbol = contract.symbol or _SYMBOLS.get(contract.con_id, "")
     if contract.sec_type != "STK" or not symbol:
         return None
-    con_id = _CONTRACT_IDS.get(symbol) or contract.con_id or 100_000_000 + crc32(symbol.encode()) % 100_000_000
-    return Contract(con_id, symbol, "STK", "SMART", contract.currency)
+    return _stock(symbol, contract.con_id, contract.currency)
+
+
+def _stock(symbol: str, con_id: int, currency: str) -> Contract:
+    con_id = _CONTRACT_IDS.get(symbol) or con_id or 100_000_000 + crc32(symbol.encode()) % 100_000_000
+    return Contract(con_id, symbol, "STK", "SMART", currency)
 
 
 def _date(bar: Bar, seconds: int, epoch: bool) -> str:

@@ -1,7 +1,7 @@
 """One client's connection, from accept to its end: stages, bounds, and the levers a behaviour can pull.
 
-The conversation of a ready session is responder.py's, the misbehaviour is faults.py's; this file owns the socket
-between them. What a client can make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by
+responder.py has the conversation of a ready session, faults.py has the misbehaviour; this file owns the socket between
+them. Everything a client could make grow is bounded: the opening by MAX_HELLO, a frame by MAX_REQUEST, output by
 MAX_OUTPUT (beyond it nothing more is read from the client and ticks are dropped), held answers by MAX_LATE.
 """
 
@@ -32,10 +32,10 @@ _BURST = 1.0  # seconds over which `pacing` counts messages
 
 
 class SessionStage(Enum):
-    """How far a connection came, or what a behaviour made of it."""
+    """How far a connection came, or the state a behaviour put it into."""
 
     OPENING = "opening"  # waiting for the client's hello
-    HELLO = "hello"  # both hellos said, waiting for START_API
+    HELLO = "hello"  # both hellos sent, waiting for START_API
     READY = "ready"
     MUTE = "mute"  # reads and discards
     STALLED = "stalled"  # does not even read
@@ -43,7 +43,7 @@ class SessionStage(Enum):
 
 
 class SessionHost(Protocol):
-    """What a session needs from the gateway it belongs to."""
+    """The part of a gateway that its sessions need."""
 
     settings: Practice
     clock: Callable[[], float]
@@ -56,7 +56,7 @@ class SessionHost(Protocol):
 
 
 class GatewaySession(asyncio.Protocol):
-    """asyncio calls it; faults call the methods from `send` to `after`."""
+    """asyncio calls the first methods; faults call those from `send` to `after`."""
 
     def __init__(self, gateway: SessionHost, number: int) -> None:
         self.gateway, self.settings, self.number = gateway, gateway.settings, number
@@ -65,21 +65,23 @@ class GatewaySession(asyncio.Protocol):
         self.client_id: int | None = None
         self._opening = bytearray()
         self._frames = FrameReader(MAX_REQUEST)
-        self._inbox: deque[bytes] = deque()  # at most what one read brought; not refilled while output is stuck
+        self._inbox: deque[bytes] = deque()  # frames of one read at most; not refilled while output is stuck
         self._output_stuck = False
         self._responder: Responder | None = None
         self._requests: Counter[str] = Counter()
-        limit = int(self.settings.value) if self.settings.behaviour == "pacing" else 0
+        limit = int(self.settings.number) if self.settings.behaviour == "pacing" else 0
         self._recent: deque[float] = deque(maxlen=limit)  # when the last `limit` messages came
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._late = self._late_ever = 0  # answers held back now, and so far
-        self._end: str | None = None  # why, once somebody ended it
+        self._late = self._late_ever = 0  # answers that are held back now, and that were so far
+        self._end: str | None = None  # the reason, once it has ended
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
 
-    # What asyncio calls
+    # Called by asyncio
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"a stream transport is needed, not {type(transport).__name__}")
         self._transport = transport
         transport.set_write_buffer_limits(high=MAX_OUTPUT)
         peer = transport.get_extra_info("peername") or ("?", 0)
@@ -100,7 +102,7 @@ class GatewaySession(asyncio.Protocol):
         self._end = self._end or "client closed (FIN)"
         self.stage = SessionStage.ENDED
         self._bound_the_end()
-        return False  # asyncio closes our side too, once everything written is delivered
+        return False  # asyncio then closes our side too, after it has delivered everything written
 
     def pause_writing(self) -> None:
         self._output_stuck = True
@@ -124,21 +126,21 @@ class GatewaySession(asyncio.Protocol):
         self.note(f"ended after {lasted:.3f} s: {self._end}" + (f"; requests: {asked}" if asked else ""))
         self.gateway.left(self)
 
-    # What a behaviour can do to it
+    # The levers of a behaviour
 
     def note(self, text: str) -> None:
         """One line for the log."""
         self.gateway.note(f"client {self.number}: {text}")
 
     def send(self, data: bytes) -> None:
-        """Write now; asyncio keeps what the socket does not take."""
+        """Write now; asyncio keeps the bytes that the socket does not take."""
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def finish(self, reason: str) -> None:
-        """Close with FIN after everything written, then discard until the client closes, too, or LAST_WORDS.
+        """Close with FIN after everything written, then discard input until the client closes or LAST_WORDS is over.
 
-        Closing both ways at once would send RST instead whenever something of the client is unread: its hello, say.
+        Closing both ways at once would send RST instead of FIN whenever client bytes are unread, its hello for example.
         """
         self._end = self._end or reason
         self.stage = SessionStage.ENDED
@@ -151,14 +153,14 @@ class GatewaySession(asyncio.Protocol):
         self._bound_the_end()
 
     def reset(self, reason: str) -> None:
-        """Close with RST. What the kernel has already put on the wire before it stays delivered."""
+        """Close with RST. Bytes that the kernel has already put on the wire stay delivered."""
         self._end = self._end or reason
         self.stage = SessionStage.ENDED
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._transport.abort()
 
     def cut(self, reason: str) -> None:
-        """Close as the kernel does for a process that died: at once, FIN, or RST if something was unread."""
+        """Close as the kernel does for a dead process: at once, with FIN, or with RST if client bytes are unread."""
         self._end = self._end or reason
         self.stage = SessionStage.ENDED
         self._transport.abort()
@@ -169,23 +171,23 @@ class GatewaySession(asyncio.Protocol):
         self.stage = SessionStage.MUTE
 
     def stall(self, reason: str) -> None:
-        """From now on do nothing at all; a client that leaves is not noticed either, as with a hung process."""
+        """From now on do nothing at all, like a hung process: not even the client's leaving is noticed."""
         self.note(reason)
         self.stage = SessionStage.STALLED
         self._transport.pause_reading()
 
-    def after(self, seconds: float, what: str, action: Callable[[], None]) -> None:
-        """Do something later unless the connection ended; a second one of the same name replaces the first."""
-        previous = self._timers.pop(what, None)
+    def after(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        """Act later unless the connection has ended; a second timer of the same name replaces the first."""
+        previous = self._timers.pop(name, None)
         if previous is not None:
             previous.cancel()
 
         def fire() -> None:
-            del self._timers[what]
+            del self._timers[name]
             if self.stage not in (SessionStage.STALLED, SessionStage.ENDED):
                 action()
 
-        self._timers[what] = self._loop.call_later(seconds, fire)
+        self._timers[name] = self._loop.call_later(seconds, fire)
 
     # Hello
 
@@ -219,7 +221,7 @@ class GatewaySession(asyncio.Protocol):
             self.send(self.server_hello())
 
     def server_hello(self) -> bytes:
-        """Our hello as it would be sent now."""
+        """Our hello, with the present time."""
         moment = time.strftime("%Y%m%d %H:%M:%S", time.gmtime(self.gateway.clock()))
         return ServerHello(self.server_version, f"{moment} {self.settings.time_zone}").encode()
 
@@ -234,7 +236,7 @@ class GatewaySession(asyncio.Protocol):
         self._work()
 
     def _work(self) -> None:
-        """Answer what has arrived, as long as the client takes the answers."""
+        """Answer the frames that have arrived, as long as the client takes the answers."""
         while self._inbox and not self._output_stuck and self.stage in (SessionStage.HELLO, SessionStage.READY):
             payload = self._inbox.popleft()
             try:
@@ -266,7 +268,7 @@ class GatewaySession(asyncio.Protocol):
     def _too_fast(self) -> bool:
         if self.settings.behaviour != "pacing":
             return False
-        now, limit = self._loop.time(), int(self.settings.value)
+        now, limit = self._loop.time(), int(self.settings.number)
         exceeded = len(self._recent) == limit and (not limit or now - self._recent[0] < _BURST)
         self._recent.append(now)
         if exceeded and self._responder is not None:
@@ -286,16 +288,23 @@ class GatewaySession(asyncio.Protocol):
         if not self.gateway.claim(start.client_id, self):
             self.refuse_client_id()
             return
-        if self.settings.behaviour != "hello-glued":  # there it went out with the hello
+        if self.settings.behaviour != "hello-glued":  # which has sent it together with the hello
             self.send(self.greeting())
         self.stage = SessionStage.READY
         self.gateway.ready(self)
         faults.play(faults.WHEN_READY, self)
 
+    @property
+    def responder(self) -> Responder:
+        """The responder of a session whose START_API has come."""
+        if self._responder is None:
+            raise RuntimeError(f"client {self.number} has not sent START_API")
+        return self._responder
+
     def refuse_client_id(self) -> None:
-        """326, then the end, as every gateway does it."""
+        """Error 326, then the end, as every gateway does it."""
         text = "Unable to connect as the client id is already in use. Retry with a unique client id."
-        self.send(self._responder.error(NO_REQUEST, 326, text))
+        self.send(self.responder.error(NO_REQUEST, 326, text))
         self.finish(f"client id {self.client_id} is in use")
 
     def greeting(self) -> bytes:
@@ -304,7 +313,7 @@ class GatewaySession(asyncio.Protocol):
             self.settings, self.server_version, farms_ok=True, clock=self.gateway.clock
         )
         name = self.settings.behaviour
-        frames = []
+        frames: list[bytes] = []
         if name != "no-accounts":
             frames.append(responder.answers.accounts(() if name == "empty-accounts" else self.settings.accounts))
         if name != "no-next-id":
@@ -313,14 +322,15 @@ class GatewaySession(asyncio.Protocol):
         return b"".join(frames)
 
     def _reply(self, request: Request) -> None:
-        answer = self._responder.answer(request, self._loop.time())
+        responder = self.responder
+        answer = responder.answer(request, self._loop.time())
         if self.settings.behaviour == "slow-sync" and request.id in SYNC_REQUESTS and self._late < MAX_LATE:
             self._late += 1
             self._late_ever += 1
-            self.after(self.settings.value, f"answer {self._late_ever}", lambda: self._send_late(answer))
+            self.after(self.settings.number, f"answer {self._late_ever}", lambda: self._send_late(answer))
         else:
             self.send(answer)
-        if self._responder.streams and "streams" not in self._timers:
+        if responder.streams and "streams" not in self._timers:
             self._schedule_streams()
 
     def _send_late(self, answer: bytes) -> None:
@@ -328,13 +338,13 @@ class GatewaySession(asyncio.Protocol):
         self.send(answer)
 
     def _schedule_streams(self) -> None:
-        wait = (self._responder.next_due or 0.0) - self._loop.time()
+        wait = (self.responder.next_due or 0.0) - self._loop.time()
         self.after(max(_BATCH, wait), "streams", self._serve_streams)
 
     def _serve_streams(self) -> None:
         if not self._output_stuck:
-            self.send(self._responder.due(self._loop.time()))
-        if self._responder.streams:
+            self.send(self.responder.due(self._loop.time()))
+        if self.responder.streams:
             self._schedule_streams()
 
     def _bound_the_end(self) -> None:

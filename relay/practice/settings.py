@@ -1,8 +1,9 @@
-"""What a practice gateway is started with, and the bounds on everything a client could make grow."""
+"""The settings of a practice gateway, and the bounds on everything a client could make grow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from relay.practice.behaviours import BEHAVIOURS, check_value, parse_behaviour
 from relay.wire import versions
@@ -18,11 +19,24 @@ LAST_WORDS = 5.0  # seconds a client has to take what was written before a close
 
 @dataclass(frozen=True, slots=True)
 class Farms:
-    """Names of IB's data farms, one notice each (those a gateway on a US paper account names first)."""
+    """Names of IB's data farms, one notice each; a gateway on a US paper account names these first."""
 
     market: tuple[str, ...] = ("usfarm.nj", "usfuture", "cashfarm", "usopt", "usfarm")
     history: tuple[str, ...] = ("euhmds", "ushmds")
     definitions: tuple[str, ...] = ("secdefil",)
+
+
+class Options(TypedDict, total=False):
+    """The settings of a Practice besides its behaviour."""
+
+    server_version: int
+    accounts: tuple[str, ...]
+    ticks_per_second: float
+    time_zone: str
+    farms: Farms
+    first_order_id: int
+    seed: int
+    max_sessions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ class Practice:
             raise ValueError(f"unknown behaviour {self.behaviour!r}; known: {', '.join(BEHAVIOURS)}")
         object.__setattr__(self, "value", check_value(BEHAVIOURS[self.behaviour], self.value))
         if self.behaviour == "ticks":
-            object.__setattr__(self, "ticks_per_second", self.value)
+            object.__setattr__(self, "ticks_per_second", self.number)
         if not OLDEST_SERVER_VERSION <= self.server_version <= versions.NEWEST:
             raise ValueError(
                 f"server version {self.server_version} is not between {OLDEST_SERVER_VERSION} and {versions.NEWEST}"
@@ -56,7 +70,20 @@ class Practice:
             raise ValueError(f"ticks_per_second {self.ticks_per_second} is not between 0 and 200000")
 
     @classmethod
-    def named(cls, behaviour: str, **settings: object) -> Practice:
+    def named(cls, behaviour: str, **options: Unpack[Options]) -> Practice:
         """Settings from `NAME[=VALUE]` as typed; ValueError as from `parse_behaviour` and the class itself."""
         name, value = parse_behaviour(behaviour)
-        return cls(behaviour=name, value=value, **settings)
+        return cls(behaviour=name, value=value, **options)
+
+    @property
+    def number(self) -> float:
+        """The value of a behaviour that takes a number: seconds, a count, or a rate."""
+        if not isinstance(self.value, float):
+            raise TypeError(f"the value of behaviour {self.behaviour} is no number: {self.value!r}")
+        return self.value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The value of a behaviour that takes HOST:PORT."""
+        host, _, port = str(self.value).rpartition(":")
+        return host, int(port)

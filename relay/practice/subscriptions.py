@@ -1,4 +1,4 @@
-"""Subscriptions: what a session sends again and again until cancelled, produced in batches when it is time."""
+"""Subscriptions: messages that a session sends repeatedly until they are cancelled, produced in batches when due."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from relay.practice.answers import Answers
 from relay.practice.market import Contract, Market
 
-# Quotes on a tick tape; three ticks each. The tape is encoded once per subscription and played in a loop, which is what
-# makes 200,000 ticks a second possible; 40 quotes keep it under 5 KiB.
+# Quotes on a tick tape; three ticks each. The tape is encoded once per subscription and played in a loop; that makes
+# 200,000 ticks a second possible. With 40 quotes it stays under 5 KiB.
 TAPE_QUOTES = 40
 
-# Seconds. A client that did not read for longer than this has missed what was due; a real gateway aggregates as well.
+# Seconds. A client that did not read for longer has missed the ticks of that time; a real gateway aggregates as well.
 CATCH_UP = 1.0
 
-# Messages of one stream in one go, about 140 KiB of ticks: with a write every 20 ms it allows 200,000 a second.
+# Messages of one stream in one batch, about 140 KiB of ticks: a write every 20 ms then carries 200,000 a second.
 MAX_BATCH = 4096
 
 _EPSILON = 1e-6  # seconds; a timer may fire a hair early, and 0.25 is not exactly four times 0.0625
@@ -23,14 +23,14 @@ _EPSILON = 1e-6  # seconds; a timer may fire a hair early, and 0.25 is not exact
 
 @dataclass(slots=True)
 class Stream:
-    """`produce(count)` gives the bytes of the next `count` messages (or one, if a bar replaces the earlier ones)."""
+    """`produce(count)` gives the bytes of the next `count` messages, or of the last if a bar replaces earlier bars."""
 
     period: float  # seconds between two messages
-    due_at: float  # monotonic time of the next one
+    due_at: float  # monotonic time of the next message
     produce: Callable[[int], bytes]
 
     def take(self, now: float) -> bytes:
-        """Everything that is due."""
+        """The bytes of every message that is due."""
         behind = now - self.due_at
         if behind < -_EPSILON:
             return b""
@@ -43,22 +43,23 @@ class Stream:
 
 
 class TickTape:
-    """The ticks of one market data subscription: bid, ask, last, bid, ask, last, ... and over again."""
+    """The ticks of one market data subscription: bid, ask, last, bid, ask, last, ..., repeated without end."""
 
     def __init__(self, answers: Answers, request_id: int, market: Market, contract: Contract, start: float) -> None:
         quotes = [market.quote(contract, start + step) for step in range(TAPE_QUOTES)]
-        frames = []
+        frames: list[bytes] = []
         for before, quote in zip([quotes[-1], *quotes[:-1]], quotes, strict=True):
             frames += answers.quote(request_id, quote, rising=quote.bid > before.bid)
         self._tape = b"".join(frames)
         self._ends = [0]
         for frame in frames:
             self._ends.append(self._ends[-1] + len(frame))
-        self._at = 0  # frame to be played next
+        self._at = 0  # the frame to play next
 
     def play(self, count: int) -> bytes:
         """The next `count` ticks."""
-        length, pieces = len(self._ends) - 1, []
+        length = len(self._ends) - 1
+        pieces: list[bytes] = []
         while count:
             step = min(count, length - self._at)
             pieces.append(self._tape[self._ends[self._at] : self._ends[self._at + step]])

@@ -1,9 +1,9 @@
-"""The codes of ERR_MSG (id 4) that tell how a connection is doing, as a table with their class.
+"""The codes of ERR_MSG (id 4) that describe the state of a connection, as a table with their class.
 
 IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Codes
-not in the table are classified by the range they are in. Sources: IBKR's published message code table, ibapi errors.py
-(the client's own codes), ib_async wrapper.py and rust-ibapi messages.rs (what they treat as a warning), and public
-threads for what is in none of them (2157: log in the README of ghill2/pyfutures).
+not in the table are classified by their range. Sources: IBKR's published message code table, ibapi errors.py (the
+client's own codes), ib_async wrapper.py and rust-ibapi messages.rs (the codes they treat as a warning), and public
+threads for the rest (2157: log in the README of ghill2/pyfutures).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum
 class Kind(Enum):
     """What a code means for the connection it came on."""
 
-    OK = "ok"  # a part of the service says that it works
+    OK = "ok"  # a part of the service reports that it works
     INFORMATIONAL = "informational"  # nothing to do
     DEGRADED = "degraded"  # the socket stays, something behind it does not work for now
     RECOVERED = "recovered"  # what was degraded works again
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One row: the number, what it says in our words, and its class."""
+    """One row: the number, its meaning in our words, and its class."""
 
     code: int
     meaning: str

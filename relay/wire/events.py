@@ -1,4 +1,4 @@
-"""What can be learnt from an IB connection, as values; both our own session and a watched one speak in these.
+"""What can be learnt from an IB connection, as values. Our own session and a watched connection both report them.
 
 `at` is the monotonic `now` that came with the bytes. No event carries a payload or a whole account number.
 """
@@ -12,7 +12,7 @@ from relay.wire.codes import Kind
 
 @dataclass(frozen=True, slots=True)
 class ClientHelloSeen:
-    """The client said which server versions it speaks."""
+    """The client announced which server versions it speaks."""
 
     at: float
     min_version: int
@@ -22,7 +22,7 @@ class ClientHelloSeen:
 
 @dataclass(frozen=True, slots=True)
 class LegacyHelloSeen:
-    """The client speaks the protocol from before v100, which has no frames: nothing more can be told."""
+    """The client speaks the protocol from before v100, which has no frames: nothing more can be learnt."""
 
     at: float
 
@@ -38,7 +38,7 @@ class ServerHelloSeen:
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
-    """The gateway answered: ask over there."""
+    """The gateway redirected the client to another host."""
 
     at: float
     host: str
@@ -47,7 +47,7 @@ class Redirected:
 
 @dataclass(frozen=True, slots=True)
 class StartApiSeen:
-    """The client said who it is."""
+    """The client sent its client id."""
 
     at: float
     client_id: int
@@ -56,7 +56,7 @@ class StartApiSeen:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The gateway named the accounts: the first of them masked, and how many there are."""
+    """The gateway named the accounts: the first of them, masked, and their number."""
 
     at: float
     accounts: tuple[str, ...]
@@ -80,7 +80,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An ERR_MSG: greeting, warning or error; request id -1 means that it is about the connection."""
+    """An ERR_MSG: greeting, warning or error; request id -1 is about the connection."""
 
     at: float
     code: int
@@ -108,7 +108,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """The bytes are not understood any more; the reason says what was seen. Nothing follows it."""
+    """The bytes are not understood any more; the reason says what was seen. No event follows this event."""
 
     at: float
     reason: str
@@ -130,11 +130,11 @@ Event = (
 )
 
 MAX_ACCOUNTS_SHOWN = 16  # of an advisor's thousands; the count is kept
-_WHOLE_TAIL = 7  # characters: a shorter account would be given away by its last three
+_WHOLE_TAIL = 7  # characters: the last three would give away a shorter account
 
 
 def mask_accounts(accounts: tuple[str, ...]) -> tuple[str, ...]:
-    """The first accounts, each as in DU***567: enough to recognise one's own, not enough to use it."""
+    """The first accounts, each as in DU***567: enough for an owner to recognise it, not enough to use it."""
     return tuple(_mask(account) for account in accounts[:MAX_ACCOUNTS_SHOWN])
 
 

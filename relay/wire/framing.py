@@ -1,9 +1,9 @@
-r"""Length-prefixed frames and NUL-terminated fields: how both peers of a v100+ IB session delimit what they say.
+r"""Length-prefixed frames and NUL-terminated fields: how both peers of a v100+ IB session delimit their messages.
 
     frame   = u32 big-endian length, payload
     fields  = text, NUL, text, NUL ...      (the last one is terminated too)
 
-The client's very first frame has `API\0` before it and no message id; that one belongs to hello.py.
+The client's very first frame has `API\0` before it and no message id; hello.py reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_FRAME = 0xFFFFFF
 
 
 class WireError(ValueError):
-    """Bytes that are not what the IB protocol says they should be. No decoder of relay.wire raises anything else."""
+    """Bytes that do not follow the IB protocol. No decoder of relay.wire raises anything else."""
 
 
 def frame_end(data: Bytes) -> int:
@@ -50,7 +50,7 @@ def _field(value: str | int | float | bytes) -> bytes:
     return raw
 
 
-def split_fields(payload: bytes) -> list[bytes]:
+def split_fields(payload: Bytes) -> list[bytes]:
     """The fields of a text payload, without their NULs; WireError if the last one is not terminated."""
     if not payload:
         return []
@@ -78,13 +78,13 @@ class FrameReader:
         """Bytes of an incomplete frame (its length prefix included) that are held."""
         return len(self._buffer)
 
-    def feed(self, data: bytes | memoryview) -> list[bytes]:
+    def feed(self, data: Bytes) -> list[bytes]:
         """The payloads that became complete with `data`, in order."""
         if self._broken is not None:
             raise WireError(self._broken)
         buffer = self._buffer
         buffer += data
-        payloads = []
+        payloads: list[bytes] = []
         start = 0
         while len(buffer) - start >= LENGTH_SIZE:
             (length,) = LENGTH.unpack_from(buffer, start)

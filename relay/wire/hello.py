@@ -1,4 +1,4 @@
-r"""The first bytes of each side, and what they are when they are not ours.
+r"""The first bytes of each side, and the names of other protocols that begin otherwise.
 
     client   "API\0", u32 length, "v<min>..<max>[ <options>]"        no NUL at the end; "v<N>" when min is max
     gateway  u32 length, "<server version>\0<time and zone>\0"       text in every era
@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from relay.wire.framing import LENGTH, LENGTH_SIZE, Bytes, WireError, encode_frame, split_fields
+from relay.wire.framing import LENGTH_SIZE, Bytes, WireError, encode_frame, split_fields
 
 API_PREFIX = b"API\0"
 _CLIENT_HEADER = len(API_PREFIX) + LENGTH_SIZE
 
-# Bytes of payload, either side. The longest recorded hello has 33; connect options are a few words. Far above that, far
-# below anything that costs memory, and small enough to tell ASCII of another protocol, read as a length, from a hello.
+# Bytes of payload, either side. The longest recorded hello has 33 bytes; connect options are short. The limit is far
+# above that and far below anything that costs memory. It also catches another protocol whose ASCII is read as a length.
 MAX_HELLO = 4096
+LARGEST_CLIENT_HELLO = _CLIENT_HEADER + MAX_HELLO  # bytes
+LARGEST_SERVER_HELLO = LENGTH_SIZE + MAX_HELLO
 
-_REMEMBERED = 64  # openings and hellos already read; in all, at most some hundred KiB
+_REMEMBERED = 64  # openings, and hellos, that were read before; a few hundred KiB in all
 
 _MIN_SERVER_HELLO = 3  # bytes: one digit, two NULs
 _SERVER_HELLO_FIRST = frozenset(b"-0123456789")
@@ -72,7 +74,7 @@ class ClientHello:
 class ServerHello:
     """The server version of the session and the gateway's clock as it writes it.
 
-    The zone at its end is free text, may be several words, and is not always UTF-8 (GB2312 was seen, rust-ibapi
+    The zone at its end is free text. It may contain spaces and is not always UTF-8 (GB2312 was seen, rust-ibapi
     PR 364): undecodable bytes become replacement characters.
     """
 
@@ -86,9 +88,9 @@ class ServerHello:
 
     @classmethod
     def decode(cls, data: bytes) -> ServerHello:
-        """From the whole frame; WireError for anything else, a redirect included."""
+        """From the whole frame; WireError for anything else, also for a redirect."""
         hello = decode_server_hello(data)
-        if not isinstance(hello, cls):
+        if isinstance(hello, Redirect):
             raise WireError(f"server hello: redirect to {hello.host}")
         return hello
 
@@ -106,7 +108,7 @@ class Redirect:
         return encode_frame(b"-1\0%s\0" % target.encode("utf-8", "replace"))
 
 
-def decode_server_hello(data: bytes) -> ServerHello | Redirect:
+def decode_server_hello(data: Bytes) -> ServerHello | Redirect:
     """The gateway's first frame, length included and nothing after it."""
     data = bytes(data)
     if server_hello_end(data) != len(data) or not data:
@@ -148,7 +150,7 @@ def client_hello_end(data: Bytes) -> int:
 def server_hello_end(data: Bytes) -> int:
     """Length of the server hello `data` starts with; 0 = not whole yet, -1 = it can never be one.
 
-    Looks at the length and the first byte only: whether the two fields make sense is for `decode_server_hello`.
+    It looks at the length and the first byte only; `decode_server_hello` decides whether the two fields make sense.
     """
     head = bytes(data[: LENGTH_SIZE + 1])
     length = _announced(head[:LENGTH_SIZE])
@@ -161,8 +163,8 @@ def server_hello_end(data: Bytes) -> int:
 
 
 def _announced(length: bytes) -> int:
-    """The smallest value a length can have of which only the first bytes are known."""
-    return LENGTH.unpack(length.ljust(LENGTH_SIZE, b"\0"))[0]
+    """The smallest length that begins with these bytes."""
+    return int.from_bytes(length.ljust(LENGTH_SIZE, b"\0"), "big")
 
 
 class FirstBytes(Enum):
@@ -175,14 +177,14 @@ class FirstBytes(Enum):
     HTTP = "http"
     SSH = "ssh"
     VNC = "vnc"
-    PROXY = "proxy"  # a PROXY protocol header: a load balancer in front of us is set up to send one
+    PROXY = "proxy"  # the PROXY protocol: a load balancer in front of us is configured to send its header
     TEXT = "text"
     GARBAGE = "garbage"
 
 
-# First bytes of other protocols, requests and answers: a client may speak one to us, a wrong upstream may answer in
-# one. A shorter opening that is the start of one of these counts as that one: it cannot become IB any more, and a
-# scanner that sends three bytes should get a name too.
+# First bytes of other protocols, requests and answers: a client may speak such a protocol to us, and a wrong upstream
+# may answer in it. The beginning of a signature counts as well: it cannot become IB any more, and a scanner that sends
+# three bytes should get a name too.
 _SIGNATURES = (
     (FirstBytes.TLS, (b"\x16\x03", b"\x15\x03")),
     (
@@ -195,18 +197,16 @@ _SIGNATURES = (
     (FirstBytes.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
-_NAMED_BY = 6  # bytes; all signatures differ within them, and a TLS alert, the shortest answer of a stranger, has seven
+_NAMED_BY = 6  # bytes; all signatures differ within them. The shortest answer of a stranger, a TLS alert, has seven
 _LOOKED_AT = 64  # bytes; enough to tell text from garbage
 
 
-def classify_first_bytes(data: bytes) -> FirstBytes:
-    """What the first bytes a client sent are. IB only when its hello is whole and valid."""
-    return _classify(bytes(data)) if len(data) <= _LOOKED_AT else _classify.__wrapped__(data)
+def classify_first_bytes(data: Bytes) -> FirstBytes:
+    """What the first bytes of a client are. IB only when its hello is whole and valid."""
+    return _remembered(bytes(data)) if len(data) <= _LOOKED_AT else _classify(data)
 
 
-# Clients of one kind open with the same few bytes every time, and a storm of reconnecting ones is when it counts.
-@lru_cache(maxsize=_REMEMBERED)
-def _classify(data: bytes) -> FirstBytes:
+def _classify(data: Bytes) -> FirstBytes:
     end = client_hello_end(data)
     if end > 0:
         try:
@@ -215,7 +215,7 @@ def _classify(data: bytes) -> FirstBytes:
             return FirstBytes.GARBAGE
         return FirstBytes.IB
     if end == 0:
-        started = bytes(data[_CLIENT_HEADER : _CLIENT_HEADER + MAX_HELLO])
+        started = bytes(data[_CLIENT_HEADER:LARGEST_CLIENT_HELLO])
         return FirstBytes.MORE if _RANGE_START.fullmatch(started) else FirstBytes.GARBAGE
     head = bytes(data[:_LOOKED_AT])
     if _LEGACY.match(head):
@@ -225,7 +225,11 @@ def _classify(data: bytes) -> FirstBytes:
     return recognise(head)
 
 
-def recognise(data: bytes) -> FirstBytes:
+# Clients of one kind always open with the same few bytes. The memory counts when a storm of them reconnects.
+_remembered = lru_cache(maxsize=_REMEMBERED)(_classify)
+
+
+def recognise(data: Bytes) -> FirstBytes:
     """The name of another protocol by its first bytes, TEXT or GARBAGE if none fits; never MORE, IB or LEGACY."""
     head = bytes(data[:_LOOKED_AT])
     if not head:
@@ -237,14 +241,14 @@ def recognise(data: bytes) -> FirstBytes:
     return FirstBytes.TEXT if _TEXT.fullmatch(head) else FirstBytes.GARBAGE
 
 
-def no_hello(data: bytes) -> str:
-    """What a peer's first bytes are instead of a hello, in words."""
+def no_hello(data: Bytes) -> str:
+    """What a peer's first bytes are instead of a hello, as text for people."""
     opening = recognise(data[:_NAMED_BY])
     if opening is FirstBytes.GARBAGE:
         return "first bytes are not an IB hello"
     return f"first bytes are {opening.value if opening is FirstBytes.TEXT else opening.value.upper()}, not an IB hello"
 
 
-def name_is_final(data: bytes) -> bool:
-    """Would `no_hello` say the same whatever comes behind these bytes?"""
+def name_is_final(data: Bytes) -> bool:
+    """Does `no_hello` give the same text whatever follows these bytes?"""
     return len(data) >= _NAMED_BY or recognise(data) is FirstBytes.GARBAGE

@@ -1,9 +1,9 @@
-"""Every message name per direction: what an id is called, for counters and logs.
+"""Every message name per direction, for counters and logs.
 
 Ids are the normalised ones (200 already subtracted from a protobuf id). They are the same in ibapi 9.81, 10.30, 10.46
-and 10.51, @stoqey/ib 1.6 and ib_async 2.1; where a name changed (59 was COMMISSION_REPORT) the newest one is used.
+and 10.51, @stoqey/ib 1.6 and ib_async 2.1; where a name changed (59 was COMMISSION_REPORT) this table has the newest.
 51 from the gateway, 52 and 53 from the client are fundamental data, which ibapi dropped in 10.47. -1 is no message: as
-first field it means "connection ends" (or, inside the server hello, "redirect"), known to the Java client only.
+first field it means "connection ends" (or, inside the server hello, "redirect"). Only the Java client knows it.
 """
 
 from __future__ import annotations
@@ -195,5 +195,5 @@ _NAMES = {
 
 
 def message_name(direction: Direction, message_id: int) -> str:
-    """The name of a message, UNKNOWN_<id> for one that is in no table."""
+    """The name of a message, or UNKNOWN_<id> if no table has it."""
     return _NAMES[direction].get(message_id) or f"UNKNOWN_{message_id}"

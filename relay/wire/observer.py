@@ -1,9 +1,9 @@
-"""Watches both directions of somebody else's IB connection and says how far it has come; never answers, never raises.
+"""Watches both directions of somebody else's IB connection and knows how far it has come; never answers, never raises.
 
-How it works. Each direction is a stream of frames, and of nearly all of them only the length and the id matter. Those
-are the first eight bytes, read as two integers; the second one, looked up in a memo (direction_table.py), gives the
-counter to increment. So a frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only
-frames of a few ids are collected and decoded.
+How it works. Each direction is a stream of frames. For nearly all frames only the length and the id matter. Both are in
+the first eight bytes, read as two integers; a memo (direction_table.py) maps the second integer to the counter. So a
+frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a few ids are
+collected and decoded.
 
     state of a direction   > 0      inside a frame: where in the next chunk the frame behind it starts
                            BOUNDARY the next byte starts a frame
@@ -11,8 +11,8 @@ frames of a few ids are collected and decoded.
                            HELLO    `held` has the beginning of a hello, or nothing yet
                            OFF      not looked at any more
 
-What is held is copied: the caller's buffer is reused. On any doubt the observer goes opaque, says why, and is OFF for
-good in both directions; what it had counted stays. Reasons never depend on how the stream was cut into chunks.
+Held bytes are copies, because the caller reuses its buffer. On any doubt the observer goes opaque, gives the reason,
+and stays OFF in both directions; its counters keep their values. Reasons never depend on the chunks a stream comes in.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from relay.wire import events, messages, versions
 from relay.wire.codes import Kind, classify
 from relay.wire.direction_table import DOWN, HEAD, HEAD_SIZE, UP, DirectionTable
 from relay.wire.events import Event
-from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, WireError
+from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, Bytes, WireError
 from relay.wire.hello import (
-    API_PREFIX,
-    MAX_HELLO,
+    LARGEST_CLIENT_HELLO,
+    LARGEST_SERVER_HELLO,
     ClientHello,
     FirstBytes,
     Redirect,
@@ -40,22 +40,18 @@ from relay.wire.stage import Stage
 
 BOUNDARY, PARTIAL, HELLO, OFF = 0, -1, -2, -3
 
-_MOST_OF_ONE = MAX_FRAME + LENGTH_SIZE  # bytes of a chunk that can be one frame
+_LARGEST_FRAME = MAX_FRAME + LENGTH_SIZE  # bytes, the length prefix included
 
-# Codes that are no answer to "what went wrong?" and would hide one: a gateway greets with three to ten of them.
+# Codes that do not answer "what went wrong?" and must not hide a code that does: a gateway greets with three to ten.
 _NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
 _OF_CONNECTION = frozenset({Kind.DEGRADED, Kind.FATAL})
 
 _UP_MEMO, _DOWN_MEMO = UP.memo, DOWN.memo  # begun anew in place, never replaced
 _unpack_head = HEAD.unpack_from
 
-# Bytes of a whole hello. It is held where later frames are, so it adds nothing to the 64 KiB.
-_SERVER_HELLO_LIMIT = LENGTH_SIZE + MAX_HELLO
-_CLIENT_HELLO_LIMIT = len(API_PREFIX) + LENGTH_SIZE + MAX_HELLO
-
 
 class Observer:
-    """One watched connection. Feed it every chunk once, in the order it passed; read the attributes at any time."""
+    """One watched connection. Feed it every chunk once and in order; read the attributes at any time."""
 
     __slots__ = (
         *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
@@ -67,13 +63,13 @@ class Observer:
 
     def __init__(self) -> None:
         self.stage = Stage.NOTHING
-        self.opaque: str | None = None  # why, once it is
+        self.opaque: str | None = None  # the reason, once it is opaque
         self.legacy = False
         self.server_version: int | None = None
         self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
         self.client_id: int | None = None
         self.accounts: tuple[str, ...] = ()  # masked
-        self.last_error_code: int | None = None  # the last that says what went wrong; see _error
+        self.last_error_code: int | None = None  # the last code that says what went wrong; see _error
         self.redirect: str | None = None  # host[:port] the gateway sent the client to
         self.client_hello_at: float | None = None
         self.server_hello_at: float | None = None
@@ -92,7 +88,7 @@ class Observer:
 
     @property
     def counts_up(self) -> dict[int, int]:
-        """Client frames by message id; -2 stands for zero-length frames, which have none."""
+        """Client frames by message id; zero-length frames, which have no id, are counted under -2."""
         return UP.by_id(self._counts)
 
     @property
@@ -112,23 +108,23 @@ class Observer:
 
     @property
     def requests_peak(self) -> int:
-        """Most client frames (the hello is none) within one second; rate.py says how exact that is."""
+        """Most client frames within one second, the hello not counted; rate.py says how exact that is."""
         if self._rate is not None:
             return self._rate.peak
         return 0 if self._request_at is None else 1
 
     @property
     def held(self) -> int:
-        """Bytes kept of incomplete frames, 64 KiB at most."""
+        """Bytes that are kept of an incomplete hello or frame, at most 64 KiB in both directions together."""
         return len(self._up_held or b"") + len(self._down_held or b"")
 
-    # The hot path: first a chunk that is exactly one frame nobody needs to read, then any chunk of such frames. Written
-    # twice, as a call would cost more.
+    # The hot path: first a chunk that is exactly one uninteresting frame, then any chunk of such frames. It is written
+    # twice because a call would cost more.
 
-    def client_to_gateway(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
-        """Bytes the client sent, and what was learnt from them."""
+    def client_to_gateway(self, data: Bytes, now: float) -> tuple[Event, ...] | list[Event]:
+        """Takes bytes of the client; what was learnt from them."""
         at, size = self._up, len(data)
-        if at == BOUNDARY and 7 < size <= _MOST_OF_ONE:
+        if at == BOUNDARY and 7 < size <= _LARGEST_FRAME:
             length, word = _unpack_head(data)
             if length + 4 == size:
                 slot = _UP_MEMO.get(word)
@@ -152,10 +148,10 @@ class Observer:
             return ()
         return self._watch(UP, data, max(at, 0), now)
 
-    def gateway_to_client(self, data: bytes | memoryview, now: float) -> tuple[Event, ...] | list[Event]:
-        """Bytes the gateway sent, and what was learnt from them."""
+    def gateway_to_client(self, data: Bytes, now: float) -> tuple[Event, ...] | list[Event]:
+        """Takes bytes of the gateway; what was learnt from them."""
         at, size = self._down, len(data)
-        if at == BOUNDARY and 7 < size <= _MOST_OF_ONE:
+        if at == BOUNDARY and 7 < size <= _LARGEST_FRAME:
             length, word = _unpack_head(data)
             if length + 4 == size:
                 slot = _DOWN_MEMO.get(word)
@@ -176,7 +172,7 @@ class Observer:
         return self._watch(DOWN, data, max(at, 0), now)
 
     def _count_requests(self, count: int, now: float) -> None:
-        """The meter comes into being with the second request inside a second: idle sessions do without it."""
+        """The meter is made at the second request within a second: idle sessions do without it."""
         if self._rate is not None:
             self._rate.add(now, count)
         elif count > 1 or (self._request_at is not None and now - self._request_at <= WINDOW):
@@ -188,45 +184,40 @@ class Observer:
 
     # Everything else.
 
-    def _watch(
-        self, table: DirectionTable, data: bytes | memoryview, at: int, now: float
-    ) -> tuple[Event, ...] | list[Event]:
+    def _watch(self, table: DirectionTable, data: Bytes, at: int, now: float) -> tuple[Event, ...] | list[Event]:
         """A chunk from `at` on, with doubt turned into Opaque."""
         if not data:
             return ()
         found: list[Event] = []
         try:
-            if table is UP:
-                self._client_chunk(data, at, now, found)
-            else:
-                self._gateway_chunk(data, at, now, found)
+            self._chunk(table, data, at, now, found)
         except WireError as doubt:
             self.opaque = f"{table.name}: {doubt}"
             self._switch_off()
             found.append(events.Opaque(now, self.opaque))
         return found or ()
 
+    def _chunk(self, table: DirectionTable, data: Bytes, at: int, now: float, found: list[Event]) -> None:
+        if table is UP:
+            if self._up == HELLO:
+                at = self._client_opening(data, now, found)
+            if self._up > HELLO and at < len(data):
+                self._up, self._up_held = self._frames(UP, self._up_held, data, at, now, found)
+        else:
+            if self._down == HELLO:
+                at = self._gateway_opening(data, now, found)
+            if self._down > HELLO and at < len(data):
+                self._down, self._down_held = self._frames(DOWN, self._down_held, data, at, now, found)
+
     def _switch_off(self) -> None:
         self._up = self._down = OFF
         self._up_held = self._down_held = None
 
-    def _client_chunk(self, data: bytes | memoryview, at: int, now: float, found: list[Event]) -> None:
-        if self._up == HELLO:
-            at = self._client_opening(data, now, found)
-        if self._up > HELLO and at < len(data):
-            self._up, self._up_held = self._frames(UP, self._up_held, data, at, now, found)
+    # Hellos. Both methods return where in `data` the first frame starts.
 
-    def _gateway_chunk(self, data: bytes | memoryview, at: int, now: float, found: list[Event]) -> None:
-        if self._down == HELLO:
-            at = self._gateway_opening(data, now, found)
-        if self._down > HELLO and at < len(data):
-            self._down, self._down_held = self._frames(DOWN, self._down_held, data, at, now, found)
-
-    # Hellos. Both return where in `data` the first frame starts.
-
-    def _client_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
+    def _client_opening(self, data: Bytes, now: float, found: list[Event]) -> int:
         before = len(self._up_held or b"")
-        held = (self._up_held or bytearray()) + data[: _CLIENT_HELLO_LIMIT - before]
+        held = (self._up_held or bytearray()) + data[: LARGEST_CLIENT_HELLO - before]
         opening = classify_first_bytes(held)
         if opening is FirstBytes.MORE:
             self._up_held = held
@@ -246,11 +237,11 @@ class Observer:
         found.append(events.ClientHelloSeen(now, hello.min_version, hello.max_version, hello.options))
         return end - before
 
-    def _gateway_opening(self, data: bytes | memoryview, now: float, found: list[Event]) -> int:
+    def _gateway_opening(self, data: Bytes, now: float, found: list[Event]) -> int:
         if self.client_range is None:
             raise WireError("spoke before the client's hello")
         before = len(self._down_held or b"")
-        held = (self._down_held or bytearray()) + data[: _SERVER_HELLO_LIMIT - before]
+        held = (self._down_held or bytearray()) + data[: LARGEST_SERVER_HELLO - before]
         end = server_hello_end(held)
         if end < 0 and name_is_final(held):
             raise WireError(no_hello(held))
@@ -275,12 +266,12 @@ class Observer:
         self,
         table: DirectionTable,
         held: bytearray | None,
-        data: bytes | memoryview,
+        data: Bytes,
         at: int,
         now: float,
         found: list[Event],
     ) -> tuple[int, bytearray | None]:
-        """All frames in the rest of a chunk; the first may go on with what is held. The new state, and what is held."""
+        """All frames in the rest of a chunk; the first may continue `held`. The new state and the new held bytes."""
         size = len(data)
         while True:
             if held is None:
@@ -293,10 +284,10 @@ class Observer:
                 return PARTIAL, held
             held, at = None, at + state
 
-    def _pass_by(self, table: DirectionTable, data: bytes | memoryview, at: int, now: float) -> int:
-        """Uninteresting frames, up to the first that is not; the last may end behind `data`.
+    def _pass_by(self, table: DirectionTable, data: Bytes, at: int, now: float) -> int:
+        """Passes uninteresting frames; where the first interesting frame starts, or where the last frame ends.
 
-        The hot path's second half.
+        That end may lie behind `data`. This is the second half of the hot path.
         """
         counts, memo_get = self._counts, table.memo.get
         last = len(data) - HEAD_SIZE
@@ -319,9 +310,9 @@ class Observer:
         return at
 
     def _one_frame(
-        self, table: DirectionTable, held: bytearray, data: bytes | memoryview, at: int, now: float, found: list[Event]
+        self, table: DirectionTable, held: bytearray, data: Bytes, at: int, now: float, found: list[Event]
     ) -> tuple[int, int]:
-        """Goes on with the frame in `held`, which may be empty: its length, its id, its body if it is to be read."""
+        """Continues the frame in `held`, which may be empty: its length, its id, and the body if we read it."""
         if len(held) < LENGTH_SIZE:
             at = _fill(held, LENGTH_SIZE, data, at)
             if len(held) < LENGTH_SIZE:
@@ -345,7 +336,7 @@ class Observer:
         return BOUNDARY, at
 
     def _count(self, table: DirectionTable, word: bytes, now: float) -> bool:
-        """Counts a frame by its first payload bytes; is it one to be read?"""
+        """Counts a frame by its first payload bytes; is its body to be read?"""
         slot, interesting = table.counter(word)
         self._counts[slot] = self._counts.get(slot, 0) + 1
         if table is UP:
@@ -358,8 +349,17 @@ class Observer:
         direction, version = messages.DOWN, self.server_version
         if table is UP:  # by its shape: an early START_API comes before the server version is known
             direction, version = messages.UP, versions.BINARY_IDS if payload[0] == 0 else versions.V100
-        message = messages.decode(direction, payload, version)
-        _READERS[type(message)](self, message, now, found)
+        if version is None:  # only after an observer was restored from values that contradict each other
+            raise WireError("a frame came before the server hello")
+        match messages.decode(direction, payload, version):
+            case messages.StartApi() as message:
+                self._start_api(message, now, found)
+            case messages.NextValidId() as message:
+                self._next_valid_id(message, now, found)
+            case messages.ManagedAccounts() as message:
+                self._managed_accounts(message, now, found)
+            case messages.ErrorMessage() as message:
+                self._error(message, now, found)
 
     def _start_api(self, message: messages.StartApi, now: float, found: list[Event]) -> None:
         self.client_id = message.client_id
@@ -381,7 +381,7 @@ class Observer:
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
         kind, last = classify(message.code), self.last_error_code
-        # A fault of one request does not hide that the whole connection is in trouble, often the reason for it.
+        # A fault of one request must not hide a fault of the whole connection, which is often its cause.
         about_request = kind is Kind.REQUEST and last is not None and classify(last) in _OF_CONNECTION
         if kind not in _NO_FAULT and not about_request:
             self.last_error_code = message.code
@@ -393,15 +393,7 @@ class Observer:
             found.append(events.Ready(now))
 
 
-_READERS = {
-    messages.StartApi: Observer._start_api,
-    messages.NextValidId: Observer._next_valid_id,
-    messages.ManagedAccounts: Observer._managed_accounts,
-    messages.ErrorMessage: Observer._error,
-}
-
-
-def _fill(held: bytearray, wanted: int, data: bytes | memoryview, at: int) -> int:
+def _fill(held: bytearray, wanted: int, data: Bytes, at: int) -> int:
     """Moves bytes from `data` until `held` has `wanted` of them or `data` ends."""
     end = at + wanted - len(held)
     held += data[at:end]

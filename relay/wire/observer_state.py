@@ -1,40 +1,28 @@
-"""What an Observer knows, as plain values, so that another process can go on watching the same connection.
+"""The knowledge of an Observer as plain values, so that another process can continue to watch the same connection.
 
-`saved` is everything and may go into JSON. `positions` is the part that changes with every chunk, cheap enough to be
-asked for each time: with the last `saved` and the last `positions`, `restored` makes an observer that goes on at the
-very byte. Only the counts by message id are as old as `saved`; the frames since then are known by their number and
-counted under UNKNOWN_ID.
+`saved` is everything and may go into JSON. `positions` is the part that changes with every chunk; it is cheap enough to
+take each time. With the last `saved` and the last `positions`, `restored` and `advance` make an observer that continues
+at the very byte. Only the counts by message id are as old as `saved`; only the number of the frames since then is
+known, and they are counted under UNKNOWN_ID.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 from relay.wire.direction_table import DOWN, UP, DirectionTable
 from relay.wire.observer import HELLO, OFF, Observer
 from relay.wire.rate import PeakRate
 from relay.wire.stage import Stage
 
-UNKNOWN_ID = -1  # no frame has it: -2 stands for those without an id, see direction_table.py
+UNKNOWN_ID = -1  # no frame has this id; frames without an id are counted under -2, see direction_table.py
 
-_PLAIN = (
-    "opaque",
-    "legacy",
-    "server_version",
-    "client_id",
-    "last_error_code",
-    "redirect",
-    "client_hello_at",
-    "server_hello_at",
-    "start_api_at",
-    "ready_at",
-    "_request_at",
-    "_has_order_id",
-)
+_T = TypeVar("_T")
 
 
 class Positions(NamedTuple):
-    """Where in a frame each direction is, what is held of it, and how many frames there were in both."""
+    """Where in a frame each direction is, which bytes of it are held, and how many frames both directions had."""
 
     up: int
     up_held: bytes | bytearray | None
@@ -58,17 +46,28 @@ def positions(observer: Observer) -> Positions:
 
 
 def position(observer: Observer, table: DirectionTable) -> tuple[int, bytes]:
-    """Where in a frame one direction is (see observer.py), and what is held of it."""
+    """Where in a frame one direction is (see observer.py), and the bytes of it that are held."""
     if table is UP:
         return observer._up, bytes(observer._up_held or b"")
     return observer._down, bytes(observer._down_held or b"")
 
 
-def saved(observer: Observer) -> dict:
+def saved(observer: Observer) -> dict[str, object]:
     """Everything that is known, in values JSON can carry; times are monotonic."""
-    values = {name.lstrip("_"): getattr(observer, name) for name in _PLAIN}
     now = positions(observer)
-    return values | {
+    return {
+        "opaque": observer.opaque,
+        "legacy": observer.legacy,
+        "server_version": observer.server_version,
+        "client_id": observer.client_id,
+        "last_error_code": observer.last_error_code,
+        "redirect": observer.redirect,
+        "client_hello_at": observer.client_hello_at,
+        "server_hello_at": observer.server_hello_at,
+        "start_api_at": observer.start_api_at,
+        "ready_at": observer.ready_at,
+        "request_at": observer._request_at,
+        "has_order_id": observer._has_order_id,
         "stage": observer.stage.name.lower(),
         "client_range": observer.client_range,
         "accounts": observer.accounts,
@@ -79,19 +78,30 @@ def saved(observer: Observer) -> dict:
     }
 
 
-def restored(values: dict) -> Observer:
-    """The observer that was saved; KeyError, TypeError or ValueError for values that are none."""
+def restored(values: Mapping[str, object]) -> Observer:
+    """The observer that was saved; KeyError, TypeError or ValueError for anything else."""
     observer = Observer()
-    for name in _PLAIN:
-        setattr(observer, name, values[name.lstrip("_")])
-    observer.stage = Stage[values["stage"].upper()]
-    observer.client_range = tuple(values["client_range"]) if values["client_range"] else None
-    observer.accounts = tuple(values["accounts"])
-    observer._counts = {int(slot): int(count) for slot, count in values["counts"]}
-    observer._up, observer._up_held = _position(*values["up"])
-    observer._down, observer._down_held = _position(*values["down"])
-    if values["peak"] > 1:
-        observer._rate = PeakRate(values["peak"])  # its window is gone: what came within this second counts anew
+    observer.opaque = _optional(str, values["opaque"])
+    observer.legacy = _value(bool, values["legacy"])
+    observer.server_version = _optional(int, values["server_version"])
+    observer.client_id = _optional(int, values["client_id"])
+    observer.last_error_code = _optional(int, values["last_error_code"])
+    observer.redirect = _optional(str, values["redirect"])
+    observer.client_hello_at = _time(values["client_hello_at"])
+    observer.server_hello_at = _time(values["server_hello_at"])
+    observer.start_api_at = _time(values["start_api_at"])
+    observer.ready_at = _time(values["ready_at"])
+    observer._request_at = _time(values["request_at"])
+    observer._has_order_id = _value(bool, values["has_order_id"])
+    observer.stage = Stage[_value(str, values["stage"]).upper()]
+    observer.client_range = _pair(values["client_range"]) if values["client_range"] else None
+    observer.accounts = tuple(_value(str, account) for account in _sequence(values["accounts"]))
+    observer._counts = dict(_pair(entry) for entry in _sequence(values["counts"]))
+    observer._up, observer._up_held = _saved_position(values["up"])
+    observer._down, observer._down_held = _saved_position(values["down"])
+    peak = _value(int, values["peak"])
+    if peak > 1:
+        observer._rate = PeakRate(peak)  # its window is gone: messages of this second are counted anew
     return observer
 
 
@@ -101,7 +111,7 @@ def frames(observer: Observer) -> tuple[int, int]:
 
 
 def advance(observer: Observer, table: DirectionTable, state: int, held: bytes | None, frames_more: int) -> None:
-    """Set one direction to where it is by now, with so many frames more than it has counted."""
+    """Set one direction to its present position, and count the frames it had since it was saved."""
     state, kept = _position(state, None if held is None else held.decode("latin-1"))
     if table is UP:
         observer._up, observer._up_held = state, kept
@@ -113,22 +123,53 @@ def advance(observer: Observer, table: DirectionTable, state: int, held: bytes |
 
 
 def raise_peak(observer: Observer, peak: int) -> None:
-    """No fewer than `peak` requests were seen within a second."""
+    """Raise the peak: at least `peak` requests were seen within a second."""
     if peak > observer.requests_peak:
         observer._rate = PeakRate(peak)
 
 
 def lose(observer: Observer, why: str) -> None:
-    """What was passed meanwhile is not known: say so, and look at nothing more. What is known stays."""
+    """The bytes that passed meanwhile are not known: go opaque and look at nothing more. What is known stays."""
     if observer.opaque is None:
         observer.opaque = why
     observer._switch_off()
 
 
+# Values from JSON. Each function raises TypeError or ValueError for a value of another shape.
+
+
+def _value(kind: type[_T], value: object) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _optional(kind: type[_T], value: object) -> _T | None:
+    return None if value is None else _value(kind, value)
+
+
+def _time(value: object) -> float | None:
+    return value if isinstance(value, int) else _optional(float, value)
+
+
+def _sequence(value: object) -> list[object] | tuple[object, ...]:
+    return value if isinstance(value, tuple) else _value(list, value)
+
+
+def _pair(value: object) -> tuple[int, int]:
+    first, second = _sequence(value)
+    return _value(int, first), _value(int, second)
+
+
+def _saved_position(value: object) -> tuple[int, bytearray | None]:
+    state, held = _sequence(value)
+    return _position(_value(int, state), _optional(str, held))
+
+
 def _position(state: int, held: str | None) -> tuple[int, bytearray | None]:
     if state < OFF or (held is not None and state > HELLO + 1):
         raise ValueError(f"no state of an observer: {state}")
-    return int(state), None if held is None else bytearray(held, "latin-1")
+    return state, None if held is None else bytearray(held, "latin-1")
 
 
 def _text(held: bytes | bytearray | None) -> str | None:

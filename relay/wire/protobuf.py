@@ -1,15 +1,15 @@
 """Just enough protobuf to read and write the flat messages IB sends from server version 201 on.
 
 Reading needs no schema: a message is a list of (field number, value), a varint as int, everything else as bytes. The
-caller knows which field is what and converts with `signed`, `text` or `double`. The format is the public one of
-https://protobuf.dev/programming-guides/encoding/ ; groups (wire types 3 and 4) are not in any IB message.
+caller knows the meaning of each field and converts with `signed`, `text` or `double`. The format is public:
+https://protobuf.dev/programming-guides/encoding/ . Groups (wire types 3 and 4) are not in any IB message.
 """
 
 from __future__ import annotations
 
 from struct import Struct
 
-from relay.wire.framing import WireError
+from relay.wire.framing import Bytes, WireError
 
 _DOUBLE = Struct("<d")
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -17,10 +17,10 @@ _FIXED_SIZE = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT = 10  # bytes of a 64-bit varint; -1 takes all ten (recorded: request id -1 in every connection notice)
 _UINT64 = (1 << 64) - 1
 
-Fields = list[tuple[int, "int | bytes"]]
+Fields = list[tuple[int, int | bytes]]
 
 
-def read_fields(data: bytes) -> Fields:
+def read_fields(data: Bytes) -> Fields:
     """Every field of a message in the order it was sent; WireError for anything that is not protobuf."""
     fields: Fields = []
     at = 0
@@ -46,7 +46,7 @@ def read_fields(data: bytes) -> Fields:
     return fields
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: Bytes, at: int) -> tuple[int, int]:
     value = 0
     for index in range(_MAX_VARINT):
         if at + index >= len(data):
@@ -76,7 +76,8 @@ def double(value: int | bytes) -> float:
     """A double field."""
     if isinstance(value, int) or len(value) != _DOUBLE.size:
         raise WireError("protobuf: a double was expected, something else was found")
-    return _DOUBLE.unpack(value)[0]
+    number: float = _DOUBLE.unpack(value)[0]
+    return number
 
 
 def varint(value: int) -> bytes:

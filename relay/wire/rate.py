@@ -1,7 +1,7 @@
-"""The most messages within any one second: what IB's limit of 50 a second is measured against.
+"""The most messages within any second: the number that IB limits to 50.
 
-Exact but for one thing: messages within 1 ms of each other share the time of the first, which bounds the memory to
-about a thousand entries and can count a message two milliseconds too long, never too short.
+Exact with one exception: messages within 1 ms of each other share the time of the first. That bounds the memory to
+about a thousand entries. It can count a message up to two milliseconds too long, never too short.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _GONE = 64  # entries behind the window before their memory is given back
 
 
 class PeakRate:
-    """Sliding window over (time, count) pairs; `now` must not go backwards. `peak` is what was the most before."""
+    """Sliding window over (time, count) pairs; `now` must not go backwards. `peak` is an earlier maximum."""
 
     __slots__ = ("_peak", "_at", "_here", "_total", "_times", "_counts", "_first")
 
     def __init__(self, peak: int = 0) -> None:
         self._peak = peak  # up to the latest entry
-        # The latest entry, and those before it. Arrays, because beside many busy sessions a thousand floats that lie
-        # about in memory cost more than the arithmetic.
+        # The latest entry, and the entries before it. They are arrays because a thousand separate float objects, beside
+        # many busy sessions, cost more than the arithmetic.
         self._at = float("-inf")
         self._here = 0
         self._times = array("d")
@@ -43,7 +43,7 @@ class PeakRate:
             self._begin(now, count)
 
     def _begin(self, now: float, count: int) -> None:
-        """A new entry: the one before it becomes one of the window, which moves on."""
+        """A new entry: the latest entry joins the window, and the window moves on."""
         times, counts, first = self._times, self._counts, self._first
         total = self._total + self._here
         if total > self._peak:

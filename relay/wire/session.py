@@ -1,4 +1,4 @@
-"""Our own IB session as a state machine, sans-IO: the driver moves bytes and watches the clock, nothing else.
+"""Our own IB session as a state machine, sans-IO: the driver only moves bytes and watches the clock.
 
     start(now) ->             CLIENT_HELLO   hello to send; the gateway has `hello_timeout` to answer
     server hello              SERVER_HELLO   with want_session=False this is the end: outcome ANSWERED
@@ -6,8 +6,8 @@
                                              not read the hello first (gofinance/ib#9)
     order id and accounts     READY          within `start_timeout`, in any order, anything else between them
 
-`stage` is how far it came, `outcome` how it went; together they are the finding. The version range is pinned to
-v100..176 by default: text ids, one layout of every message read here, and an answer from every gateway reported.
+`stage` is how far it came, `outcome` is how it ended; together they are the finding. The default version range is
+v100..176: it has text ids, one layout of every message read here, and an answer from every gateway ever reported.
 """
 
 from __future__ import annotations
@@ -17,23 +17,30 @@ from enum import Enum
 from relay.wire import events, messages
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
-from relay.wire.framing import LENGTH_SIZE, FrameReader, WireError
-from relay.wire.hello import MAX_HELLO, ClientHello, Redirect, decode_server_hello, no_hello, server_hello_end
+from relay.wire.framing import Bytes, FrameReader, WireError
+from relay.wire.hello import (
+    LARGEST_SERVER_HELLO,
+    ClientHello,
+    Redirect,
+    decode_server_hello,
+    no_hello,
+    server_hello_end,
+)
 from relay.wire.stage import Stage
 
 # Seconds. A gateway answered either step within 70 ms in every public log that has times; ib_insync and ib_async give
-# up after 4 s. Longer than that, so that "slow" can be told from "mute".
+# up after 4 s. We wait longer than they do, to tell a slow gateway from a mute one.
 HELLO_TIMEOUT = 10.0
 START_TIMEOUT = 10.0
 
 ID_IN_USE = 326
 
-# Bytes. We ask for nothing that is answered in large frames; 1 MiB leaves room for what a master client id is sent.
+# Bytes. None of our requests has large answers; 1 MiB leaves room for the frames that a master client id receives.
 LARGEST_FRAME = 1 << 20
 
 
 class SessionOutcome(Enum):
-    """How the session went; the stage says where."""
+    """How the session ended; the stage says where."""
 
     PENDING = "pending"
     ANSWERED = "answered"  # server hello read, and no session was wanted
@@ -50,7 +57,7 @@ _ALIVE = frozenset({SessionOutcome.PENDING, SessionOutcome.USABLE})
 
 
 class ClientSession:
-    """One connection of ours. `detail` is the outcome in words, `fatal_code` the last code that announces the end."""
+    """One connection of ours. `detail` describes the outcome, `fatal_code` is the last code that announces the end."""
 
     def __init__(
         self,
@@ -83,46 +90,47 @@ class ClientSession:
     # For the driver.
 
     def start(self, now: float) -> bytes:
-        """The connection is there: the bytes to send first."""
+        """The connection is open; the bytes to send first."""
         self._reach(Stage.CLIENT_HELLO, now)
         return self._hello.encode()
 
-    def receive(self, data: bytes | memoryview, now: float) -> list[Event]:
-        """Bytes from the gateway, and what they say. Afterwards `to_send` may have something."""
+    def receive(self, data: Bytes, now: float) -> list[Event]:
+        """Takes bytes from the gateway; what they mean. Afterwards `to_send` may have something."""
         found: list[Event] = []
         self.bytes_received += len(data)
         try:
             if self.alive and self.server_version is None:
                 data = self._server_hello(bytes(data), now, found)
-            while self.alive and (payloads := self._reader.feed(data)):
-                data = b""  # once more without data: a bad length behind good frames is told then
+            version = self.server_version
+            while version is not None and self.alive and (payloads := self._reader.feed(data)):
+                data = b""  # once more without data: the reader reports a bad length behind good frames then
                 for payload in payloads:
-                    self._frame(payload, now, found)
+                    self._frame(payload, version, now, found)
         except WireError as doubt:
             self._end(SessionOutcome.BAD_PEER, str(doubt))
             found.append(events.Opaque(now, str(doubt)))
         return found
 
     def to_send(self) -> bytes:
-        """What is to be sent now, given out once."""
+        """Bytes to send now; they are returned only once."""
         out = bytes(self._out)
         self._out.clear()
         return out
 
     def peer_closed(self, now: float, reset: bool = False) -> None:
-        """The gateway ended the connection. A refusal that came before stays the outcome."""
+        """The gateway ended the connection. An earlier refusal remains the outcome."""
         where = f"{self.stage.name.lower()}, {self.bytes_received} bytes received"
         how = "reset" if reset else "closed"
         self._end(SessionOutcome.RESET if reset else SessionOutcome.CLOSED, f"{how} by the gateway after {where}")
 
     def next_deadline(self) -> float | None:
-        """When `expire` must be called at the latest; None while nothing is waited for."""
+        """The latest time for a call of `expire`; None while the session waits for nothing."""
         if self.outcome is not SessionOutcome.PENDING or self.stage not in self._timeouts:
             return None
         return self.times[self.stage] + self._timeouts[self.stage]
 
     def expire(self, now: float) -> bool:
-        """Ends the session if its deadline has passed; has it?"""
+        """Ends the session if its deadline has passed; returns whether it has."""
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return False
@@ -132,13 +140,13 @@ class ClientSession:
 
     @property
     def alive(self) -> bool:
-        """Is there still something to expect from this session?"""
+        """Can anything still happen in this session?"""
         return self.outcome in _ALIVE
 
     # Requests, for a session that is ready.
 
     def request_current_time(self) -> None:
-        """Asks for the gateway's clock; once a second at most, it never answers a second one."""
+        """Asks for the gateway's clock; a gateway answers at most one such request a second."""
         self._request(messages.CurrentTimeRequest())
 
     def request_market_data(self, request_id: int, symbol: str, exchange: str = "SMART", currency: str = "USD") -> None:
@@ -146,7 +154,7 @@ class ClientSession:
         self._request(messages.MarketDataRequest(request_id, symbol, exchange, currency))
 
     def _request(self, message: messages.Message) -> None:
-        if self.outcome is not SessionOutcome.USABLE:
+        if self.outcome is not SessionOutcome.USABLE or self.server_version is None:
             raise RuntimeError(f"session is {self.outcome.value} at {self.stage.name}, not ready for requests")
         self._out += messages.encode(message, self.server_version)
 
@@ -163,9 +171,9 @@ class ClientSession:
     # Bytes.
 
     def _server_hello(self, data: bytes, now: float, found: list[Event]) -> bytes:
-        """Goes on with the server hello; what follows it."""
+        """Continues the server hello; the bytes behind it."""
         before = len(self._first)
-        self._first += data[: LENGTH_SIZE + MAX_HELLO - before]
+        self._first += data[: LARGEST_SERVER_HELLO - before]
         end = server_hello_end(self._first)
         if end < 0:
             raise WireError(f"server hello: {no_hello(self._first)}")
@@ -181,7 +189,7 @@ class ClientSession:
         self._accept(hello.server_version)
         self._reach(Stage.SERVER_HELLO, now)
         found.append(events.ServerHelloSeen(now, hello.server_version, hello.connection_time))
-        self._start_api(now)
+        self._start_api(hello.server_version, now)
         return data[end - before :]
 
     def _accept(self, version: int) -> None:
@@ -190,19 +198,27 @@ class ClientSession:
             raise WireError(f"server version {version}, {low}..{high} was asked for")
         self.server_version = version
 
-    def _start_api(self, now: float) -> None:
+    def _start_api(self, server_version: int, now: float) -> None:
         if not self._want_session:
-            self._end(SessionOutcome.ANSWERED, f"server version {self.server_version}")
+            self._end(SessionOutcome.ANSWERED, f"server version {server_version}")
             return
-        self._out += messages.encode(messages.StartApi(self.client_id), self.server_version)
+        self._out += messages.encode(messages.StartApi(self.client_id), server_version)
         self._reach(Stage.START_API, now)
 
-    def _frame(self, payload: bytes, now: float, found: list[Event]) -> None:
+    def _frame(self, payload: bytes, server_version: int, now: float, found: list[Event]) -> None:
         if not payload or not self.alive:  # ibapi swallows empty frames too
             return
-        message = messages.decode(messages.DOWN, payload, self.server_version)
-        if message is not None:
-            _READERS[type(message)](self, message, now, found)
+        match messages.decode(messages.DOWN, payload, server_version):
+            case messages.NextValidId() as message:
+                self._next_valid_id(message, now, found)
+            case messages.ManagedAccounts() as message:
+                self._managed_accounts(message, now, found)
+            case messages.ErrorMessage() as message:
+                self._error(message, now, found)
+            case messages.CurrentTime() as message:
+                found.append(events.CurrentTimeSeen(now, message.seconds))
+            case messages.TickPrice() as message:
+                found.append(events.Tick(now, message.request_id, message.tick_type, message.price))
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
         self.order_id = message.order_id
@@ -224,12 +240,6 @@ class ClientSession:
                 SessionOutcome.REFUSED_ID, f"client id {self.client_id} is in use by another session ({ID_IN_USE})"
             )
 
-    def _current_time(self, message: messages.CurrentTime, now: float, found: list[Event]) -> None:
-        found.append(events.CurrentTimeSeen(now, message.seconds))
-
-    def _tick(self, message: messages.TickPrice, now: float, found: list[Event]) -> None:
-        found.append(events.Tick(now, message.request_id, message.tick_type, message.price))
-
     def _maybe_ready(self, now: float, found: list[Event]) -> None:
         if self.stage == Stage.START_API and self.order_id is not None and self.accounts:
             self._reach(Stage.READY, now)
@@ -240,12 +250,4 @@ class ClientSession:
 _AWAITED = {
     Stage.CLIENT_HELLO: "hello: server hello",
     Stage.START_API: "start: order id and accounts",
-}
-
-_READERS = {
-    messages.NextValidId: ClientSession._next_valid_id,
-    messages.ManagedAccounts: ClientSession._managed_accounts,
-    messages.ErrorMessage: ClientSession._error,
-    messages.CurrentTime: ClientSession._current_time,
-    messages.TickPrice: ClientSession._tick,
 }

@@ -1,4 +1,4 @@
-"""How far an IB session has come: one scale for a session that is watched and for one of our own."""
+"""How far an IB session has come: the same scale for a watched session and for our own."""
 
 from enum import IntEnum
 

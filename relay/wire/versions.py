@@ -67,7 +67,7 @@ _PROTOBUF_SINCE = {
 
 
 def protobuf_since(direction: Direction, message_id: int) -> int | None:
-    """The first server version at which this message is protobuf; None for one that has no such form."""
+    """The first server version at which this message is protobuf; None if it has no such form."""
     return _PROTOBUF_SINCE[direction].get(message_id)
 
 

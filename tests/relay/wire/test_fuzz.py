@@ -20,7 +20,7 @@ class Leaky(Observer):
 
     def _watch(self, table, data, at, now):
         found = []
-        (self._client_chunk if table.name == "client" else self._gateway_chunk)(data, at, now, found)
+        self._chunk(table, data, at, now, found)
         return found
 
 

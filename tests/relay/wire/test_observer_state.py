@@ -8,7 +8,7 @@ import pytest
 from relay.wire import observer_state
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ClientHello, Redirect, ServerHello
-from relay.wire.messages import StartApi, encode
+from relay.wire.messages import NextValidId, StartApi, encode
 from relay.wire.observer import Observer
 from relay.wire.stage import Stage
 
@@ -116,8 +116,19 @@ def test_every_kind_of_session_comes_back_as_it_was(up, down):
     assert known(again) == known(observer)
 
 
+def test_values_that_contradict_each_other_make_it_opaque_and_raise_nothing():
+    values = observer_state.saved(watched(len(UP), len(DOWN))) | {"server_version": None}
+    observer = observer_state.restored(values)
+    observer.gateway_to_client(encode(NextValidId(8), 176), 3.0)
+    assert observer.opaque == "gateway: a frame came before the server hello"
+
+
 STRANGE = [
     ("no such stage", {"stage": "flying"}),
+    ("text for a number", {"server_version": "176"}),
+    ("a number for text", {"redirect": 5}),
+    ("no range of versions", {"client_range": [100, 176, 200]}),
+    ("a count that is text", {"counts": [[9, "1"]]}),
     ("a table in no state", {"up": [-9, None]}),
     ("something held inside a frame", {"down": [7, "abc"]}),
     ("counts that are none", {"counts": 5}),
