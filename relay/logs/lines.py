@@ -7,8 +7,9 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
+from relay.logs.events import Event
 from relay.logs.explain import end_code, explain
-from relay.logs.record import EndPhase, Event, Reason, Record, end_of
+from relay.logs.record import EndPhase, Reason, Record, end_of
 
 _WARN = frozenset(
     {

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from relay.logs.events import Event, EventName
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
-from relay.logs.record import Event, Record
+from relay.logs.record import Record
 from relay.net.signals import leave_to_main_thread
 
 QUEUE_LIMIT = 10_000  # lines, about 10 MiB at most: minutes of a busy relay
@@ -59,7 +60,7 @@ class Log:
         if not self._wake.is_set():
             self._wake.set()
 
-    def event(self, name: str, message: str, severity: str = "INFO", **fields: object) -> None:
+    def event(self, name: EventName, message: str, severity: str = "INFO", **fields: object) -> None:
         """Queue a line that is not about one connection."""
         self.write(Event(name, severity, message, time.time(), fields))
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from relay.logs.events import Event
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
-from relay.logs.record import Cause, EndPhase, Event, Reason, Record
+from relay.logs.record import Cause, EndPhase, Reason, Record
 
 AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
 

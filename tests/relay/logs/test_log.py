@@ -14,7 +14,7 @@ import pytest
 from relay.logs import log as log_module
 from relay.logs.log import QUEUE_LIMIT, Log
 from relay.logs.logfile import LogFile
-from relay.logs.record import Event, Record
+from relay.logs.record import Record
 from tests.relay.kit.scripted import PATIENCE, wait_until
 
 RECORD = Record("open", 0.0, "boot-000001", "paper", "127.0.0.1", 50000, 4003, "127.0.0.1", 4002)
@@ -411,8 +411,3 @@ def test_a_write_that_fails_between_two_lines_tears_none(tmp_path):
         lines = disk.text().splitlines()
     assert "" not in lines
     assert messages(lines)[::2] == ["first"] or messages(lines) == ["first", "third"]
-
-
-def test_an_event_is_a_value():
-    event = Event("drain", "INFO", "draining", 1.0, {"live": 2})
-    assert event == ("drain", "INFO", "draining", 1.0, {"live": 2})

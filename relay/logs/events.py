@@ -1,0 +1,134 @@
+"""What the log says that is not about one connection: one table of the events and their fields; an event as a value.
+
+The JSON form of an event has the time, the severity, `event.name` (the name with `ib_relay.` before it), the message
+and the fields of its row. The names and fields are public: never renamed, never reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+EventName = Literal[
+    "accept.paused",
+    "bridge",
+    "fault",
+    "listener.closed",
+    "listener.lost",
+    "listener.unused",
+    "listening",
+    "log.dropped",
+    "reload",
+    "resume.failed",
+    "resumed",
+    "stopped",
+    "stopping",
+    "upgrade",
+    "warning",
+]
+
+
+class Event(NamedTuple):
+    """An item that is not about one connection: what happened, as text and as fields."""
+
+    name: EventName
+    severity: str  # INFO | WARN | ERROR
+    message: str
+    at: float  # Unix time
+    fields: Mapping[str, object]
+
+
+class EventKind(NamedTuple):
+    """A row of the table: when the event comes, and each field it can have besides the message."""
+
+    meaning: str
+    fields: Mapping[str, str] = {}
+
+
+EVENTS: Mapping[EventName, EventKind] = {
+    "listening": EventKind(
+        "the relay listens on an address",
+        {"ib_relay.map": "the map's name", "server.address": "where it listens", "server.port": "its port"},
+    ),
+    "listener.closed": EventKind("an address is no longer listened on", {"ib_relay.map": "the map's name"}),
+    "listener.lost": EventKind("an address could not be taken back after a failed reload"),
+    "listener.unused": EventKind("the service manager handed over a socket that no map takes"),
+    "accept.paused": EventKind("no file descriptors are left; new clients wait"),
+    "bridge": EventKind("a container bridge cannot be seen, or cannot be listened on"),
+    "warning": EventKind("a setting is allowed and probably not what was meant"),
+    "reload": EventKind(
+        "the configuration was read again", {"ok": "true if it is in force, false if the old one stays"}
+    ),
+    "upgrade": EventKind(
+        "the new program is about to take over, or was refused", {"ok": "false where it was refused; else missing"}
+    ),
+    "resumed": EventKind(
+        "sessions went on after a restart or an upgrade",
+        {"live": "sessions that go on", "lost": "sessions that could not"},
+    ),
+    "resume.failed": EventKind("one session could not go on and was reset", {"connection": "the connection's id"}),
+    "stopping": EventKind("the relay takes no new clients", {"live": "connections that are still open"}),
+    "stopped": EventKind("every connection has ended or was left to the service manager"),
+    "fault": EventKind("a fault of ours, which cost one connection at most", {"where": "file and line"}),
+    "log.dropped": EventKind(
+        "lines were dropped because nobody read them", {"log.dropped": "dropped lines since the start"}
+    ),
+}
+
+
+class RecordField(NamedTuple):
+    """A field of a connection's record in its JSON form: in which records it is, and what it means."""
+
+    name: str
+    records: str
+    meaning: str
+
+
+_ALL, _LATER, _IB, _CLOSE = "all", "not open", "IB, not open", "close"
+
+# In the order of the JSON form. null means "known to be absent"; a field that does not apply is missing.
+RECORD_FIELDS = (
+    RecordField("timestamp", _ALL, "when the line was written: RFC 3339, UTC"),
+    RecordField("severity_text", _ALL, "INFO, WARN or ERROR"),
+    RecordField("event.name", _ALL, "`ib_relay.connection.` and `open`, `ready`, `progress` or `close`"),
+    RecordField("connection.id", _ALL, "stays the same over restarts and upgrades"),
+    RecordField("ib_relay.map", _ALL, "the map's name"),
+    RecordField("client.address", _ALL, "the client's address at accept"),
+    RecordField("client.port", _ALL, "its port"),
+    RecordField("server.address", _ALL, "`upstream` as it was configured"),
+    RecordField("server.port", _ALL, "its port"),
+    RecordField("network.peer.address", _ALL, "the address of `upstream` that answered; null before"),
+    RecordField("network.peer.port", _ALL, "its port; null before"),
+    RecordField("network.local.port", _ALL, "the port the client came to"),
+    RecordField("network.transport", _ALL, "`tcp`"),
+    RecordField("network.type", _ALL, "`ipv4` or `ipv6`: how the client came"),
+    RecordField("ib_relay.bytes.up", _LATER, "bytes from the client to the gateway"),
+    RecordField("ib_relay.bytes.down", _LATER, "bytes from the gateway to the client"),
+    RecordField("duration_s", _LATER, "seconds since accept"),
+    RecordField("connect_s", _LATER, "seconds the dial took; null if nobody answered"),
+    RecordField("first_byte_up_s", _LATER, "seconds from accept to the client's first byte that went on; null before"),
+    RecordField("first_byte_down_s", _LATER, "seconds from accept to the gateway's first byte; null before"),
+    RecordField("idle_s", _LATER, "seconds since the last byte either way; null before the dial"),
+    RecordField("ib.stage", _IB, "how far the session has come: the stages above"),
+    RecordField("ib.opaque", _IB, "why the bytes are not understood; null if they are"),
+    RecordField("ib.client_id", _IB, "as in START_API; null before"),
+    RecordField("ib.client_versions", _IB, "lowest and highest version of the client's hello; null before"),
+    RecordField("ib.server_version", _IB, "of the server hello; null before"),
+    RecordField("ib.accounts", _IB, "account numbers, masked"),
+    RecordField("ib.handshake_s", _IB, "seconds from accept to a session that is ready; null before"),
+    RecordField("ib.messages.up", _IB, "messages of the client"),
+    RecordField("ib.messages.down", _IB, "messages of the gateway"),
+    RecordField("ib.requests_peak", _IB, "most messages of the client within one second; IB allows 50"),
+    RecordField("ib.last_error_code", _IB, "code of the gateway's last error message; null without one"),
+    RecordField("ib.redirect", _IB, "where the gateway sent the client; missing if nowhere"),
+    RecordField("end.by", _CLOSE, "who ended it: `client`, `upstream` or `relay`"),
+    RecordField("end.how", _CLOSE, "`fin`, `rst`, `timeout`, `error` or `policy`"),
+    RecordField("end.phase", _CLOSE, "`handshake`, `connect`, `data`, `half_closed` or `drain`"),
+    RecordField("end.reason", _CLOSE, "the reasons above"),
+    RecordField("end.code", _CLOSE, "two letters as HAProxy logs them; `--` for a clean end"),
+    RecordField("message", _CLOSE, "the reason as a sentence"),
+    RecordField("end.detail", _CLOSE, "what else is known; may be missing"),
+    RecordField("error.type", _CLOSE, "the name of the system's error (`ECONNRESET`); may be missing"),
+    RecordField("connections.active", _ALL, "connections that are open now"),
+    RecordField("log.dropped", _ALL, "log lines dropped since the start"),
+)

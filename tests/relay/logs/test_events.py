@@ -1,0 +1,100 @@
+"""relay/logs/events.py: the tables have what the relay says, all of it and nothing else."""
+
+import ast
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from relay.logs.events import EVENTS, RECORD_FIELDS, EventName
+from relay.logs.lines import json_record
+from relay.logs.record import Cause, EndPhase, Reason, Record
+
+RELAY = Path(__file__).resolve().parents[3] / "relay"
+
+
+def events_said() -> dict[str, set[str]]:
+    """Every name of an event in a call of `event` or `Event`, and the fields it is called with anywhere."""
+    said: dict[str, set[str]] = {}
+    for path in RELAY.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for name, fields in calls_in(function):
+                    said.setdefault(name, set()).update(fields)
+    return said
+
+
+def calls_in(function):
+    dicts = {
+        node.targets[0].id: keys_of(node.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in ast.walk(function):
+        called = isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if called not in ("event", "Event") or not (node.args and isinstance(node.args[0], ast.Constant)):
+            continue
+        fields = set()
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                fields |= dicts[keyword.value.id] if isinstance(keyword.value, ast.Name) else keys_of(keyword.value)
+            elif keyword.arg != "severity":
+                fields.add(keyword.arg)
+        if called == "Event":
+            fields |= keys_of(node.args[4])
+        yield node.args[0].value, fields
+
+
+def keys_of(node: ast.Dict) -> set[str]:
+    return {key.value for key in node.keys}
+
+
+def test_every_event_and_every_field_has_its_place_in_the_table():
+    assert events_said() == {name: set(kind.fields) for name, kind in EVENTS.items()}
+    assert set(get_args(EventName)) == set(EVENTS)
+
+
+FULL = Record(
+    event="close",
+    at=1735741800.5,
+    connection_id="20250101T143000-000412",
+    map_name="paper",
+    client_address="172.18.0.5",
+    client_port=50412,
+    local_port=4003,
+    server_address="127.0.0.1",
+    server_port=4002,
+    cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, "a detail", "ECONNRESET"),
+    phase=EndPhase.DATA,
+    ib_stage="ready",
+    redirect="zdc1.example",
+)
+MAY_BE_MISSING = {"ib.redirect", "end.detail", "error.type"}
+
+
+@pytest.mark.parametrize(
+    "record, kinds",
+    [
+        (FULL._replace(event="open"), {"all"}),
+        (FULL._replace(event="open", ib_stage=None), {"all"}),
+        (FULL._replace(event="ready"), {"all", "not open", "IB, not open"}),
+        (FULL._replace(event="progress", ib_stage=None), {"all", "not open"}),
+        (FULL._replace(ib_stage=None), {"all", "not open", "close"}),
+        (FULL, {"all", "not open", "IB, not open", "close"}),
+    ],
+    ids=lambda value: f"{value.event} {value.ib_stage}" if isinstance(value, Record) else "",
+)
+def test_a_record_has_the_fields_of_the_table_in_its_order(record, kinds):
+    assert list(json.loads(json_record(record, 0))) == [row.name for row in RECORD_FIELDS if row.records in kinds]
+
+
+def test_only_these_may_be_missing():
+    bare = FULL._replace(redirect=None, cause=FULL.cause._replace(detail=None, error_type=None))
+    missing = {row.name for row in RECORD_FIELDS} - set(json.loads(json_record(bare, 0)))
+    assert (
+        missing
+        == MAY_BE_MISSING
+        == {row.name for row in RECORD_FIELDS if "may be missing" in row.meaning}
+        | {row.name for row in RECORD_FIELDS if "missing if" in row.meaning}
+    )
