@@ -27,25 +27,31 @@ class LogFormat(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[Value_co]):
-    """`read` takes a TOML value and raises InvalidValue; `from_text` makes such a value of a variable or a flag."""
+    """`read` takes a TOML value and raises InvalidValue; `from_text` makes such a value of a variable or a flag.
+
+    `allowed` and `meaning` are for people: what an error says, and what README's table says.
+    """
 
     name: str
     allowed: str
     read: Callable[[object], Value_co]
     from_text: Callable[[str], object] = str
     show: Callable[[object], str] = str
+    meaning: str = ""
 
 
-def _choice(name: str, choices: type[Choice]) -> Key[Choice]:
+def _choice(name: str, choices: type[Choice], *, meaning: str) -> Key[Choice]:
     def read(value: object) -> Choice:
         if not isinstance(value, str) or value not in list(choices):
             raise InvalidValue(value)
         return choices(value)
 
-    return Key(name, " or ".join(f'"{choice}"' for choice in choices), read)
+    return Key(name, " or ".join(f'"{choice}"' for choice in choices), read, meaning=meaning)
 
 
-def _number(name: str, kind: type[Number], low: float, high: float, zero: str = "", unit: str = "") -> Key[Number]:
+def _number(
+    name: str, kind: type[Number], low: float, high: float, zero: str = "", unit: str = "", *, meaning: str
+) -> Key[Number]:
     """A number in a range; `zero` says what 0 means if it is allowed besides."""
 
     def read(value: object) -> Number:
@@ -66,19 +72,24 @@ def _number(name: str, kind: type[Number], low: float, high: float, zero: str = 
     whole = "a whole number" if kind is int else "a number"
     of_what = {"": "", " s": " of seconds"}.get(unit, f" of{unit}")
     or_zero = f", or 0 ({zero})" if zero else ""
-    return Key(name, f"{whole}{of_what} from {low} to {high}{or_zero}", read, from_text, show)
+    return Key(name, f"{whole}{of_what} from {low} to {high}{or_zero}", read, from_text, show, meaning)
 
 
-def _seconds(name: str, low: float, high: float, zero: str = "") -> Key[float]:
-    return _number(name, float, low, high, zero, unit=" s")
+def _seconds(name: str, low: float, high: float, zero: str = "", *, meaning: str) -> Key[float]:
+    return _number(name, float, low, high, zero, unit=" s", meaning=meaning)
 
 
-def _whole_seconds(name: str, low: int, high: int, zero: str = "") -> Key[int]:
-    return _number(name, int, low, high, zero, unit=" s")
+def _whole_seconds(name: str, low: int, high: int, zero: str = "", *, meaning: str) -> Key[int]:
+    return _number(name, int, low, high, zero, unit=" s", meaning=meaning)
 
 
 def _list_of(
-    name: str, read_item: Callable[[object], Item], build: Callable[[tuple[Item, ...]], T], allowed: str
+    name: str,
+    read_item: Callable[[object], Item],
+    build: Callable[[tuple[Item, ...]], T],
+    allowed: str,
+    *,
+    meaning: str,
 ) -> Key[T]:
     """One or several items: a string or a list in the file, separated by commas or blanks in a text."""
 
@@ -94,7 +105,7 @@ def _list_of(
     def show(value: object) -> str:
         return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
-    return Key(name, f"{allowed}, or a list of these", read, from_text, show)
+    return Key(name, f"{allowed}, or a list of these", read, from_text, show, meaning)
 
 
 def _read_map_name(value: object) -> str:
@@ -116,7 +127,7 @@ def _show_log_file(path: object) -> str:
     return "- (standard output)" if path == "-" else str(path)
 
 
-def _switch(name: str) -> Key[bool]:
+def _switch(name: str, *, meaning: str) -> Key[bool]:
     spellings = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
     def read(value: object) -> bool:
@@ -127,34 +138,73 @@ def _switch(name: str) -> Key[bool]:
     def from_text(text: str) -> object:
         return spellings.get(text.lower(), text)
 
-    return Key(name, "true or false", read, from_text, lambda value: str(value).lower())
+    return Key(name, "true or false", read, from_text, lambda value: str(value).lower(), meaning)
 
 
 ADDRESS = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
 
-LOG_FORMAT = _choice("log_format", LogFormat)
-LOG_FILE = Key("log_file", '"-" (standard output) or an absolute path', _read_log_file, show=_show_log_file)
-LOG_FILE_SIZE = _number("log_file_size", int, 1, 1024, unit=" MiB")
-LOG_INTERVAL = _seconds("log_interval", 0.1, 86400, zero="off")
-MAX_CONNECTIONS = _number("max_connections", int, 1, 1_000_000, zero="from ulimit -n")
-SURVIVE = _switch("survive")
-DRAIN_TIMEOUT = _seconds("drain_timeout", 0.1, 3600, zero="at once")
+LOG_FORMAT = _choice("log_format", LogFormat, meaning="lines for people, or one JSON object a line")
+LOG_FILE = Key(
+    "log_file",
+    '"-" (standard output) or an absolute path',
+    _read_log_file,
+    show=_show_log_file,
+    meaning="where the log goes",
+)
+LOG_FILE_SIZE = _number(
+    "log_file_size", int, 1, 1024, unit=" MiB", meaning="size of the log file; four older ones are kept"
+)
+LOG_INTERVAL = _seconds("log_interval", 0.1, 86400, zero="off", meaning="between the lines of a connection that lives")
+MAX_CONNECTIONS = _number(
+    "max_connections", int, 1, 1_000_000, zero="from ulimit -n", meaning="most connections of all maps at one time"
+)
+SURVIVE = _switch("survive", meaning="sessions outlive the relay's process where a manager keeps their sockets")
+DRAIN_TIMEOUT = _seconds(
+    "drain_timeout", 0.1, 3600, zero="at once", meaning="for the sessions to end by themselves at a stop"
+)
 
-NAME = Key("name", "1 to 32 of a-z, 0-9, _ and -", _read_map_name)
-LISTEN = _list_of("listen", read_listen, tuple, f'"auto:PORT", {ADDRESS}, "systemd:NAME", "launchd:NAME"')
-UPSTREAM = Key("upstream", ADDRESS, read_upstream)
-PROTOCOL = _choice("protocol", Protocol)
-ALLOW = _list_of("allow", read_allow, build_allow, '"auto", an address, a network like "192.168.1.0/24"')
-CONNECT_TIMEOUT = _seconds("connect_timeout", 0.1, 300)
-FIRST_BYTES_TIMEOUT = _seconds("first_bytes_timeout", 0.1, 3600)
-HALF_CLOSE_TIMEOUT = _seconds("half_close_timeout", 0.1, 86400)
-IDLE_TIMEOUT = _seconds("idle_timeout", 0.1, 604800, zero="off")
-FLUSH_TIMEOUT = _seconds("flush_timeout", 0.1, 600)
-MAX_PER_SOURCE = _number("max_per_source", int, 1, 1_000_000, zero="off")
-KEEPALIVE_IDLE = _whole_seconds("keepalive_idle", 1, 7200, zero="off")
-KEEPALIVE_INTERVAL = _whole_seconds("keepalive_interval", 1, 7200)
-KEEPALIVE_COUNT = _number("keepalive_count", int, 1, 127)  # Linux' own limit (MAX_TCP_KEEPCNT)
-USER_TIMEOUT = _seconds("user_timeout", 1, 3600, zero="off")
+NAME = Key(
+    "name", "1 to 32 of a-z, 0-9, _ and -", _read_map_name, meaning="of the map, in the log; to be given in `[[map]]`"
+)
+LISTEN = _list_of(
+    "listen",
+    read_listen,
+    tuple,
+    f'"auto:PORT", {ADDRESS}, "systemd:NAME", "launchd:NAME"',
+    meaning="where clients come in; auto is loopback and the container bridges",
+)
+UPSTREAM = Key("upstream", ADDRESS, read_upstream, meaning="the gateway")
+PROTOCOL = _choice("protocol", Protocol, meaning="raw dials on accept and looks at nothing")
+ALLOW = _list_of(
+    "allow",
+    read_allow,
+    build_allow,
+    '"auto", an address, a network like "192.168.1.0/24"',
+    meaning="clients that are let in; auto is loopback and the subnets of the container bridges",
+)
+CONNECT_TIMEOUT = _seconds("connect_timeout", 0.1, 300, meaning="for the gateway to take the connection")
+FIRST_BYTES_TIMEOUT = _seconds(
+    "first_bytes_timeout", 0.1, 3600, meaning="for the client's hello to be complete (`ib` maps)"
+)
+HALF_CLOSE_TIMEOUT = _seconds(
+    "half_close_timeout", 0.1, 86400, meaning="silence of one side after the other has finished"
+)
+IDLE_TIMEOUT = _seconds("idle_timeout", 0.1, 604800, zero="off", meaning="no byte either way")
+FLUSH_TIMEOUT = _seconds("flush_timeout", 0.1, 600, meaning="to deliver what was read before an abort is passed on")
+MAX_PER_SOURCE = _number(
+    "max_per_source", int, 1, 1_000_000, zero="off", meaning="most connections of one client address at one time"
+)
+KEEPALIVE_IDLE = _whole_seconds(
+    "keepalive_idle", 1, 7200, zero="off", meaning="silence before the kernel asks whether a side still exists"
+)
+KEEPALIVE_INTERVAL = _whole_seconds("keepalive_interval", 1, 7200, meaning="between these questions")
+# Linux' own limit (MAX_TCP_KEEPCNT)
+KEEPALIVE_COUNT = _number(
+    "keepalive_count", int, 1, 127, meaning="questions without an answer until a side counts as dead"
+)
+USER_TIMEOUT = _seconds(
+    "user_timeout", 1, 3600, zero="off", meaning="data without an acknowledgement until a side counts as dead"
+)
 
 
 def _by_name(*keys: Key[object]) -> dict[str, Key[object]]:
