@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diagnostics.findings import CATALOGUE
+from diagnostics.findings.catalogue import CATALOGUE
 from relay.logs.record import RESERVED_REASONS, Reason
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")

@@ -4,8 +4,9 @@ import functools
 
 import pytest
 
-from diagnostics import collect, place
-from diagnostics.facts import look_around
+from diagnostics.place import recognise
+from diagnostics.place.facts import look_around
+from diagnostics.probing import collect
 from tests.diagnostics.commands import PLAIN_MACHINE
 
 
@@ -14,6 +15,6 @@ def plain_machine():
     """For tests of whole runs in this process: `collect` sees a plain machine that has nothing but its loopback."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect, "look_around", functools.partial(look_around, PLAIN_MACHINE / "root"))
-        for name in (*place.VARIABLES, "TRADING_MODE"):
+        for name in (*recognise.VARIABLES, "TRADING_MODE"):
             patch.delenv(name, raising=False)
         yield

@@ -8,11 +8,12 @@ Look at every changed text at 80 columns as somebody would whose trading has sto
 from dataclasses import replace
 from pathlib import Path
 
-from diagnostics.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict
 from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, Route, Stage, StageResult, load
-from diagnostics.html_report import html
-from diagnostics.report import json_text, text
-from diagnostics.rules import diagnose
+from diagnostics.report.html import html
+from diagnostics.report.json_report import json_text
+from diagnostics.report.text import text
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 EVIDENCE, REPORTS = DATA / "evidence", DATA / "reports"

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diagnostics.diagnosis import Level, Side
 from diagnostics.evidence import (
     Asked,
     Evidence,
@@ -27,7 +26,8 @@ from diagnostics.evidence import (
     StageResult,
     dump,
 )
-from diagnostics.rules import diagnose
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.diagnosis import Level, Side
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "evidence"
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from diagnostics.collect import collect
 from diagnostics.evidence import Asked, load
-from diagnostics.findings import CATALOGUE
-from diagnostics.routes import Target
-from diagnostics.rules import diagnose
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.place.routes import Target
+from diagnostics.probing.collect import collect
+from diagnostics.rules.diagnose import diagnose
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
 from tests.diagnostics import commands

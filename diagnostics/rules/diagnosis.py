@@ -1,0 +1,76 @@
+"""What was concluded from a run: the verdict in one line, the findings behind it, and the exit code for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from diagnostics.findings.catalogue import CATALOGUE
+
+
+class Level(Enum):
+    """How far the best route came."""
+
+    USABLE = "usable"  # order id and accounts came
+    ANSWERS = "answers"  # the handshake was answered, and no session was asked for
+    NO_SESSION = "no_session"
+    NO_HANDSHAKE = "no_handshake"  # something accepts the connection; that is all that can be said
+    NO_TCP = "no_tcp"
+
+
+class Side(Enum):
+    """Where to look."""
+
+    GATEWAY = "gateway"  # the gateway's process, its login, or what forwards to it on its own machine
+    ROUTING = "routing"  # the way there: another route works, or something on the way interferes
+    LOCAL = "local"  # here: this container's network, or the host, port or name that was asked for
+    UNCLEAR = "unclear"  # what was seen does not decide it
+    NONE = "none"  # nothing is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of several explanations that look the same from here, and what tells it from the others."""
+
+    code: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One code that applies. `candidates` in order, likely ones first; empty where what was seen is enough."""
+
+    code: str
+    seen: str
+    routes: tuple[str, ...] = ()  # "host:port"
+    candidates: tuple[Candidate, ...] = ()
+    commands: tuple[str, ...] = ()  # the catalogue's, with the route's HOST and PORT filled in
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first line of every report."""
+
+    level: Level
+    line: str
+    route: str | None  # "host:port" of the route the level is about; None where no route connects
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All of it, the most important finding first."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+
+
+EXIT = {Level.USABLE: 0, Level.ANSWERS: 0, Level.NO_TCP: 2, Level.NO_HANDSHAKE: 3, Level.NO_SESSION: 4}
+EXIT_WARNING = 5
+
+
+def exit_code(diagnosis: Diagnosis, fail_on_warning: bool = False) -> int:
+    """The exit code of a run; 5, if asked for, where it works with warnings or with errors on other routes."""
+    code = EXIT[diagnosis.verdict.level]
+    troubled = any(CATALOGUE[one.code].severity != "info" for one in diagnosis.findings)
+    return EXIT_WARNING if code == 0 and fail_on_warning and troubled else code
