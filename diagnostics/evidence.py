@@ -105,6 +105,10 @@ class Probe:
     codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
     attempts: int = 1  # handshakes tried on this route
 
+    def result(self, stage: Stage) -> StageResult:
+        """How that stage went; one that is missing was skipped."""
+        return next((result for result in self.stages if result.stage is stage), StageResult(stage, Outcome.SKIPPED))
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:

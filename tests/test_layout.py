@@ -78,6 +78,10 @@ ABOUT_400 = 430  # lines; a screenful of slack is better than a seam in the wron
 # Files without a test file of their own: who tests them instead.
 TESTED_BY = {
     "diagnostics/cli/commands.py": "tests/diagnostics/cli/test_cli.py",
+    **{
+        f"diagnostics/findings/{name}.py": "tests/diagnostics/findings/test_catalogue.py"
+        for name in ("account", "broker", "entry", "first_bytes", "logins", "names", "peers", "sessions", "ways")
+    },
     "diagnostics/report/json_report.py": "tests/diagnostics/report/test_text.py",
     "relay/cli/commands.py": "tests/relay/test_cli.py",
     "relay/cli/service.py": "tests/relay/service/test_install.py",

@@ -13,19 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from diagnostics.evidence import Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Outcome, Probe, Route, Stage
 
 MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
 MOST_ROUTES = 32  # of a run, the siblings not counted
 MOST_SIBLINGS = 32  # four hosts with eight ports each
 MOST_SIBLING_HOSTS = 4
-
-_AT = {stage: at for at, stage in enumerate(Stage)}
-
-
-def result(probe: Probe, stage: Stage) -> StageResult:
-    """How that stage went."""
-    return probe.stages[_AT[stage]]
 
 
 def same_as(
@@ -41,7 +34,7 @@ def same_as(
 
 def gets_through(probe: Probe) -> bool:
     """Is it a route on which a handshake makes sense?"""
-    return probe.same_as is None and result(probe, Stage.QUIET).outcome is Outcome.OK
+    return probe.same_as is None and probe.result(Stage.QUIET).outcome is Outcome.OK
 
 
 def best(probes: Sequence[Probe]) -> int | None:
@@ -99,11 +92,11 @@ def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
 
 
 def _connect(probe: Probe) -> Outcome:
-    return result(probe, Stage.CONNECT).outcome
+    return probe.result(Stage.CONNECT).outcome
 
 
 def _hello(probe: Probe) -> Outcome:
-    return result(probe, Stage.HELLO).outcome
+    return probe.result(Stage.HELLO).outcome
 
 
 def _is_worth_another(probe: Probe) -> bool:

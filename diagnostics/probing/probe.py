@@ -62,7 +62,7 @@ def handshake(
     connection is still there. A probe that already has a handshake gets the result of the new one, and one attempt
     more.
     """
-    before = stage_of(probe, Stage.HELLO)
+    before = probe.result(Stage.HELLO)
     first = before.outcome is Outcome.SKIPPED
     dialled = dial.dial((probe.address,), probe.route.port, connect_timeout)
     if dialled.sock is None:
@@ -100,7 +100,7 @@ def walk(
     )
     if dialled.sock is None:
         return probe
-    if not further or stage_of(probe, Stage.QUIET).outcome is not Outcome.OK:
+    if not further or probe.result(Stage.QUIET).outcome is not Outcome.OK:
         dial.leave(dialled.sock)
         return probe
     timeout = max(0.001, min(asked.timeout, ends - monotonic()))
@@ -164,11 +164,6 @@ def stages(results: list[StageResult], why: str = "") -> tuple[StageResult, ...]
 
 
 _AT = {stage: at for at, stage in enumerate(Stage)}
-
-
-def stage_of(probe: Probe, stage: Stage) -> StageResult:
-    """The result of that stage."""
-    return probe.stages[_AT[stage]]
 
 
 def _with(probe: Probe, told: Told) -> Probe:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.report.table import Cell, Row, clean, overview
-from diagnostics.report.text import HEADINGS, details, end_of, facts, meaning, stands_for, tone
+from diagnostics.report.text import HEADINGS, details, end_of, facts, stands_for, tone
+from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
@@ -186,10 +187,10 @@ def _findings(diagnosis: Diagnosis) -> list[Html]:
 def _finding(finding: Finding) -> Html:
     entry = CATALOGUE[finding.code]
     title = entry.title[:1].upper() + entry.title[1:]
-    parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.seen)]
+    parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.message)]
     if finding.candidates:
         causes = [
-            tag("li", tag("strong", f"{one.code} {meaning(one, finding)}"), Html("<br>"), one.check)
+            tag("li", tag("strong", f"{one.code} {meaning(finding.code, one.code)}"), Html("<br>"), one.check)
             for one in finding.candidates
         ]
         parts += [tag("h4", "One of these, the likeliest first; what decides is below each"), tag("ol", *causes)]

@@ -26,7 +26,7 @@ from diagnostics.evidence import Evidence, plain
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.place.routes import label
 from diagnostics.report.table import clean
-from diagnostics.report.text import meaning
+from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code
 
 JSON_VERSION = 1
@@ -66,7 +66,7 @@ def _json_finding(finding: Finding) -> dict:
             "slug": entry.slug,
             "severity": entry.severity,
             "title": entry.title,
-            "seen": finding.seen,
+            "seen": finding.message,
             "routes": list(finding.routes),
             "fix": entry.fix,
             "commands": list(finding.commands),
@@ -75,7 +75,7 @@ def _json_finding(finding: Finding) -> dict:
                 {
                     "code": one.code,
                     "slug": CATALOGUE[one.code].slug,
-                    "meaning": meaning(one, finding),
+                    "meaning": meaning(finding.code, one.code),
                     "check": one.check,
                 }
                 for one in finding.candidates

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnostics.evidence import Evidence, Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Evidence, Outcome, Probe, Route, Stage
 from diagnostics.place.routes import label
 
 MAX_TEXT = 400  # characters of any one text of the evidence that is shown; our own sentences stay below
@@ -110,18 +110,14 @@ def route_name(name: str) -> str:
     return clean(name, MAX_NAME + 8)
 
 
-def result_of(probe: Probe, stage: Stage) -> StageResult | None:
-    return next((one for one in probe.stages if one.stage is stage), None)
-
-
 def cells(probe: Probe) -> tuple[Cell, ...]:
     """One for every Stage."""
     return tuple(_cell(probe, stage) for stage in Stage)
 
 
 def _cell(probe: Probe, stage: Stage) -> Cell:
-    result = result_of(probe, stage)
-    if result is None or result.outcome is Outcome.SKIPPED:
+    result = probe.result(stage)
+    if result.outcome is Outcome.SKIPPED:
         return NOTHING
     if stage is Stage.RESOLVE and probe.route.host in (*probe.addresses, probe.address):
         return NOTHING  # an address: there was nothing to look up
@@ -134,8 +130,7 @@ def _cell(probe: Probe, stage: Stage) -> Cell:
 
 
 def _failed_at(probe: Probe, stage: Stage) -> bool:
-    result = result_of(probe, stage)
-    return result is not None and result.outcome not in (Outcome.OK, Outcome.SKIPPED)
+    return probe.result(stage).outcome not in (Outcome.OK, Outcome.SKIPPED)
 
 
 def _unknown_name(probe: Probe) -> bool:
@@ -171,7 +166,7 @@ def _siblings(folded: list[Probe]) -> list[str]:
     ports: dict[tuple[str, str], list[int]] = {}
     for probe in folded:
         if probe.same_as is None and silent_sibling(probe):
-            outcome = result_of(probe, Stage.CONNECT).outcome.value
+            outcome = probe.result(Stage.CONNECT).outcome.value
             ports.setdefault((probe.route.host, outcome), []).append(probe.route.port)
     hosts: dict[tuple[str, str], list[str]] = {}
     for (host, outcome), tried in ports.items():

@@ -12,8 +12,8 @@ from diagnostics.evidence import Evidence, HostView, Outcome, Probe, Route, plai
 from diagnostics.findings.catalogue import CATALOGUE, Entry
 from diagnostics.place.routes import label
 from diagnostics.report.table import MAX_ROWS, Row, clean, overview, route_name, several, silent_sibling
-from diagnostics.rules.candidates import MEANINGS
-from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, exit_code
+from diagnostics.rules.candidates import meaning
+from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code
 
 NARROWEST = 30  # columns; below, lines may be longer than the terminal
 HEADINGS = ("RESOLVE", "CONNECT", "QUIET", "HELLO", "START_API", "SYNC")
@@ -176,11 +176,11 @@ def _finding(page: _Page, finding: Finding):
     page.blank()
     tag = f"{entry.severity} {finding.code}"
     page.wrapped(f"{tag}: {entry.title}", "", "  ", f"{BOLD};{SEVERITY_COLOURS[entry.severity]}")
-    _field(page, "seen", clean(finding.seen))
+    _field(page, "seen", clean(finding.message))
     if finding.candidates:
         _field(page, "why", "one of these, the likeliest first; what decides is below each")
         for number, candidate in enumerate(finding.candidates, 1):
-            page.wrapped(f"{candidate.code} {meaning(candidate, finding)}", f"{number:9}. ", " " * 11)
+            page.wrapped(f"{candidate.code} {meaning(finding.code, candidate.code)}", f"{number:9}. ", " " * 11)
             page.wrapped(clean(candidate.check), " " * 11, " " * 11)
     elif entry.check:
         _field(page, "check", entry.check)
@@ -193,14 +193,6 @@ def _finding(page: _Page, finding: Finding):
 def _field(page: _Page, name: str, words: str):
     if words:
         page.wrapped(words, f"  {name:6}", " " * 8)
-
-
-def meaning(candidate: Candidate, finding: Finding) -> str:
-    """What a candidate is: its title, or for the finding itself, which is no explanation, its likeliest cause."""
-    entry = CATALOGUE[candidate.code]
-    if (finding.code, candidate.code) in MEANINGS:
-        return MEANINGS[finding.code, candidate.code]
-    return entry.causes[0] if candidate.code == finding.code and entry.causes else entry.title
 
 
 # Words in capitals in a command, and what a user puts there. HOST and PORT are left only where no route is known.
@@ -331,9 +323,9 @@ def explain_text(code: str, *, width: int = 80) -> str:
         page.commands(found.commands)
         page.blank()
         page.wrapped(stands_for(found.commands))
-    if found.depends_on:
+    if found.silenced_by:
         page.blank()
-        page.wrapped(f"Not reported beside {several(found.depends_on, 12)}, which would be the cause of it.")
+        page.wrapped(f"Not reported beside {several(found.silenced_by, 12)}, which would be the cause of it.")
     return page.text()
 
 

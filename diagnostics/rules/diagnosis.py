@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.entry import Side
 
 
 class Level(Enum):
@@ -16,16 +17,6 @@ class Level(Enum):
     NO_SESSION = "no_session"
     NO_HANDSHAKE = "no_handshake"  # something accepts the connection; that is all that can be said
     NO_TCP = "no_tcp"
-
-
-class Side(Enum):
-    """Where to look."""
-
-    GATEWAY = "gateway"  # the gateway's process, its login, or what forwards to it on its own machine
-    ROUTING = "routing"  # the way there: another route works, or something on the way interferes
-    LOCAL = "local"  # here: this container's network, or the host, port or name that was asked for
-    UNCLEAR = "unclear"  # what was seen does not decide it
-    NONE = "none"  # nothing is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +32,15 @@ class Finding:
     """One code that applies. `candidates` in order, likely ones first; empty where what was seen is enough."""
 
     code: str
-    seen: str
+    message: str  # what was seen
     routes: tuple[str, ...] = ()  # "host:port"
     candidates: tuple[Candidate, ...] = ()
     commands: tuple[str, ...] = ()  # the catalogue's, with the route's HOST and PORT filled in
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is more than a remark."""
+        return CATALOGUE[self.code].severity != "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +68,5 @@ EXIT_WARNING = 5
 def exit_code(diagnosis: Diagnosis, fail_on_warning: bool = False) -> int:
     """The exit code of a run; 5, if asked for, where it works with warnings or with errors on other routes."""
     code = EXIT[diagnosis.verdict.level]
-    troubled = any(CATALOGUE[one.code].severity != "info" for one in diagnosis.findings)
+    troubled = any(finding.matters for finding in diagnosis.findings)
     return EXIT_WARNING if code == 0 and fail_on_warning and troubled else code

@@ -9,53 +9,77 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnostics.evidence import Stage
+from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.rules.maintenance import is_weekly_login
-from diagnostics.rules.rulebook import Found, Rule, silent
-from diagnostics.rules.seen import Seen, failure
+from diagnostics.rules.rulebook import Match, Rule, silent
+from diagnostics.rules.run_view import RunView, failure
+from diagnostics.rules.sessions import ID_IN_USE
 
 DONE = ("logged_in", "configured")
 ACCEPTED = (*DONE, "twofa_pending", "twofa_closed")  # past user name and password
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogRule:
-    """A code for the states that begin it, until one of those that end it; `words` for people."""
+    """A code for the states that begin it, until one of those that end it."""
 
     code: str
     begins: tuple[str, ...]
     ends: tuple[str, ...]
-    words: str
+    message: str
 
 
 TABLE = (
     LogRule(
-        "IBD601",
-        ("started", "starting", "logging_in", "twofa_closed"),
-        DONE,
-        "it was started, and no login is complete yet",
+        code="IBD601",
+        begins=("started", "starting", "logging_in", "twofa_closed"),
+        ends=DONE,
+        message="it was started, and no login is complete yet",
     ),
     LogRule(
-        "IBD602",
-        ("twofa_pending",),
-        (*DONE, "twofa_closed", "twofa_timeout"),
-        "the second factor was asked for and not given yet",
+        code="IBD602",
+        begins=("twofa_pending",),
+        ends=(*DONE, "twofa_closed", "twofa_timeout"),
+        message="the second factor was asked for and not given yet",
     ),
-    LogRule("IBD603", ("twofa_timeout",), (*DONE, "twofa_pending"), "the time for the second factor ran out"),
     LogRule(
-        "IBD604", ("twofa_device",), (*DONE, "twofa_pending"), "the second-factor device was not found in the list"
+        code="IBD603",
+        begins=("twofa_timeout",),
+        ends=(*DONE, "twofa_pending"),
+        message="the time for the second factor ran out",
     ),
-    LogRule("IBD605", ("login_failed",), ACCEPTED, "IB refused the login"),
-    LogRule("IBD606", ("login_throttled",), ACCEPTED, "too many failed logins"),
-    LogRule("IBD607", ("existing_session",), ACCEPTED, "another session of the same user was met"),
     LogRule(
-        "IBD608",
-        ("login_dialog_missing",),
-        (*DONE, "logging_in"),
-        "IBC ended because no login window appeared (exit status 88)",
+        code="IBD604",
+        begins=("twofa_device",),
+        ends=(*DONE, "twofa_pending"),
+        message="the second-factor device was not found in the list",
     ),
-    LogRule("IBD609", ("restarting",), DONE, "a restart has begun, and the login is not complete yet"),
-    LogRule("IBD611", ("servers_unreachable",), ACCEPTED, "the connection to IB's servers failed"),
+    LogRule(code="IBD605", begins=("login_failed",), ends=ACCEPTED, message="IB refused the login"),
+    LogRule(code="IBD606", begins=("login_throttled",), ends=ACCEPTED, message="too many failed logins"),
+    LogRule(
+        code="IBD607",
+        begins=("existing_session",),
+        ends=ACCEPTED,
+        message="another session of the same user was met",
+    ),
+    LogRule(
+        code="IBD608",
+        begins=("login_dialog_missing",),
+        ends=(*DONE, "logging_in"),
+        message="IBC ended because no login window appeared (exit status 88)",
+    ),
+    LogRule(
+        code="IBD609",
+        begins=("restarting",),
+        ends=DONE,
+        message="a restart has begun, and the login is not complete yet",
+    ),
+    LogRule(
+        code="IBD611",
+        begins=("servers_unreachable",),
+        ends=ACCEPTED,
+        message="the connection to IB's servers failed",
+    ),
 )
 
 
@@ -69,55 +93,56 @@ def state_holds(states: tuple[str, ...], begins: tuple[str, ...], ends: tuple[st
     return None
 
 
-def _troubled(seen: Seen) -> bool:
+def _is_troubled(run: RunView) -> bool:
     """Something was refused, closed or silent that a gateway without a login could explain. A dead route could not."""
-    return not seen.working and any(
-        failure(one).stage is not Stage.RESOLVE
-        and failure(one).outcome.value in ("REFUSED", "CLOSED", "RESET", "TIMED_OUT")
-        and one.redirect is None
-        for one in seen.failing
-        if failure(one).stage is not Stage.CONNECT or failure(one).outcome.value == "REFUSED"
-    )
+    return not run.working and any(_a_login_could_explain(probe) for probe in run.failing)
 
 
-def _from(row: LogRule) -> tuple[str, Rule]:
-    def rule(seen: Seen) -> Found:
-        if not _troubled(seen) or state_holds(seen.evidence.log_states, row.begins, row.ends) is None:
+def _a_login_could_explain(probe: Probe) -> bool:
+    failed = failure(probe)
+    if failed is None or failed.stage is Stage.RESOLVE or probe.redirect is not None:
+        return False
+    if failed.stage is Stage.CONNECT:
+        return failed.outcome is Outcome.REFUSED
+    return failed.outcome in (Outcome.REFUSED, Outcome.CLOSED, Outcome.RESET, Outcome.TIMED_OUT)
+
+
+def _rule_of(row: LogRule) -> tuple[str, Rule]:
+    def rule(run: RunView) -> Match | None:
+        if not _is_troubled(run) or state_holds(run.evidence.log_states, row.begins, row.ends) is None:
             return None
-        if seen.failed_at(Stage.START_API) and 326 in {code for one in seen.judged for code in one.codes}:
+        if run.failed_at(Stage.START_API) and any(ID_IN_USE in probe.codes for probe in run.judged):
             return None  # the gateway said what it is
-        return f"the gateway's log: {row.words}", ()
+        return Match(f"the gateway's log: {row.message}")
 
     return row.code, rule
 
 
-def _weekly(seen: Seen) -> Found:
+def _weekly(run: RunView) -> Match | None:
     """A full login on a Sunday. On other days the same line comes with every first start."""
-    waiting = state_holds(seen.evidence.log_states, ("full_login",), DONE)
-    if not waiting or not _troubled(seen) or not is_weekly_login(seen.evidence.created):
+    waiting = state_holds(run.evidence.log_states, ("full_login",), DONE)
+    if not waiting or not _is_troubled(run) or not is_weekly_login(run.evidence.created):
         return None
-    return "the gateway's log: no token for the automatic restart, a full login is needed, and it is Sunday", ()
+    return Match("the gateway's log: no token for the automatic restart, a full login is needed, and it is Sunday")
 
 
-def _accept_dialog(seen: Seen) -> Found:
-    found = silent(seen)
-    if not found or "accept_dialog" not in seen.evidence.log_states:
+def _accept_dialog(run: RunView) -> Match | None:
+    probes = silent(run)
+    if not probes or "accept_dialog" not in run.evidence.log_states:
         return None
-    return "no answer to the hello, and the gateway's log has the dialog about an incoming connection", found
+    return Match("no answer to the hello, and the gateway's log has the dialog about an incoming connection", probes)
 
 
-def _modal(seen: Seen) -> Found:
-    found = silent(seen) + tuple(
-        one for one in seen.failed_at(Stage.START_API) if failure(one).outcome.value == "TIMED_OUT"
-    )
-    if not found or "paper_warning" not in seen.evidence.log_states:
+def _modal(run: RunView) -> Match | None:
+    probes = silent(run) + run.failed_at(Stage.START_API, Outcome.TIMED_OUT)
+    if not probes or "paper_warning" not in run.evidence.log_states:
         return None
-    return "no answer, and the gateway's log has the warning that this is not a brokerage account", found
+    return Match("no answer, and the gateway's log has the warning that this is not a brokerage account", probes)
 
 
-LOG_RULES: tuple[tuple[str, Rule], ...] = (
+LOGIN_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD304", _accept_dialog),
     ("IBD309", _modal),
-    *(_from(row) for row in TABLE),
+    *(_rule_of(row) for row in TABLE),
     ("IBD610", _weekly),
 )

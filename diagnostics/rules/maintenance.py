@@ -26,7 +26,9 @@ class Window:
     start: time
     length: timedelta
 
-    def told(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """Name and time, for people."""
         end = (datetime.combine(date(2000, 1, 1), self.start) + self.length).time()
         return f"{self.name}, {self.start:%H:%M} to {end:%H:%M} {self.zone}"
 
@@ -44,14 +46,14 @@ WINDOWS = (
 
 def inside(moment: float, windows: tuple[Window, ...] = WINDOWS) -> tuple[Window, ...] | None:
     """The windows that Unix time is in; None where a zone is not known here."""
-    found = []
+    open_now = []
     for window in windows:
         local = _local(moment, window.zone)
         if local is None:
             return None
-        if any(_begins(window, local, days) for days in (0, 1)):
-            found.append(window)
-    return tuple(found)
+        if any(_is_open(window, local, days) for days in (0, 1)):
+            open_now.append(window)
+    return tuple(open_now)
 
 
 def is_weekly_login(moment: float) -> bool | None:
@@ -62,8 +64,8 @@ def is_weekly_login(moment: float) -> bool | None:
     return (local - timedelta(hours=1)).weekday() == SUNDAY
 
 
-def _begins(window: Window, local: datetime, days: int) -> bool:
-    """Whether the one that began so many days before is still going on. Wall clock times, as IB publishes them."""
+def _is_open(window: Window, local: datetime, days: int) -> bool:
+    """Whether a window that began so many days ago is still open. Times are of the wall clock, as IB publishes them."""
     day = local.date() - timedelta(days=days)
     start = datetime.combine(day, window.start)
     return day.weekday() in window.days and start <= local < start + window.length

@@ -2,111 +2,108 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, Stage, StageResult
 from diagnostics.place.routes import is_loopback
-from diagnostics.rules.rulebook import Found, Rule, at, counted, names, no_hello, refused, seconds, silent, told
-from diagnostics.rules.seen import Seen, failure, name, ok
+from diagnostics.rules.rulebook import (
+    Match,
+    Rule,
+    counted,
+    failing_at,
+    match,
+    milliseconds_after,
+    no_hello,
+    refused,
+    silent,
+    time_at,
+    was_reset,
+)
+from diagnostics.rules.run_view import RunView, failures, name_of, ok
 
 # 3xx: what is behind an accepted connection.
 
-_ended_early = at(Stage.QUIET, Outcome.CLOSED, Outcome.RESET)
+_ended_early = failing_at(Stage.QUIET, Outcome.CLOSED, Outcome.RESET)
+_ended_by_hello = failing_at(Stage.HELLO, Outcome.CLOSED, Outcome.RESET)
 
 
-def _no_backend(seen: Seen) -> Found:
-    found = _ended_early(seen)
-    how = "reset" if found and failure(found[0]).outcome is Outcome.RESET else "closed"
-    took = failure(found[0]).seconds if found else None
-    after = "" if took is None else f" {took * 1000:.0f} ms after it was accepted"
-    return told(found, f"connected, and {how}{after}, before a byte was said")
-
-
-def _peer_rejected(seen: Seen) -> Found:
-    """Turned away where another source address is not: by way of loopback the same machine's port answers."""
-    ended = _ended_early(seen) + at(Stage.HELLO, Outcome.CLOSED, Outcome.RESET)(seen)
-    inside = [one for one in seen.counted if is_loopback(one.address or "") and ok(one, Stage.HELLO)]
-    found = tuple(one for one in ended if seen.is_local(one) and not is_loopback(one.address or ""))
-    if not found or not inside:
+def _no_backend(run: RunView) -> Match | None:
+    probes = _ended_early(run)
+    if not probes:
         return None
-    return f"{names(found)}: connected and closed; from 127.0.0.1 ({name(inside[0])}) the handshake works", found
+    how = "reset" if was_reset(probes[0]) else "closed"
+    after = milliseconds_after(probes[0].result(Stage.QUIET).seconds, "it was accepted")
+    return match(probes, f"connected, and {how}{after}, before a byte was said")
 
 
-def _silence(seen: Seen) -> Found:
-    found = silent(seen)
-    if not found:
+def _peer_rejected(run: RunView) -> Match | None:
+    """Turned away, while from another source address it is not: by way of loopback the same machine's port answers."""
+    ended = _ended_early(run) + _ended_by_hello(run)
+    inside = [probe for probe in run.counted if is_loopback(probe.address or "") and ok(probe, Stage.HELLO)]
+    probes = tuple(probe for probe in ended if run.is_local(probe) and not is_loopback(probe.address or ""))
+    if not probes or not inside:
         return None
-    kernel = found[0].kernel
+    return match(probes, f"connected and closed; from 127.0.0.1 ({name_of(inside[0])}) the handshake works")
+
+
+def _silence(run: RunView) -> Match | None:
+    probes = silent(run)
+    if not probes:
+        return None
+    first = probes[0]
     arrived = "whether our bytes were acknowledged is not known"
-    if kernel is not None and kernel.unacknowledged is not None:
+    if first.kernel is not None and first.kernel.unacknowledged is not None:
         arrived = "our bytes were acknowledged"
-    tries = f", {found[0].attempts} handshakes" if found[0].attempts > 1 else ""
-    return told(found, f"connected, no byte in answer to the hello{seconds(found, Stage.HELLO)}{tries}; {arrived}")
+    tries = f", {first.attempts} handshakes" if first.attempts > 1 else ""
+    answer = f"no byte in answer to the hello{time_at(probes, Stage.HELLO)}{tries}"
+    return match(probes, f"connected, {answer}; {arrived}")
 
 
-def _wedged(seen: Seen) -> Found:
+def _wedged(run: RunView) -> Match | None:
     """The gateway's own sockets: what it never accepted or never closed."""
-    for probe in silent(seen):
-        host, waiting = seen.host((probe,)), _waiting(seen, probe)
+    for probe in silent(run):
+        host, waiting = run.host((probe,)), _waiting(run, probe)
         left = (host.close_wait or 0) if host else 0
-        if waiting or (left and not host.syn_sent):
+        dialling = host.syn_sent if host else None
+        if waiting or (left and not dialling):
             signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
             signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
-            return f"{name(probe)}: no answer to the hello, and on this machine {' and '.join(signs)}", (probe,)
+            return match((probe,), f"no answer to the hello, and on this machine {' and '.join(signs)}")
     return None
 
 
-def _waiting(seen: Seen, probe: Probe) -> int:
+def _waiting(run: RunView, probe: Probe) -> int:
     """Connections to this address that the program has not accepted."""
-    return sum(one.queue or 0 for one in seen.serving(probe))
+    return sum(listener.queue or 0 for listener in run.serving(probe))
 
 
-def _proxy_dialing(seen: Seen) -> Found:
+def _proxy_dialing(run: RunView) -> Match | None:
     """It accepts, so it is not the one that hangs; and it, or somebody beside it, dials such a port in vain."""
-    found = tuple(one for one in silent(seen) if not _waiting(seen, one))
-    host = seen.host(found)
-    if found and host and host.syn_sent:
-        return (
-            f"{names(found)}: no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)",
-            found,
-        )
-    if found and "forwarder_timed_out" in seen.evidence.log_states:
-        return (
-            f"{names(found)}: no answer to the hello, and the forwarder's log says that its own dial timed out",
-            found,
-        )
+    probes = tuple(probe for probe in silent(run) if not _waiting(run, probe))
+    host = run.host(probes)
+    if host and host.syn_sent:
+        return match(probes, "no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)")
+    if "forwarder_timed_out" in run.evidence.log_states:
+        return match(probes, "no answer to the hello, and the forwarder's log says that its own dial timed out")
     return None
 
 
-def _first_slow(seen: Seen) -> Found:
-    found = tuple(one for one in seen.judged if one.attempts > 1 and ok(one, Stage.HELLO))
-    return told(found, f"the first handshake got no answer, number {found[0].attempts} did") if found else None
-
-
-def _never_opened(seen: Seen) -> Found:
-    """Logged in says the log, nobody listens says the machine: only the two together."""
-    if not {"configured", "logged_in"} & set(seen.evidence.log_states):
+def _first_slow(run: RunView) -> Match | None:
+    probes = tuple(probe for probe in run.judged if probe.attempts > 1 and ok(probe, Stage.HELLO))
+    if not probes:
         return None
-    found = tuple(one for one in refused(seen) if seen.listeners(one) == ())
-    return told(found, "the log says that the login is complete, and nothing listens on the port on this machine")
+    return match(probes, f"the first handshake got no answer, number {probes[0].attempts} did")
+
+
+def _never_opened(run: RunView) -> Match | None:
+    """The log says that it is logged in, and the machine that nobody listens: only the two together show it."""
+    if not {"configured", "logged_in"} & set(run.evidence.log_states):
+        return None
+    probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
+    return match(probes, "the log says that the login is complete, and nothing listens on the port on this machine")
 
 
 # 4xx: the first bytes.
 
-
-def _bad_peer(seen: Seen) -> tuple[Probe, ...]:
-    return tuple(one for one in seen.failed_at(Stage.HELLO, Outcome.BAD_PEER) if one.redirect is None)
-
-
-def _banner(seen: Seen) -> Found:
-    spoke = tuple(one for one in seen.failed_at(Stage.QUIET, Outcome.BAD_PEER))
-    spoke += tuple(one for one in _bad_peer(seen) if one.spoke_first or one.first_bytes in ("ssh", "vnc"))
-    if not spoke:
-        return None
-    what = KNOWN.get(spoke[0].first_bytes or "", "bytes of no protocol known here")
-    when = " before we had said anything" if spoke[0].spoke_first else ""
-    return told(spoke, f"{what} came{when}")
-
-
-KNOWN = {
+PROTOCOLS = {
     "http": "HTTP",
     "tls": "TLS",
     "ssh": "the greeting of an SSH server",
@@ -115,20 +112,35 @@ KNOWN = {
 }
 
 
-def _not_ib(kind: str, words: str) -> Rule:
-    def rule(seen: Seen) -> Found:
-        return told(tuple(one for one in _bad_peer(seen) if one.first_bytes == kind and not one.spoke_first), words)
+def _bad_peer(run: RunView) -> tuple[Probe, ...]:
+    return tuple(probe for probe in run.failed_at(Stage.HELLO, Outcome.BAD_PEER) if probe.redirect is None)
+
+
+def _banner(run: RunView) -> Match | None:
+    probes = run.failed_at(Stage.QUIET, Outcome.BAD_PEER)
+    probes += tuple(probe for probe in _bad_peer(run) if probe.spoke_first or probe.first_bytes in ("ssh", "vnc"))
+    if not probes:
+        return None
+    protocol = PROTOCOLS.get(probes[0].first_bytes or "", "bytes of no protocol known here")
+    when = " before we had said anything" if probes[0].spoke_first else ""
+    return match(probes, f"{protocol} came{when}")
+
+
+def _not_ib(protocol: str, message: str) -> Rule:
+    def rule(run: RunView) -> Match | None:
+        answering = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first)
+        return match(tuple(probe for probe in answering if probe.first_bytes == protocol), message)
 
     return rule
 
 
-def _closed_after_hello(seen: Seen) -> Found:
-    found = at(Stage.HELLO, Outcome.CLOSED, Outcome.RESET)(seen)
-    if not found:
+def _closed_after_hello(run: RunView) -> Match | None:
+    probes = _ended_by_hello(run)
+    if not probes:
         return None
-    failed = failure(found[0])
-    how = "reset" if failed.outcome is Outcome.RESET else "closed (FIN)"
-    return told(found, f"quiet until our hello, then {how}{_after(failed.seconds)} without an answer")
+    how = "reset" if was_reset(probes[0]) else "closed (FIN)"
+    after = _after(probes[0].result(Stage.HELLO).seconds)
+    return match(probes, f"quiet until our hello, then {how}{after} without an answer")
 
 
 def _after(seconds: float | None) -> str:
@@ -138,33 +150,35 @@ def _after(seconds: float | None) -> str:
     return f" after {seconds * 1000:.0f} ms" if seconds < 1.0 else f" after {seconds:.1f} s"
 
 
-def _bad_frame(seen: Seen) -> Found:
-    strange = tuple(
-        one for one in _bad_peer(seen) if not one.spoke_first and one.first_bytes not in ("http", "tls", "ssh", "vnc")
-    )
-    strange += tuple(one for one in no_hello(seen) if one.bytes_received)
-    strange += seen.failed_at(Stage.START_API, Outcome.BAD_PEER) + seen.failed_at(Stage.SYNC, Outcome.BAD_PEER)
-    if not strange:
-        return None
-    failed = failure(strange[0])
+def _bad_frame(run: RunView) -> Match | None:
+    named = ("http", "tls", "ssh", "vnc")
+    strange = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first and probe.first_bytes not in named)
+    strange += tuple(probe for probe in no_hello(run) if probe.bytes_received)
+    strange += run.failed_at(Stage.START_API, Outcome.BAD_PEER) + run.failed_at(Stage.SYNC, Outcome.BAD_PEER)
+    return match(strange, _strange_answer(strange[0], failures(strange)[0])) if strange else None
+
+
+def _strange_answer(probe: Probe, failed: StageResult) -> str:
     if failed.outcome is Outcome.TIMED_OUT:
-        words = f"{counted(strange[0].bytes_received, 'byte')} came, and no whole hello{seconds(strange, Stage.HELLO)}"
-    else:
-        words = failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
-    return told(strange, words)
+        took = time_at((probe,), Stage.HELLO)
+        return f"{counted(probe.bytes_received, 'byte')} came, and no whole hello{took}"
+    return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
 
 
 OLDEST_ACCEPTED = 157  # server version: MinClientVersion of ib_insync and ib_async client.py
 
 
-def _old_server(seen: Seen) -> Found:
-    found = tuple(one for one in seen.judged if one.server_version is not None and one.server_version < OLDEST_ACCEPTED)
-    return told(found, f"server version {found[0].server_version}, below {OLDEST_ACCEPTED}") if found else None
+def _old_server(run: RunView) -> Match | None:
+    versions = [(probe, probe.server_version) for probe in run.judged if probe.server_version is not None]
+    old = [(probe, version) for probe, version in versions if version < OLDEST_ACCEPTED]
+    if not old:
+        return None
+    return match(tuple(probe for probe, _ in old), f"server version {old[0][1]}, below {OLDEST_ACCEPTED}")
 
 
-def _redirected(seen: Seen) -> Found:
-    found = tuple(one for one in seen.judged if one.redirect is not None)
-    return told(found, f"the answer to the hello was: ask {found[0].redirect}") if found else None
+def _redirected(run: RunView) -> Match | None:
+    probes = tuple(probe for probe in run.judged if probe.redirect is not None)
+    return match(probes, f"the answer to the hello was: ask {probes[0].redirect}") if probes else None
 
 
 PEER_RULES: tuple[tuple[str, Rule], ...] = (

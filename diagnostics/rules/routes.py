@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import KernelView, Listener, Outcome, Probe, Stage, StageResult
 from diagnostics.place.routes import HOST_NAMES, is_loopback
-from diagnostics.rules.rulebook import Found, Rule, at, counted, detail, names, refused, seconds, silent, told
-from diagnostics.rules.seen import WILDCARDS, Seen, failure, name, ok, reach, stage_of
+from diagnostics.rules.rulebook import (
+    Match,
+    Rule,
+    counted,
+    error_of,
+    failing_at,
+    match,
+    names,
+    refused,
+    silent,
+    time_at,
+)
+from diagnostics.rules.run_view import WILDCARDS, RunView, failure, name_of, ok, reach
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
 # (measured). A rule that forbids answers within a millisecond; but an answer that comes while connect() is still at
 # work, as from the bridge of the same machine, is heard only at the second attempt, 1.02 s later (net/ipv4/tcp_ipv4.c,
 # tcp_v4_err).
 ARP_GIVES_UP = 2.0
+
+USUAL_DOCKER0 = "172.17.0.1"
 
 # 1xx: names.
 
@@ -20,201 +33,205 @@ NO_SUCH_NAME = ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", None)
 NO_ANSWER = ("EAI_AGAIN", "EAI_FAIL", "EAI_SYSTEM")
 
 
-def _name_unknown(seen: Seen) -> Found:
-    found = seen.those(
-        lambda one: one.stage is Stage.RESOLVE and one.outcome is Outcome.UNREACHABLE and one.error in NO_SUCH_NAME
-    )
-    return told(found, f"no such name{detail(found)}")
+def _name_unknown(run: RunView) -> Match | None:
+    def unknown(result: StageResult) -> bool:
+        at_resolve = result.stage is Stage.RESOLVE and result.outcome is Outcome.UNREACHABLE
+        return at_resolve and result.error in NO_SUCH_NAME
+
+    probes = run.failed(unknown)
+    return match(probes, f"no such name{error_of(probes)}")
 
 
-def _resolver_down(seen: Seen) -> Found:
-    found = seen.those(
-        lambda one: one.stage is Stage.RESOLVE and (one.outcome is Outcome.TIMED_OUT or one.error in NO_ANSWER)
-    )
-    words = "the look-up got no answer"
-    if seen.fact("network_mode") == "none":
-        words += "; this container has no network (network mode none)"
-    elif seen.fact("resolver"):
-        words += f"; name server {seen.fact('resolver')}"
-    return told(found, words)
+def _resolver_down(run: RunView) -> Match | None:
+    def unanswered(result: StageResult) -> bool:
+        return result.stage is Stage.RESOLVE and (result.outcome is Outcome.TIMED_OUT or result.error in NO_ANSWER)
+
+    message = "the look-up got no answer"
+    if run.fact("network_mode") == "none":
+        message += "; this container has no network (network mode none)"
+    elif run.fact("resolver"):
+        message += f"; name server {run.fact('resolver')}"
+    return match(run.failed(unanswered), message)
 
 
-def _wrong_family(seen: Seen) -> Found:
-    """A name whose first address is IPv6: it failed, while an IPv4 address takes connections."""
-    works_v4 = [one for one in seen.counted if ok(one, Stage.CONNECT) and "." in (one.address or "")]
-    for probe in seen.judged:
+def _wrong_family(run: RunView) -> Match | None:
+    """A name whose first address is IPv6: that one failed, while an IPv4 address takes connections."""
+    on_ipv4 = [probe for probe in run.counted if ok(probe, Stage.CONNECT) and "." in (probe.address or "")]
+    for probe in run.judged:
         first = probe.addresses[0] if probe.addresses else ""
-        if probe.route.kind != "configured" or ":" not in first or first == probe.route.host or not works_v4:
+        if probe.route.kind != "configured" or ":" not in first or first == probe.route.host or not on_ipv4:
             continue
-        answered = next((one for one in works_v4 if one is probe), None)
+        answered = any(other is probe for other in on_ipv4)
         failed = failure(probe)
         if answered or (failed and failed.stage is Stage.CONNECT):
-            other = probe.address if answered else works_v4[0].address
-            return f"{name(probe)} is {first} first, which did not take the connection; {other} did", (probe,)
+            address = probe.address if answered else on_ipv4[0].address
+            message = f"{name_of(probe)} is {first} first, which did not take the connection; {address} did"
+            return Match(message, (probe,))
     return None
 
 
-def _hostname_is_vm(seen: Seen) -> Found:
+def _hostname_is_vm(run: RunView) -> Match | None:
     """The host's name means the bridge of the virtual machine, and another way works."""
-    if not seen.in_vm:
+    if not run.in_vm:
         return None
-    for probe in seen.evidence.probes:
-        if probe.route.host not in HOST_NAMES or not _is_docker0(seen, probe) or reach(probe) >= reach_of_best(seen):
+    for probe in run.evidence.probes:
+        if probe.route.host not in HOST_NAMES or not _is_docker0(run, probe) or reach(probe) >= run.best_reach:
             continue
         if failure(probe) is not None:
-            where = seen.fact("flavour")
-            return f"{name(probe)} is {probe.address}, the bridge inside the machine of {where}; another route works", (
-                probe,
-            )
+            bridge = f"the bridge inside the machine of {run.fact('flavour')}"
+            return Match(f"{name_of(probe)} is {probe.address}, {bridge}; another route works", (probe,))
     return None
 
 
-def reach_of_best(seen: Seen) -> int:
-    """How far the best route came, 0 if it does not do what was asked for."""
-    return reach(seen.best) if seen.best is not None and seen.working else 0
-
-
-def _is_docker0(seen: Seen, probe: Probe) -> bool:
+def _is_docker0(run: RunView, probe: Probe) -> bool:
     address = probe.address or (probe.addresses[0] if probe.addresses else "")
-    return address == (seen.fact("docker0") or "172.17.0.1")
+    return address == (run.fact("docker0") or USUAL_DOCKER0)
 
 
-def _name_stale(seen: Seen) -> Found:
-    found = tuple(
-        one for one in at(Stage.CONNECT, Outcome.TIMED_OUT, Outcome.UNREACHABLE)(seen) if one.route.host in HOST_NAMES
-    )
-    if not found or not reach_of_best(seen):
+def _name_stale(run: RunView) -> Match | None:
+    unanswered = failing_at(Stage.CONNECT, Outcome.TIMED_OUT, Outcome.UNREACHABLE)(run)
+    probe = next((probe for probe in unanswered if probe.route.host in HOST_NAMES), None)
+    if probe is None or run.best is None or not run.best_reach:
         return None
-    return f"{name(found[0])} is {found[0].address}, where nobody answers; {name(seen.best)} works", found[:1]
+    message = f"{name_of(probe)} is {probe.address}, where nobody answers; {name_of(run.best)} works"
+    return Match(message, (probe,))
 
 
 OWN_LOOPBACK = ("none", "default bridge", "user network", "pasta", "slirp4netns")
 
 
-def _localhost_in_container(seen: Seen) -> Found:
+def _localhost_in_container(run: RunView) -> Match | None:
     """Only where it is known that this is a container with a network of its own, and no pod with neighbours."""
-    if seen.contained is not True or seen.fact("network_mode") not in OWN_LOOPBACK:
+    mode = run.fact("network_mode")
+    if run.contained is not True or mode not in OWN_LOOPBACK:
         return None
-    found = tuple(one for one in at(Stage.CONNECT, Outcome.REFUSED)(seen) if is_loopback(one.route.host))
-    return told(found, f"refused, and this container has its own loopback (network mode {seen.fact('network_mode')})")
+    probes = failing_at(Stage.CONNECT, Outcome.REFUSED)(run)
+    to_loopback = tuple(probe for probe in probes if is_loopback(probe.route.host))
+    return match(to_loopback, f"refused, and this container has its own loopback (network mode {mode})")
 
 
 # 2xx: the way there.
 
 
-def _port_refuses(seen: Seen) -> Found:
-    found = refused(seen)
-    took = [stage_of(one, Stage.CONNECT).seconds for one in found]
-    slowest = max((one for one in took if one is not None), default=None)
+def _port_refuses(run: RunView) -> Match | None:
+    probes = refused(run)
+    times = [probe.result(Stage.CONNECT).seconds for probe in probes]
+    slowest = max((seconds for seconds in times if seconds is not None), default=None)
     after = "" if slowest is None else f" after {slowest * 1000:.1f} ms at most"
-    return told(found, f"refused{after}: the other end answered that nobody takes connections there")
+    return match(probes, f"refused{after}: the other end answered that nobody takes connections there")
 
 
-def _loopback_bind(seen: Seen) -> Found:
+def _loopback_bind(run: RunView) -> Match | None:
     """Refused on an address of this machine, whose only listener on the port is on loopback."""
-    found = tuple(
-        one
-        for one in refused(seen)
-        if not is_loopback(one.address or "") and _bound_to_loopback(seen.listeners(one) or ())
+    probes = tuple(
+        probe
+        for probe in refused(run)
+        if not is_loopback(probe.address or "") and _only_loopback(run.listeners(probe) or ())
     )
-    return (
-        told(found, f"refused; on this machine port {found[0].route.port} is open on loopback only") if found else None
-    )
-
-
-def _bound_to_loopback(listeners) -> bool:
-    return bool(listeners) and all(is_loopback(one.address) and one.address not in WILDCARDS for one in listeners)
-
-
-def _other_bridge(seen: Seen) -> Found:
-    """One bridge address of the host refuses and another works; not where the gateway is the virtual machine's."""
-    if seen.in_vm or not reach_of_best(seen) or is_loopback(seen.best.address or ""):
+    if not probes:
         return None
-    found = tuple(one for one in refused(seen) if not is_loopback(one.address or "") and _same_kind(seen, one))
-    return told(found, f"refused, while {name(seen.best)} ({seen.best.address}) works") if found else None
+    return match(probes, f"refused; on this machine port {probes[0].route.port} is open on loopback only")
 
 
-def _same_kind(seen: Seen, probe: Probe) -> bool:
-    """Both are addresses of the container's host: bridge, default gateway, or the host's name."""
-    here = (
-        *seen.fact("default_gateway").split(", "),
-        *(one.partition("=")[2] for one in seen.fact("hosts_entries").split(", ")),
-    )
-    bridges = {one for one in (*here, seen.fact("docker0"), "172.17.0.1") if one}
-    return probe.address in bridges and seen.best.address in bridges and probe.address != seen.best.address
+def _only_loopback(listeners: tuple[Listener, ...]) -> bool:
+    addresses = [listener.address for listener in listeners]
+    return bool(addresses) and all(is_loopback(address) and address not in WILDCARDS for address in addresses)
 
 
-def _sibling_port(seen: Seen) -> Found:
-    closed = refused(seen)
-    answering = tuple(one for one in seen.siblings if ok(one, Stage.QUIET) and failure(one) is None)
+def _other_bridge(run: RunView) -> Match | None:
+    """One bridge address of the host refuses and another works; not where the gateway is the virtual machine's."""
+    best = run.best
+    bridges = _bridges(run)
+    if best is None or run.in_vm or not run.best_reach:
+        return None
+    if is_loopback(best.address or "") or best.address not in bridges:
+        return None
+    away = tuple(probe for probe in refused(run) if not is_loopback(probe.address or ""))
+    probes = tuple(probe for probe in away if probe.address != best.address and probe.address in bridges)
+    return match(probes, f"refused, while {name_of(best)} ({best.address}) works")
+
+
+def _bridges(run: RunView) -> set[str | None]:
+    """The addresses of the container's host that are known: bridge, default gateway, and those of the host's names."""
+    named = [entry.partition("=")[2] for entry in run.fact_list("hosts_entries")]
+    known = (*run.fact_list("default_gateway"), *named, run.fact("docker0"), USUAL_DOCKER0)
+    return {address for address in known if address}
+
+
+def _sibling_port(run: RunView) -> Match | None:
+    closed = refused(run)
+    answering = tuple(probe for probe in run.siblings if ok(probe, Stage.QUIET) and failure(probe) is None)
     if not closed or not answering:
         return None
-    ports = ", ".join(str(port) for port in dict.fromkeys(one.route.port for one in answering))
-    return (
-        f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)",
-        answering + closed,
-    )
+    ports = ", ".join(str(port) for port in dict.fromkeys(probe.route.port for probe in answering))
+    message = f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)"
+    return Match(message, answering + closed)
 
 
 # Seconds. The second attempt of a connect is sent after one; with less time (a slow name took it) silence means little.
 SECOND_SYN = 1.0
 
 
-def _no_answer(seen: Seen) -> tuple[Probe, ...]:
-    found = at(Stage.CONNECT, Outcome.TIMED_OUT)(seen)
-    took = [(one, stage_of(one, Stage.CONNECT).seconds) for one in found]
-    return tuple(one for one, spent in took if spent is None or spent >= SECOND_SYN)
+def _without_answer(run: RunView) -> tuple[Probe, ...]:
+    probes = failing_at(Stage.CONNECT, Outcome.TIMED_OUT)(run)
+    times = [(probe, probe.result(Stage.CONNECT).seconds) for probe in probes]
+    return tuple(probe for probe, seconds in times if seconds is None or seconds >= SECOND_SYN)
 
 
-def _filtered(seen: Seen) -> Found:
-    found = _no_answer(seen)
-    if any(
-        one.source for one in found
-    ):  # this end of an earlier connection: QUIET went well, then the handshake's dial
-        return told(found, "a first connection was accepted, the next got no answer")
-    return told(found, f"no answer to the connection attempt{seconds(found, Stage.CONNECT)}, neither yes nor no")
+def _filtered(run: RunView) -> Match | None:
+    probes = _without_answer(run)
+    # Our end of an earlier connection is known: QUIET went well, and the dial for the handshake got no answer.
+    if any(probe.source for probe in probes):
+        return match(probes, "a first connection was accepted, the next got no answer")
+    return match(probes, f"no answer to the connection attempt{time_at(probes, Stage.CONNECT)}, neither yes nor no")
 
 
-def _no_such_host(seen: Seen) -> Found:
-    return told(_unreachable(seen, at_once=False), "no machine has this address (no answer to ARP, EHOSTUNREACH)")
+def _no_such_host(run: RunView) -> Match | None:
+    probes = _unreachable(run, at_once=False)
+    return match(probes, "no machine has this address (no answer to ARP, EHOSTUNREACH)")
 
 
-def _prohibited(seen: Seen) -> Found:
-    found = _unreachable(seen, at_once=True) + at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES", "EPERM"))(seen)
-    return told(found, f"forbidden at once{detail(found)}")
+def _prohibited(run: RunView) -> Match | None:
+    by_policy = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES", "EPERM"))(run)
+    probes = _unreachable(run, at_once=True) + by_policy
+    return match(probes, f"forbidden at once{error_of(probes)}")
 
 
-def _unreachable(seen: Seen, at_once: bool) -> tuple[Probe, ...]:
-    found = at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH", "EHOSTDOWN"))(seen)
-    return tuple(
-        one for one in found if ((stage_of(one, Stage.CONNECT).seconds or ARP_GIVES_UP) < ARP_GIVES_UP) is at_once
-    )
+def _unreachable(run: RunView, at_once: bool) -> tuple[Probe, ...]:
+    probes = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH", "EHOSTDOWN"))(run)
+    times = [(probe, probe.result(Stage.CONNECT).seconds or ARP_GIVES_UP) for probe in probes]
+    return tuple(probe for probe, seconds in times if (seconds < ARP_GIVES_UP) is at_once)
 
 
-def _queue_full(seen: Seen) -> Found:
-    for probe in _no_answer(seen):
-        for one in seen.serving(probe):
-            if one.queue and (one.backlog is None or one.queue >= one.backlog):
-                limit = "" if one.backlog is None else f" (the limit is {one.backlog})"
-                return f"{name(probe)}: no answer, and {one.queue} connections wait to be accepted{limit}", (probe,)
+def _queue_full(run: RunView) -> Match | None:
+    for probe in _without_answer(run):
+        for listener in run.serving(probe):
+            if listener.queue and (listener.backlog is None or listener.queue >= listener.backlog):
+                limit = "" if listener.backlog is None else f" (the limit is {listener.backlog})"
+                waiting = f"{listener.queue} connections wait to be accepted{limit}"
+                return Match(f"{name_of(probe)}: no answer, and {waiting}", (probe,))
     return None
 
 
-def _no_route(seen: Seen) -> Found:
-    found = at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL"))(seen)
-    mode = "; network mode none" if seen.fact("network_mode") == "none" else ""
-    return told(found, f"this system knows no way to the address{detail(found)}{mode}")
+def _no_route(run: RunView) -> Match | None:
+    probes = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL"))(run)
+    mode = "; network mode none" if run.fact("network_mode") == "none" else ""
+    return match(probes, f"this system knows no way to the address{error_of(probes)}{mode}")
 
 
-def _data_blackhole(seen: Seen) -> Found:
-    found = tuple(one for one in silent(seen) if one.kernel and (one.kernel.unacknowledged or one.kernel.unsent))
-    if not found:
+def _data_blackhole(run: RunView) -> Match | None:
+    probes = tuple(probe for probe in silent(run) if _got_stuck(probe.kernel))
+    kernel = probes[0].kernel if probes else None
+    if kernel is None:
         return None
-    kernel = found[0].kernel
     signs = [counted(kernel.unacknowledged, "segment")] if kernel.unacknowledged else []
     signs += [f"sent again {counted(kernel.retransmits, 'time')}"] if kernel.retransmits else []
     signs += [f"{counted(kernel.unsent, 'byte')} waiting"] if kernel.unsent else []
-    return told(found, f"connected, and our bytes were not acknowledged ({', '.join(signs)})")
+    return match(probes, f"connected, and our bytes were not acknowledged ({', '.join(signs)})")
+
+
+def _got_stuck(kernel: KernelView | None) -> bool:
+    return kernel is not None and bool(kernel.unacknowledged or kernel.unsent)
 
 
 ROUTE_RULES: tuple[tuple[str, Rule], ...] = (

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, Route, Stage, StageResult, load
+from diagnostics.findings.entry import Side
 from diagnostics.report.html import html
 from diagnostics.report.json_report import json_text
 from diagnostics.report.text import text
 from diagnostics.rules.diagnose import diagnose
-from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict
+from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Verdict
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 EVIDENCE, REPORTS = DATA / "evidence", DATA / "reports"

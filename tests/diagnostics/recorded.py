@@ -26,8 +26,9 @@ from diagnostics.evidence import (
     StageResult,
     dump,
 )
+from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
-from diagnostics.rules.diagnosis import Level, Side
+from diagnostics.rules.diagnosis import Level
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "evidence"
 
@@ -556,6 +557,10 @@ LOGINS = (
     login("weekly-login", "610", *AFRESH, "logging_in", "twofa_pending", created=SUNDAY, **REFUSING),
     login("servers-unreachable", "611", *STARTED, "servers_unreachable", "restarting"),
 )
+
+# Codes that no peer can play: they need a gateway's log, a Mac's virtual machine, or a night at IB. The others are
+# played, see test_matrix.py.
+NOT_PLAYED = {"IBD104", "IBD304", "IBD309", "IBD310", *(f"IBD{number}" for number in range(601, 612)), "IBD703"}
 
 CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS)
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from diagnostics.findings.catalogue import CATALOGUE, LOGIN
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Side, Sign
 
 ENTRIES = tuple(CATALOGUE.values())
 EVERY = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.code)
@@ -20,8 +21,9 @@ def test_an_entry_is_whole(entry):
     assert re.fullmatch(r"IBD[1-8]\d\d", entry.code)
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.slug)
     assert entry.severity in ("error", "warning", "info")
-    assert entry.covered in ("real", "recorded")
-    assert entry.causes and entry.commands and entry.fix and entry.check
+    assert isinstance(entry.side, Side) and entry.side is not Side.NONE
+    assert entry.causes and entry.commands and entry.fix and entry.check and entry.docs
+    assert all(isinstance(sign, Sign) for sign in (*entry.excluded_by, *entry.supported_by, *entry.doubted_by))
 
 
 @EVERY
@@ -36,8 +38,20 @@ def test_texts_are_of_a_length_one_reads(entry):
 
 @EVERY
 def test_texts_are_plain(entry):
-    for words in (entry.title, *entry.causes, entry.fix, *entry.commands, entry.check, entry.docs):
-        assert words.isascii() and words.isprintable() and words == words.strip() and "  " not in words
+    texts = [entry.title, *entry.causes, entry.fix, *entry.commands, entry.check, entry.docs]
+    texts += [entry.does, entry.where_to_look]
+    for known in entry.explanations:
+        texts += [known.check, known.check_after_fin, known.meaning, known.after_reset]
+    for text in texts:
+        assert text.isascii() and text.isprintable() and text == text.strip() and "  " not in text
+
+
+@EVERY
+def test_clauses_for_the_verdict_begin_small_and_have_no_full_stop(entry):
+    """They stand in the middle of its line; one for a whole sentence gets its capital there."""
+    clauses = [entry.does, entry.where_to_look, *(known.after_reset for known in entry.explanations)]
+    for clause in filter(None, clauses):
+        assert clause[0].islower() and clause[-1] != "." and set(re.findall(r"{(\w*)}", clause)) <= {"network"}
 
 
 @EVERY
@@ -64,12 +78,42 @@ def test_of_our_own_program_only_known_words_are_used():
 
 @EVERY
 def test_causes_that_silence_it_are_in_the_catalogue(entry):
-    assert set(entry.depends_on) <= set(CATALOGUE) - {entry.code}
-    assert len(set(entry.depends_on)) == len(entry.depends_on)
+    assert set(entry.silenced_by) <= set(CATALOGUE) - {entry.code}
+    assert len(set(entry.silenced_by)) == len(entry.silenced_by)
+
+
+@EVERY
+def test_explanations_are_in_the_catalogue_and_more_than_one(entry):
+    codes = [known.code for known in entry.explanations]
+    assert set(codes) <= set(CATALOGUE) and len(set(codes)) == len(codes) != 1
+
+
+@EVERY
+def test_what_is_said_after_a_fin_or_a_reset_has_its_ordinary_words_too(entry):
+    for known in entry.explanations:
+        assert known.check or not (known.check_after_fin or known.after_reset)
+
+
+@EVERY
+def test_every_code_a_text_mentions_is_in_the_catalogue(entry):
+    checks = [known.check + known.check_after_fin for known in entry.explanations]
+    mentioned = re.findall(r"IBD\d+", " ".join((*entry.causes, entry.fix, entry.check, entry.docs, *checks)))
+    assert set(mentioned) <= set(CATALOGUE)
+
+
+def test_signs_are_for_codes_that_explain_something():
+    explaining = {known.code for entry in ENTRIES for known in entry.explanations}
+    marked = {entry.code for entry in ENTRIES if entry.excluded_by or entry.supported_by or entry.doubted_by}
+    assert marked <= explaining
+
+
+def test_every_sign_is_used():
+    used = {sign for entry in ENTRIES for sign in (*entry.excluded_by, *entry.supported_by, *entry.doubted_by)}
+    assert used == set(Sign)
 
 
 def test_no_code_depends_on_itself_by_way_of_others():
-    left = {entry.code: set(entry.depends_on) for entry in ENTRIES}
+    left = {entry.code: set(entry.silenced_by) for entry in ENTRIES}
     while free := {code for code, causes in left.items() if not causes & set(left)}:
         left = {code: causes for code, causes in left.items() if code not in free}
     assert left == {}
@@ -80,8 +124,24 @@ def test_codes_and_slugs_are_unique_and_in_order():
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
 
 
-def test_a_login_code_is_one_of_the_six_hundreds():
-    assert set(LOGIN) == {code for code in CATALOGUE if code.startswith("IBD6")}
+def test_a_login_fault_is_one_of_the_six_hundreds():
+    assert set(LOGIN_FAULTS) == {code for code in CATALOGUE if code.startswith("IBD6")}
+    assert set(NAME_FAULTS) <= {code for code in CATALOGUE if code.startswith("IBD1")}
+
+
+# The pairs that a container cannot tell apart, both ways round: whichever is found offers the other.
+PAIRS = [
+    ("IBD303", {"IBD304", "IBD305", "IBD306", "IBD307"}),
+    ("IBD301", {"IBD302"}),
+    ("IBD201", {"IBD202", "IBD208"}),
+    ("IBD205", {"IBD207"}),
+    ("IBD503", {"IBD602", "IBD605", "IBD607"}),
+]
+
+
+@pytest.mark.parametrize(("code", "others"), PAIRS, ids=[code for code, _ in PAIRS])
+def test_what_looks_the_same_is_offered(code, others):
+    assert others <= {known.code for known in CATALOGUE[code].explanations}
 
 
 # Permanent: a code that was given out keeps its meaning. Add new ones at the end of their block; take none away.

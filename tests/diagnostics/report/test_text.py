@@ -7,10 +7,11 @@ import pytest
 
 from diagnostics.evidence import Asked, Evidence, Fact, Outcome, Probe, Route, Stage, StageResult, load, plain
 from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.entry import Side
 from diagnostics.report import json_report
 from diagnostics.report import text as report
 from diagnostics.rules.diagnose import diagnose
-from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict
+from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Verdict
 from tests.diagnostics.golden import NAMES, REPORTS, evidence_of, hostile, reports
 
 EVIL = "a\x1b[31m\x00\u202e\u2066b\x9b2J\r\nc\ud800"

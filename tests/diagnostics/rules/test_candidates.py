@@ -6,7 +6,7 @@ import pytest
 
 from diagnostics.evidence import HostView, KernelView, Listener
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.rules.candidates import CHECKS, CHECKS_OF_FIN, DOUBTED, EXCLUDED, ORDERS, SUPPORTED
+from diagnostics.rules.candidates import explanation_of, meaning
 from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, LOCAL_SILENCE, LOGGED_IN, PLAIN, SILENT, probe, run
 
@@ -79,25 +79,8 @@ def test_how_it_ended_tells_what_a_relay_in_between_has_met():
         assert [word for word in words.values() if word in checks["IBD301"]] == [words[case.name]]
 
 
-def test_the_tables_name_codes_there_are():
-    named = {*ORDERS, *EXCLUDED, *SUPPORTED, *DOUBTED, *(one for order in ORDERS.values() for one in order)}
-    assert named <= set(CATALOGUE)
-    assert set(CHECKS_OF_FIN) <= set(CHECKS)
-    assert {one for _, one in CHECKS} <= named and {code for code, _ in CHECKS} <= set(ORDERS)
-    assert all(candidate in ORDERS[code] for code, candidate in CHECKS)
-    assert all(len(set(order)) == len(order) >= 2 for order in ORDERS.values())
-
-
-# The pairs that a container cannot tell apart, both ways round: whichever is found offers the other.
-PAIRS = [
-    ("IBD303", {"IBD304", "IBD305", "IBD306", "IBD307"}),
-    ("IBD301", {"IBD302"}),
-    ("IBD201", {"IBD202", "IBD208"}),
-    ("IBD205", {"IBD207"}),
-    ("IBD503", {"IBD602", "IBD605", "IBD607"}),
-]
-
-
-@pytest.mark.parametrize(("code", "others"), PAIRS, ids=[code for code, _ in PAIRS])
-def test_what_looks_the_same_is_offered(code, others):
-    assert others <= set(ORDERS[code])
+def test_what_a_candidate_is_depends_on_the_finding_it_explains():
+    assert meaning("IBD303", "IBD305") == CATALOGUE["IBD305"].title
+    assert meaning("IBD201", "IBD201") == CATALOGUE["IBD201"].causes[0], "a finding is no explanation of itself"
+    assert meaning("IBD404", "IBD301").startswith("a relay or another forwarder"), "what its entry says of it"
+    assert explanation_of("IBD303", "IBD101") is None and meaning("IBD303", "IBD101") == CATALOGUE["IBD101"].title

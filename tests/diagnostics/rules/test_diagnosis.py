@@ -2,7 +2,8 @@
 
 import pytest
 
-from diagnostics.rules.diagnosis import EXIT, Diagnosis, Finding, Level, Side, Verdict, exit_code
+from diagnostics.findings.entry import Side
+from diagnostics.rules.diagnosis import EXIT, Diagnosis, Finding, Level, Verdict, exit_code
 
 WARNING, ERROR, INFO = Finding("IBD702", ""), Finding("IBD203", ""), Finding("IBD703", "")
 EXITS = [

@@ -79,7 +79,7 @@ def test_the_weekly_login_is_due_from_sunday_one_o_clock_in_new_york(name, momen
 
 def test_the_table_says_when_it_is_of():
     assert maintenance.AS_OF.startswith("2026-")
-    assert [one.told() for one in WINDOWS][:2] == [
+    assert [one.sentence for one in WINDOWS][:2] == [
         "weekend maintenance, 23:00 to 03:00 America/New_York",
         "daily reset, North America, 00:15 to 01:45 America/New_York",
     ]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from diagnostics.evidence import HostView, Listener, Outcome, Stage
-from diagnostics.rules.seen import failure, look_at, name, reach, stage_of, works
+from diagnostics.rules.run_view import failure, look_at, name_of, reach, works
 from tests.diagnostics.recorded import (
     BRIDGE,
     DESKTOP,
@@ -141,7 +141,7 @@ def test_the_best_is_the_first_of_those_that_came_furthest():
     seen = look_at(
         run(BRIDGE, probe("a", "configured", LISTENS), probe("b", "name", SILENT), probe("c", "name", REFUSED))
     )
-    assert (name(seen.best), seen.working) == ("a:4003", False)
+    assert (name_of(seen.best), seen.working) == ("a:4003", False)
     assert look_at(run(BRIDGE, probe("c", "name", REFUSED))).best is None
 
 
@@ -152,4 +152,4 @@ def test_a_request_left_unanswered_is_no_failure_of_the_connection():
 
 
 def test_a_stage_that_is_missing_was_skipped():
-    assert stage_of(replace(probe("a", "name"), stages=()), Stage.HELLO).outcome is Outcome.SKIPPED
+    assert replace(probe("a", "name"), stages=()).result(Stage.HELLO).outcome is Outcome.SKIPPED

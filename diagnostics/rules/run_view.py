@@ -14,40 +14,46 @@ from diagnostics.evidence import Evidence, HostView, Listener, Outcome, Probe, S
 from diagnostics.place.routes import HOST_NAMES, VM_FLAVOURS, is_loopback, label
 
 WILDCARDS = ("0.0.0.0", "::", "*")
-ORDER = tuple(Stage)
-# Connected, and the other end answered as an IB gateway does.
-HELLO_AT = ORDER.index(Stage.HELLO)
-
-
-def stage_of(probe: Probe, stage: Stage) -> StageResult:
-    """The result of one stage; one that is missing was skipped."""
-    return next((one for one in probe.stages if one.stage is stage), StageResult(stage, Outcome.SKIPPED))
+STAGES = tuple(Stage)
+CONNECTED = 2  # stages that went well where TCP connected
+REACHES_HELLO = STAGES.index(Stage.HELLO)  # stages that went well where only the handshake is missing
 
 
 def failure(probe: Probe) -> StageResult | None:
     """The stage this probe failed at; None if everything that was tried went well."""
-    return next((one for one in probe.stages if one.outcome not in (Outcome.OK, Outcome.SKIPPED)), None)
+    return next((result for result in probe.stages if result.outcome not in (Outcome.OK, Outcome.SKIPPED)), None)
+
+
+def failures(probes: tuple[Probe, ...]) -> list[StageResult]:
+    """The failed stage of each of these probes that has one."""
+    return [failed for probe in probes if (failed := failure(probe)) is not None]
 
 
 def reach(probe: Probe) -> int:
     """How many stages in a row went well."""
-    count = 0
-    while count < len(ORDER) and stage_of(probe, ORDER[count]).outcome is Outcome.OK:
-        count += 1
-    return count
+    return next((count for count, stage in enumerate(STAGES) if not ok(probe, stage)), len(STAGES))
 
 
 def ok(probe: Probe, stage: Stage) -> bool:
-    return stage_of(probe, stage).outcome is Outcome.OK
+    """Whether this stage went well."""
+    return probe.result(stage).outcome is Outcome.OK
 
 
-def name(probe: Probe) -> str:
+def name_of(probe: Probe) -> str:
     """The route as "host:port"."""
     return label(probe.route)
 
 
+def works(probe: Probe, session: bool) -> bool:
+    """Whether it did what was asked for: a session, or an answer to the hello."""
+    if not session:
+        return ok(probe, Stage.HELLO)
+    broken = (Outcome.CLOSED, Outcome.RESET, Outcome.BAD_PEER, Outcome.REFUSED)
+    return ok(probe, Stage.START_API) and probe.result(Stage.SYNC).outcome not in broken
+
+
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunView:
     """An Evidence as the rules look at it."""
 
     evidence: Evidence
@@ -63,18 +69,35 @@ class Seen:
 
     @property
     def failing(self) -> tuple[Probe, ...]:
-        return tuple(one for one in self.judged if failure(one) is not None)
+        """The judged probes that failed."""
+        return tuple(probe for probe in self.judged if failure(probe) is not None)
 
-    def fact(self, wanted: str) -> str:
+    @property
+    def best_reach(self) -> int:
+        """How far the best route came; 0 if it does not do what was asked for."""
+        return reach(self.best) if self.best is not None and self.working else 0
+
+    def fact(self, name: str) -> str:
         """A fact's value, "" if it is not known."""
-        return self.evidence.fact(wanted) or ""
+        return self.evidence.fact(name) or ""
+
+    def fact_list(self, name: str) -> list[str]:
+        """The items of a fact that is a list."""
+        return self.fact(name).split(", ")
 
     @property
     def contained(self) -> bool | None:
+        """Whether this is a container, as far as that is known."""
         return {"yes": True, "no": False}.get(self.fact("container"))
 
     @property
+    def shares_the_host(self) -> bool:
+        """Loopback here is the machine's own: there is no container, or one with host networking."""
+        return self.contained is False or self.fact("network_mode") == "host"
+
+    @property
     def in_vm(self) -> bool:
+        """Whether containers run in a virtual machine here."""
         return self.fact("flavour") in VM_FLAVOURS
 
     def is_local(self, probe: Probe) -> bool:
@@ -82,12 +105,12 @@ class Seen:
         address = probe.address or ""
         if not address:
             return False
-        own = (*self.fact("own_addresses").split(", "), *self.fact("docker0").split(", "))
+        own = (*self.fact_list("own_addresses"), *self.fact_list("docker0"))
         return is_loopback(address) or address == probe.source or address in own
 
     def host(self, probes: tuple[Probe, ...]) -> HostView | None:
         """The sockets of the other end of these probes, where this machine is it and they could be looked at."""
-        local = probes and all(self.is_local(one) for one in probes)
+        local = probes and all(self.is_local(probe) for probe in probes)
         return self.evidence.host if local else None
 
     def listeners(self, probe: Probe) -> tuple[Listener, ...] | None:
@@ -95,64 +118,53 @@ class Seen:
         host = self.host((probe,))
         if host is None or host.listeners is None:
             return None
-        return tuple(one for one in host.listeners if one.port == probe.route.port)
+        return tuple(listener for listener in host.listeners if listener.port == probe.route.port)
 
     def serving(self, probe: Probe) -> tuple[Listener, ...]:
         """Those of them that a connection to the probe's own address comes to; empty where that is not known."""
-        return tuple(one for one in self.listeners(probe) or () if one.address in (probe.address, *WILDCARDS))
+        addresses = (probe.address, *WILDCARDS)
+        return tuple(listener for listener in self.listeners(probe) or () if listener.address in addresses)
 
     def failed_at(self, stage: Stage, *outcomes: Outcome) -> tuple[Probe, ...]:
         """The judged probes that failed at this stage, in one of these ways if any are named."""
-        return self.those(lambda one: one.stage is stage and (not outcomes or one.outcome in outcomes))
+        return self.failed(lambda result: result.stage is stage and (not outcomes or result.outcome in outcomes))
 
-    def those(self, wanted: Callable[[StageResult], bool]) -> tuple[Probe, ...]:
-        return tuple(one for one in self.judged if (at := failure(one)) is not None and wanted(at))
-
-
-def works(probe: Probe, session: bool) -> bool:
-    """Whether it did what was asked for: a session, or an answer to the hello."""
-    if not session:
-        return ok(probe, Stage.HELLO)
-    return ok(probe, Stage.START_API) and stage_of(probe, Stage.SYNC).outcome not in (
-        Outcome.CLOSED,
-        Outcome.RESET,
-        Outcome.BAD_PEER,
-        Outcome.REFUSED,
-    )
+    def failed(self, wanted: Callable[[StageResult], bool]) -> tuple[Probe, ...]:
+        """The judged probes whose failed stage is one that is wanted."""
+        return tuple(probe for probe in self.judged if (failed := failure(probe)) is not None and wanted(failed))
 
 
-def look_at(evidence: Evidence) -> Seen:
+def look_at(evidence: Evidence) -> RunView:
     """Sort the probes of a run."""
-    siblings = tuple(one for one in evidence.probes if one.route.kind == "sibling")
-    dialled = tuple(one for one in evidence.probes if one.route.kind != "sibling" and one.same_as is None)
+    siblings = tuple(probe for probe in evidence.probes if probe.route.kind == "sibling")
+    dialled = tuple(probe for probe in evidence.probes if probe.route.kind != "sibling" and probe.same_as is None)
     counted = _without_guesses(evidence, dialled)
     best = max(counted, key=reach, default=None)  # of equals the first, which is the likeliest
-    if best is not None and reach(best) < 2:  # nothing connects
+    if best is not None and reach(best) < CONNECTED:
         best = None
-    judged = _judged(evidence, counted, best)
-    return Seen(evidence, counted, judged, siblings, best)
+    return RunView(evidence, counted, _judged(evidence, counted, best), siblings, best)
 
 
 def _judged(evidence: Evidence, counted: tuple[Probe, ...], best: Probe | None) -> tuple[Probe, ...]:
-    furthest = max((reach(one) for one in counted if failure(one)), default=0)
-    if best is not None and works(best, evidence.asked.session):
-        return tuple(
-            one
-            for one in counted
-            if one is best
-            or (one.route.kind == "configured" and failure(one) and not works(one, evidence.asked.session))
-        )
+    session = evidence.asked.session
+    if best is not None and works(best, session):
+        return tuple(probe for probe in counted if probe is best or _fails_as_configured(probe, session))
+    furthest = max((reach(probe) for probe in counted if failure(probe)), default=0)
     return tuple(
-        one
-        for one in counted
-        if one is best or (failure(one) and (one.route.kind == "configured" or reach(one) == furthest))
+        probe
+        for probe in counted
+        if probe is best or (failure(probe) and (probe.route.kind == "configured" or reach(probe) == furthest))
     )
+
+
+def _fails_as_configured(probe: Probe, session: bool) -> bool:
+    return probe.route.kind == "configured" and failure(probe) is not None and not works(probe, session)
 
 
 def _without_guesses(evidence: Evidence, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
     """Guesses that led nowhere are left out, unless there is nothing else; names nobody knows here go first."""
-    named = tuple(one for one in probes if one.route.kind != "name" or ok(one, Stage.RESOLVE))
-    firm = tuple(one for one in named if reach(one) > 1 or not _is_guess(evidence, one))
+    named = tuple(probe for probe in probes if probe.route.kind != "name" or ok(probe, Stage.RESOLVE))
+    firm = tuple(probe for probe in named if reach(probe) >= CONNECTED or not _is_guess(evidence, probe))
     return firm or named or probes
 
 
