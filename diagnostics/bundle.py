@@ -103,7 +103,8 @@ def _imports(module: str, text: str) -> list[str]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [name for name in inner if _is_ours(name) and _exists(name)] + [node.module]
+            found += [name for name in inner if _is_ours(name) and _exists(name)]
+            found += [node.module] if node.module else []
     foreign = sorted({name for name in found if not _is_ours(name) and _root(name) not in sys.stdlib_module_names})
     if foreign:
         raise BundleError(f"{module} imports {', '.join(foreign)}: only the standard library is there in a container")

@@ -1,4 +1,7 @@
-"""The `ib-diagnose` command: arguments in, exit code out; what a command does is in commands.py."""
+"""The `ib-diagnose` command: arguments in, exit code out; what a command does is in commands.py.
+
+Imports are inside the functions: `check` runs every few seconds in a container, and pays for nothing it does not use.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ try:  # importing takes most of the first tenth of a second, and Ctrl-C may come
     from typing import NoReturn
 
     from diagnostics.cli import output
-    from diagnostics.cli.commands import COMMANDS, DEFAULT, Terminated
-    from diagnostics.cli.output import NAME, Refused
+    from diagnostics.cli.commands import COMMANDS, DEFAULT
+    from diagnostics.cli.looking import Terminated
+    from diagnostics.cli.output import NAME, CommandError
+    from relay import terminal
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
@@ -26,16 +31,16 @@ TRACEBACK = "IB_DIAGNOSE_TRACEBACK"  # "1" shows where a fault of ours happened
 
 def main() -> NoReturn:
     """The `ib-diagnose` command: what the process was told to do, and its end."""
-    output.leave(run(sys.argv[1:]))
+    terminal.leave(run(sys.argv[1:]))
 
 
-def run(words: list[str]) -> int:
-    """Run the command in `words` and return its exit code; never raises."""
+def run(arguments: list[str]) -> int:
+    """Run the command in `arguments` and return its exit code; never raises."""
     try:
-        output.prepare()
+        terminal.prepare()
         _catch_faults_of_threads()
-        return _run(words)
-    except Refused as error:
+        return _run(arguments)
+    except CommandError as error:
         output.complain(str(error))
         return EX_USAGE
     except KeyboardInterrupt:
@@ -53,24 +58,24 @@ def _internal(error: Exception) -> int:
     import traceback
 
     if os.environ.get(TRACEBACK) == "1":
-        output.tell("".join(traceback.format_exception(error)).rstrip())
+        terminal.tell("".join(traceback.format_exception(error)).rstrip())
     where = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__}: {error}"[:200]
-    output.complain(f"a fault of ours at {where.filename}:{where.lineno}: {said}; {TRACEBACK}=1 shows more")
+    message = f"{type(error).__name__}: {error}"[:200]
+    output.complain(f"a fault of ours at {where.filename}:{where.lineno}: {message}; {TRACEBACK}=1 shows more")
     return EX_SOFTWARE
 
 
 def _catch_faults_of_threads() -> None:
     """What went wrong in a thread is missing in the result, which says so; here it gets its line."""
 
-    def tell(fault) -> None:
+    def tell(fault: threading.ExceptHookArgs) -> None:
         output.complain(f"a fault of ours in {fault.thread and fault.thread.name}: {fault.exc_value!r}"[:300])
 
     threading.excepthook = tell
 
 
-def _run(words: list[str]) -> int:
-    first = words[0] if words else ""
+def _run(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         output.write(_overview())
         return 0
@@ -80,24 +85,27 @@ def _run(words: list[str]) -> int:
         output.write(f"{NAME} {__version__}\n")
         return 0
     if first and not first.startswith("-") and first not in COMMANDS:
-        raise Refused(f"no command {first!r}; there are {', '.join(COMMANDS)}")
-    command, rest = (first, words[1:]) if first in COMMANDS else (DEFAULT, words)
-    from diagnostics.cli.arguments import Done, Parser
+        raise CommandError(f"no command {first!r}; there are {', '.join(COMMANDS)}")
+    name, rest = (first, arguments[1:]) if first in COMMANDS else (DEFAULT, arguments)
+    from diagnostics.cli.arguments import HelpWritten, Parser
 
-    summary, options, run = COMMANDS[command]
-    parser = Parser(prog=f"{NAME} {command}", description=summary, allow_abbrev=False)
-    options(parser)
-    if command == "wait" and "--" in rest:
-        at = rest.index("--")
-        rest, parser.command = rest[:at], tuple(rest[at + 1 :])
+    command = COMMANDS[name]
+    parser = Parser(prog=f"{NAME} {name}", description=command.summary, allow_abbrev=False)
+    command.add_options(parser)
+    follows: list[str] = []
+    if name == "wait" and "--" in rest:
+        end = rest.index("--")
+        rest, follows = rest[:end], rest[end + 1 :]
     try:
-        return run(parser.parse_args(rest), parser)
-    except Done:
+        options = parser.parse_args(rest)
+    except HelpWritten:
         return 0
+    options.follows = follows
+    return command.run(options)
 
 
 def _overview() -> str:
-    rows = "".join(f"  {name:<9} {summary}\n" for name, (summary, _options, _run) in COMMANDS.items())
+    rows = "".join(f"  {name:<9} {command.summary}\n" for name, command in COMMANDS.items())
     return f"""usage: {NAME} [COMMAND] [options]     ({NAME} COMMAND --help tells them)
 
 Says which route to IB Gateway or TWS works from here, at which stage the others fail, and why.

@@ -7,18 +7,20 @@ succeeds is the usual one and should cost next to nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult
-from diagnostics.place import routes
-from diagnostics.probing import probe
+from diagnostics.place.addresses import label
+from diagnostics.place.routes import candidates
+from diagnostics.place.targets import ProbeTarget
+from diagnostics.probing.probe import walk
 
 # As diagnosis.EXIT, for the stage that failed.
 EX_READY, EX_NO_TCP, EX_NO_HANDSHAKE, EX_NO_SESSION = 0, 2, 3, 4
 
 
-class Level(Enum):
+class Goal(Enum):
     """How far a route must work."""
 
     TCP = "tcp"  # accepted, and not closed at once
@@ -26,7 +28,7 @@ class Level(Enum):
     SESSION = "session"  # START_API, accounts, an answered request
 
 
-LAST = {Level.TCP: Stage.QUIET, Level.HELLO: Stage.HELLO, Level.SESSION: Stage.SYNC}
+LAST = {Goal.TCP: Stage.QUIET, Goal.HELLO: Stage.HELLO, Goal.SESSION: Stage.SYNC}
 EXIT_CODES = {
     Stage.RESOLVE: EX_NO_TCP,
     Stage.CONNECT: EX_NO_TCP,
@@ -36,38 +38,17 @@ EXIT_CODES = {
     Stage.SYNC: EX_NO_SESSION,
 }
 
-
-def route_of(targets: tuple[routes.Target, ...], port: int) -> Route:
-    """The route to look at: the first target, or where nothing is configured the likeliest one of this place."""
-    if targets:
-        return routes.candidates((), targets, port)[0]
-    from diagnostics.place.facts import look_around
-
-    return routes.candidates(look_around(), (), port)[0]
-
-
-def look(route: Route, level: Level, asked: Asked, limit: float = float("inf")) -> Look:
-    """Look once, within `limit` seconds and a polite goodbye."""
-    seen = Look(level, routes.label(route), probe.walk(route, asked, LAST[level], limit=limit))
-    return seen if seen.ready else Look(level, seen.place, seen.probe, _finding(seen.probe, asked))
-
-
-def _finding(found: Probe, asked: Asked) -> str:
-    """What the rules make of it: code and title of the first finding, "" if there is none."""
-    from diagnostics.findings.catalogue import CATALOGUE
-    from diagnostics.place.facts import look_around
-    from diagnostics.rules.diagnose import diagnose
-
-    findings = diagnose(Evidence(time.time(), "", asked, look_around(), (found,))).findings
-    return f"{findings[0].code} {CATALOGUE[findings[0].code].title}" if findings else ""
+# What a look tells, without times and addresses: the finding, and the stage, outcome and error of the failure; () is
+# success.
+State = tuple[()] | tuple[str, Stage, Outcome, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look saw."""
 
-    level: Level
-    place: str  # host:port
+    goal: Goal
+    route: str  # host:port
     probe: Probe
     finding: str = ""  # "IBD201 its title", where the rules name one
 
@@ -75,8 +56,11 @@ class Look:
     def failed(self) -> StageResult | None:
         """The first stage that did not go well, of those that were asked for."""
         stages = list(Stage)
-        wanted = stages[: stages.index(LAST[self.level]) + 1]
-        return next((one for one in self.probe.stages if one.stage in wanted and one.outcome is not Outcome.OK), None)
+        asked_for = stages[: stages.index(LAST[self.goal]) + 1]
+        failures = (
+            result for result in self.probe.stages if result.stage in asked_for and result.outcome is not Outcome.OK
+        )
+        return next(failures, None)
 
     @property
     def ready(self) -> bool:
@@ -89,8 +73,8 @@ class Look:
         return EX_READY if self.failed is None else EXIT_CODES[self.failed.stage]
 
     @property
-    def state(self) -> tuple:
-        """Equal for two looks that tell the same; times and addresses are not part of it."""
+    def state(self) -> State:
+        """Equal for two looks that tell the same."""
         failed = self.failed
         return (self.finding, failed.stage, failed.outcome, failed.error) if failed else ()
 
@@ -99,12 +83,37 @@ class Look:
         """All of it for people, in one line."""
         failed = self.failed
         if failed is None:
-            return f"OK {self.place}: {self._success()}"
+            return f"OK {self.route}: {self._success()}"
         why = self.finding or failed.detail or failed.error or ""
-        return f"FAIL {self.place}: {failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
+        return f"FAIL {self.route}: {failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
 
     def _success(self) -> str:
-        took = sum(one.seconds or 0.0 for one in self.probe.stages if one.outcome is Outcome.OK)
+        took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
         version = f", server version {self.probe.server_version}" if self.probe.server_version is not None else ""
         accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
-        return f"{self.level.value}{version}{accounts}, {took * 1000:.0f} ms"
+        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms"
+
+
+def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
+    """The route to look at: the first target, or where nothing is configured the likeliest one of this place."""
+    if targets:
+        return candidates((), targets, port)[0]
+    from diagnostics.place.facts import look_around
+
+    return candidates(look_around(), (), port)[0]
+
+
+def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) -> Look:
+    """Look once, within `limit` seconds and a polite goodbye."""
+    seen = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit))
+    return seen if seen.ready else replace(seen, finding=_finding(seen.probe, asked))
+
+
+def _finding(failed: Probe, asked: Asked) -> str:
+    """What the rules make of it: code and title of the first finding, "" if there is none."""
+    from diagnostics.findings.catalogue import CATALOGUE
+    from diagnostics.place.facts import look_around
+    from diagnostics.rules.diagnose import diagnose
+
+    findings = diagnose(Evidence(time.time(), "", asked, look_around(), (failed,))).findings
+    return f"{findings[0].code} {CATALOGUE[findings[0].code].title}" if findings else ""

@@ -11,7 +11,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from diagnostics.looks.check import EX_NO_TCP, Look
+from diagnostics.looks.check import EX_NO_TCP, Look, State
+
+LookOnce = Callable[[float], Look]  # looks once, within the seconds it is given
 
 # Seconds until the next look: after the first failure of its kind, and at most. A login takes 20 s to minutes, a
 # nightly restart one to three minutes: with these the longest unneeded wait is a few percent of what was waited for
@@ -34,23 +36,24 @@ def pause(look: Look, repeated: int) -> float:
 
 
 def wait(
-    once: Callable[[float], Look],
+    look_once: LookOnce,
     limit: float,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Look:
     """The first look that is good, or the last one within `limit` seconds (0: no limit).
 
-    `once` is given the seconds it may take. `say` gets a line for the first look and for every one that differs.
+    `report` gets a line for the first look and for every one that differs from the one before.
     """
     started = clock()
-    told, kind, repeated = None, None, 0
+    reported: State | None = None
+    kind, repeated = -1, 0  # exit code of the last failure, and how often it came in a row
     while True:
-        look = once(limit - (clock() - started) if limit else float("inf"))
-        if look.state != told:
-            say(f"{clock() - started:.1f} s: {look.line}")
-            told = look.state
+        look = look_once(limit - (clock() - started) if limit else float("inf"))
+        if look.state != reported:
+            report(f"{clock() - started:.1f} s: {look.line}")
+            reported = look.state
         if look.ready:
             return look
         repeated = repeated + 1 if look.exit_code == kind else 1
@@ -61,12 +64,12 @@ def wait(
         sleep(nap)
 
 
-def _nap(wanted: float, left: float) -> float:
-    """`wanted`, or less so that one more look has time for an answer; below MIN_NAP when there is no time for any."""
+def _nap(planned: float, left: float) -> float:
+    """The planned seconds, or less so that one more look has time for an answer; below MIN_NAP with time for none."""
     room = left - LAST_LOOK
-    if wanted <= room:
-        return wanted
-    return room if room >= UNHEARD[0] else min(wanted, left - MIN_LOOK)
+    if planned <= room:
+        return planned
+    return room if room >= UNHEARD[0] else min(planned, left - MIN_LOOK)
 
 
 def become(command: Sequence[str]) -> tuple[int, str]:

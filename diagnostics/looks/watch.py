@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
-from diagnostics.looks.check import Look
+from diagnostics.looks.check import Look, State
 
 INTERVAL = 30.0  # seconds between looks; every look is a client the gateway has to greet
 MIN_INTERVAL = 2.0  # a gateway answers reqCurrentTime at most once a second, and ignores what comes sooner
 
 
 def watch(
-    once: Callable[[], Look],
+    look_once: Callable[[], Look],
     interval: float,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Look for ever; `say` gets a line for the first state and for every change. Ends by an exception only."""
-    told, since = None, 0.0
+) -> NoReturn:
+    """Look for ever; `report` gets a line for the first state and for every change. Ends by an exception only."""
+    reported: State | None = None
+    since = 0.0
     while True:
-        look = once()
-        if look.state != told:
+        look = look_once()
+        if look.state != reported:
             at = now()
-            lasted = f" (after {duration(at - since)})" if told is not None else ""
-            say(f"{stamp(at)}  {look.line}{lasted}")
-            told, since = look.state, at
+            lasted = f" (after {duration(at - since)})" if reported is not None else ""
+            report(f"{stamp(at)}  {look.line}{lasted}")
+            reported, since = look.state, at
         sleep(interval)
 
 

@@ -1,7 +1,7 @@
 """Where a process runs, recognised from texts: container or not, whose, on what kind of machine, with which network.
 
-Pure: `facts` reads the files, this file only looks at what they say. Nothing here is proof, so every Guess carries how
-sure it is. Three traps shaped the tables:
+Pure: `facts` reads the files, this file only looks at what they say. Nothing here is proof, so every Reading carries
+how sure it is. Three traps shaped the tables:
   - a cgroup v2 container with a namespace of its own sees "0::/" in /proc/1/cgroup, like a host: the bind mounts of
     /etc/hosts and /etc/resolv.conf tell more;
   - /.dockerenv outlives its container when an image becomes a virtual machine: without those mounts it is litter;
@@ -11,80 +11,57 @@ sure it is. Three traps shaped the tables:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from diagnostics.place.netfiles import host_lines, nameservers
-
-MOUNTINFO = "/proc/self/mountinfo"
-CGROUP = "/proc/1/cgroup"
-VERSION = "/proc/version"
-HOSTS = "/etc/hosts"
-RESOLV = "/etc/resolv.conf"
-HOSTNAME = "/etc/hostname"
-UID_MAP = "/proc/self/uid_map"
-DOCKERENV = "/.dockerenv"
-CONTAINERENV = "/run/.containerenv"
-MANAGER = "/run/systemd/container"  # written by systemd as PID 1 of a container
-KUBERNETES = "env KUBERNETES_SERVICE_HOST"
-DECLARED = "env container"  # systemd's container interface; Podman and LXC set it, Docker does not
-WSL_DISTRO = "env WSL_DISTRO_NAME"
-SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
-# Everything `facts` has to read for this file; a folder or a socket counts as "" when it is there.
-READ = (MOUNTINFO, CGROUP, VERSION, HOSTS, RESOLV, HOSTNAME, UID_MAP, DOCKERENV, CONTAINERENV, MANAGER)
-EXISTS = (SERVICE_ACCOUNT, "/dev/lxd/sock", "/dev/incus/sock", "/.singularity.d", "/proc/sys/fs/binfmt_misc/WSLInterop")
-VARIABLES = ("KUBERNETES_SERVICE_HOST", "container", "WSL_DISTRO_NAME")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was read. In `texts` a missing or unreadable source is None or not there at all."""
-
-    texts: Mapping[str, str | None] = field(default_factory=dict)
-    interfaces: tuple[str, ...] | None = None
-    addresses: tuple[str, ...] = ()  # our own, without loopback and link-local ones
-    gateway: str | None = None
-    peered: bool | None = None  # the default interface has its other end in another namespace (veth, macvlan)
-    linux: bool = True
-
-    def text(self, source: str) -> str:
-        return self.texts.get(source) or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    value: str | None
-    source: str
-    confidence: str = "certain"
+from diagnostics.place.network_mode import network_mode
+from diagnostics.place.reading import Reading
+from diagnostics.place.surroundings import (
+    CGROUP,
+    CONTAINERENV,
+    DECLARED,
+    DOCKERENV,
+    HOSTNAME,
+    HOSTS,
+    KUBERNETES,
+    MANAGER,
+    MOUNTINFO,
+    RESOLV,
+    SERVICE_ACCOUNT,
+    UID_MAP,
+    VERSION,
+    WSL_DISTRO,
+    Surroundings,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    container: Guess
-    runtime: Guess
-    flavour: Guess
-    network_mode: Guess
-    rootless: Guess
-    container_id: Guess
+    """What is recognised of a place; a value is None where the signs do not tell."""
+
+    container: Reading
+    runtime: Reading
+    flavour: Reading
+    network_mode: Reading
+    rootless: Reading
+    container_id: Reading
 
 
-def recognise(seen: Seen) -> Place:
-    seen = replace(seen, texts={**seen.texts, MOUNTINFO: own_mounts(seen.text(MOUNTINFO)) or None})
-    runtime = _runtime(seen)
-    container = _container(seen, runtime)
+def recognise(here: Surroundings) -> Place:
+    """What these texts tell about the place they were read in."""
+    here = replace(here, texts={**here.texts, MOUNTINFO: own_mounts(here.text(MOUNTINFO)) or None})
+    runtime = _runtime(here)
+    container = _container(here, runtime)
     return Place(
         container,
         runtime if runtime.value or container.value == "yes" else replace(container, value=container.value and "none"),
-        _flavour(seen, container, runtime),
-        _network_mode(seen, container, runtime),
-        _rootless(seen, container),
-        _container_id(seen, container),
+        _flavour(here, container, runtime),
+        network_mode(here, container, runtime),
+        _rootless(here, container),
+        _container_id(here, container),
     )
 
 
 # Mounts
-
 
 OF_A_CONTAINER = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv", "/dev/termination-log")
 MAX_PATH = 4096  # PATH_MAX
@@ -97,21 +74,21 @@ def own_mounts(mountinfo: str) -> str:
 
     A line is "id parent major:minor root point options [tags] - type source options" (proc(5)).
     """
-    found = []
+    mounts = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
         if len(fields) > 5 and right and fields[4] in ("/", *OF_A_CONTAINER):
-            found.append(f"{fields[4]} {fields[3][:MAX_PATH]} {right.split(' ')[0][:MAX_PATH]}")
-    return "\n".join(found[:MAX_MOUNTS])
+            mounts.append(f"{fields[4]} {fields[3][:MAX_PATH]} {right.split(' ')[0][:MAX_PATH]}")
+    return "\n".join(mounts[:MAX_MOUNTS])
 
 
-def _has_container_files(seen: Seen) -> bool:
-    return any(line.startswith(OF_A_CONTAINER) for line in seen.text(MOUNTINFO).splitlines())
+def _has_container_files(here: Surroundings) -> bool:
+    return any(line.startswith(OF_A_CONTAINER) for line in here.text(MOUNTINFO).splitlines())
 
 
-def _is_layered(seen: Seen) -> bool:
-    lines = seen.text(MOUNTINFO).splitlines()
+def _is_layered(here: Surroundings) -> bool:
+    lines = here.text(MOUNTINFO).splitlines()
     return any(line.startswith("/ ") and line.endswith(LAYERED) for line in lines)
 
 
@@ -142,42 +119,42 @@ LITTER = ((CONTAINERENV, "podman"), (DOCKERENV, "docker"))  # files that prove n
 WSL = re.compile(r"microsoft", re.IGNORECASE)
 
 
-def _runtime(seen: Seen) -> Guess:
+def _runtime(here: Surroundings) -> Reading:
     for runtime, source, pattern, confidence in SIGNS:
-        text = seen.texts.get(source)
+        text = here.texts.get(source)
         if text is not None and re.search(pattern, text, re.MULTILINE):
-            return Guess(runtime, source, confidence)
+            return Reading(runtime, source, confidence)
     for source, runtime in LITTER:
-        if seen.texts.get(source) is not None and not _is_litter(seen):
-            return Guess(runtime, source, "certain" if seen.texts.get(MOUNTINFO) else "likely")
-    declared = seen.text(MANAGER) or seen.text(DECLARED)
+        if here.texts.get(source) is not None and not _is_litter(here):
+            return Reading(runtime, source, "certain" if here.texts.get(MOUNTINFO) else "likely")
+    declared = here.text(MANAGER) or here.text(DECLARED)
     if re.fullmatch(r"[a-z][a-z0-9-]{1,30}\n?", declared) and declared.strip() not in ("wsl", "oci"):
-        return Guess(declared.strip(), MANAGER if seen.text(MANAGER) else DECLARED, "likely")
-    if WSL.search(seen.text(VERSION)) and not _has_container_files(seen):
-        return Guess("wsl", VERSION, "certain" if seen.texts.get(WSL_DISTRO) else "likely")
-    return Guess(None, MOUNTINFO)
+        return Reading(declared.strip(), MANAGER if here.text(MANAGER) else DECLARED, "likely")
+    if WSL.search(here.text(VERSION)) and not _has_container_files(here):
+        return Reading("wsl", VERSION, "certain" if here.texts.get(WSL_DISTRO) else "likely")
+    return Reading(None, MOUNTINFO)
 
 
-def _is_litter(seen: Seen) -> bool:
+def _is_litter(here: Surroundings) -> bool:
     """A container's file in a tree whose mounts, as far as they can be read, are those of a machine."""
-    return bool(seen.texts.get(MOUNTINFO)) and not _has_container_files(seen) and not _is_layered(seen)
+    return bool(here.texts.get(MOUNTINFO)) and not _has_container_files(here) and not _is_layered(here)
 
 
-def _container(seen: Seen, runtime: Guess) -> Guess:
+def _container(here: Surroundings, runtime: Reading) -> Reading:
     if runtime.value == "wsl":
-        return Guess("no", runtime.source, runtime.confidence)
+        return Reading("no", runtime.source, runtime.confidence)
     if runtime.value:
-        return Guess("yes", runtime.source, runtime.confidence)
-    if _has_container_files(seen):
-        return Guess("yes", f"{MOUNTINFO}: files of /etc are mounted one by one", "likely")
-    litter = next((source for source, _ in LITTER if seen.texts.get(source) is not None), None)
+        return Reading("yes", runtime.source, runtime.confidence)
+    if _has_container_files(here):
+        return Reading("yes", f"{MOUNTINFO}: files of /etc are mounted one by one", "likely")
+    litter = next((source for source, _ in LITTER if here.texts.get(source) is not None), None)
     if litter:
-        return Guess("no", f"{litter} is there, but {MOUNTINFO} is that of a machine", "likely")
-    if not seen.linux:
-        return Guess("no", "the operating system", "likely")
-    if _is_layered(seen) or not seen.texts.get(MOUNTINFO):
-        return Guess(None, MOUNTINFO)
-    return Guess("no", MOUNTINFO, "likely")
+        return Reading("no", f"{litter} is there, but {MOUNTINFO} is that of a machine", "likely")
+    if not here.linux:
+        return Reading("no", "the operating system", "likely")
+    if _is_layered(here) or not here.texts.get(MOUNTINFO):
+        return Reading(None, MOUNTINFO)
+    return Reading("no", MOUNTINFO, "likely")
 
 
 # Flavour
@@ -206,123 +183,36 @@ FLAVOURS_INSIDE = (  # only believed inside a container: a home network may have
 WSLS = (("wsl2", VERSION, r"WSL2|microsoft-standard", "certain"), ("wsl1", VERSION, r"Microsoft", "likely"))
 
 
-def _flavour(seen: Seen, container: Guess, runtime: Guess) -> Guess:
+def _flavour(here: Surroundings, container: Reading, runtime: Reading) -> Reading:
     inside = FLAVOURS_INSIDE if container.value != "no" else ()
     for flavour, source, pattern, confidence in (*FLAVOURS, *inside, *WSLS):
-        if re.search(pattern, seen.text(source), re.MULTILINE):
-            return Guess(flavour, source, confidence)
-    if runtime.value in ("docker", "podman") and seen.texts.get(VERSION):
-        return Guess("linux engine", f"no trace of a desktop's machine in {VERSION}, {RESOLV}, {HOSTS}", "hint")
+        if re.search(pattern, here.text(source), re.MULTILINE):
+            return Reading(flavour, source, confidence)
+    if runtime.value in ("docker", "podman") and here.texts.get(VERSION):
+        return Reading("linux engine", f"no trace of a desktop's machine in {VERSION}, {RESOLV}, {HOSTS}", "hint")
     if container.value == "no":
-        return Guess("none", container.source, container.confidence)
-    return Guess(None, VERSION)
-
-
-# Network
-
-LOOPBACK = ("lo", "lo0")
-# Devices the kernel makes by itself in a new namespace once their module is loaded, or on a machine without any use
-IDLE = re.compile(r"(tunl|sit|ip6tnl|gre|gretap|erspan|ip_vti|ip6_vti|ip6gre|dummy|ifb|bond|teql)0|ifb1")
-# Ends of containers' cables: who sees them is on the host's side, unless it runs containers itself
-HOST_SIDE = re.compile(
-    r"docker0|docker_gwbridge|br-[0-9a-f]{12}|veth[0-9a-f]{6,}|podman\d+|cni-?podman\d+|"
-    r"cni\d+|flannel\..*|cali.{5,}|kube-ipvs0"
-)
-
-
-def _network_mode(seen: Seen, container: Guess, runtime: Guess) -> Guess:
-    if seen.interfaces is None:
-        return Guess(None, "/proc/net/dev")
-    if not seen.addresses and all(name in LOOPBACK or IDLE.fullmatch(name) for name in seen.interfaces):
-        return Guess("none", "/proc/net/dev: nothing but loopback")
-    if container.value is None:
-        return Guess(None, container.source)
-    if runtime.value == "wsl":
-        return _wsl_network(seen)
-    if container.value == "no":
-        return Guess("host", container.source, container.confidence)
-    if runtime.value == "kubernetes":
-        return _pod_network(seen)
-    return _container_network(seen, runtime)
-
-
-def _wsl_network(seen: Seen) -> Guess:
-    if "loopback0" in (seen.interfaces or ()):
-        return Guess("wsl mirrored", "/proc/net/dev: loopback0", "likely")
-    if "WSL2" not in seen.text(VERSION) and "microsoft-standard" not in seen.text(VERSION):
-        return Guess("host", VERSION, "likely")  # WSL 1 has no network of its own
-    return Guess("wsl nat", "/proc/net/dev: no loopback0", "likely")
-
-
-def _pod_network(seen: Seen) -> Guess:
-    if re.search(r"^# Kubernetes-managed hosts file \(host network\)", seen.text(HOSTS), re.MULTILINE):
-        return Guess("host", HOSTS)
-    end = _host_side(seen)
-    return Guess("host", f"/proc/net/dev: {end}", "likely") if end else Guess("kubernetes", "the runtime", "likely")
-
-
-def _container_network(seen: Seen, runtime: Guess) -> Guess:
-    servers = nameservers(seen.text(RESOLV))
-    named = _is_named_in_hosts(seen)
-    end = _host_side(seen)
-    if end and (
-        not named or seen.peered is False
-    ):  # a container that runs containers is named, and has a cable of its own
-        return Guess("host", f"/proc/net/dev: {end}", "likely")
-    if runtime.value == "docker" and "127.0.0.11" in servers:
-        return Guess("user network", f"{RESOLV}: Docker's own name server")
-    if runtime.value == "podman":
-        return _podman_network(seen, servers, named)
-    if runtime.value == "docker" and seen.peered is False:
-        return Guess("host", "/sys/class/net: no peer in another namespace", "likely")
-    if runtime.value == "docker" and (named or seen.peered):
-        usual = any(one.startswith("172.17.") for one in seen.addresses)
-        return Guess("default bridge", f"{RESOLV}, {HOSTS}", "certain" if usual and named else "likely")
-    return Guess(None, "/proc/net/dev")
-
-
-def _podman_network(seen: Seen, servers: tuple[str, ...], named: bool) -> Guess:
-    if "10.0.2.100" in seen.addresses and seen.gateway == "10.0.2.2":
-        return Guess("slirp4netns", "/proc/net/route", "likely")
-    if seen.peered:  # aardvark-dns answers at the gateway of a network that was made by name
-        mode = "user network" if seen.gateway in servers else "default bridge"
-        return Guess(mode, f"/sys/class/net, {RESOLV}", "likely")
-    if "169.254.1." in seen.text(RESOLV) or (named and "169.254.1.2" in seen.text(HOSTS)):
-        return Guess("pasta", f"{HOSTS}, {RESOLV}", "likely")
-    if seen.peered is False:
-        mode = "pasta" if named else "host"
-        return Guess(mode, f"/sys/class/net, {HOSTS}", "hint")
-    return Guess(None, "/sys/class/net")
-
-
-def _host_side(seen: Seen) -> str | None:
-    return next((name for name in seen.interfaces or () if HOST_SIDE.fullmatch(name)), None)
-
-
-def _is_named_in_hosts(seen: Seen) -> bool:
-    """Docker and Podman write "own address, own name" into /etc/hosts, except with host networking and none."""
-    name = seen.text(HOSTNAME).strip()
-    return any(address in seen.addresses and name in names for address, names in host_lines(seen.text(HOSTS)))
+        return Reading("none", container.source, container.confidence)
+    return Reading(None, VERSION)
 
 
 # User namespace, id
 
 
-def _rootless(seen: Seen, container: Guess) -> Guess:
+def _rootless(here: Surroundings, container: Reading) -> Reading:
     """One line is the whole range or a plain shift (userns-remap); a rootless engine has to piece it together."""
-    lines = [line.split() for line in seen.text(UID_MAP).splitlines()]
+    lines = [line.split() for line in here.text(UID_MAP).splitlines()]
     if container.value != "yes" or not lines or not all(len(line) == 3 for line in lines):
-        return Guess(None, UID_MAP)
-    return Guess("yes" if len(lines) > 1 else "no", UID_MAP, "likely")
+        return Reading(None, UID_MAP)
+    return Reading("yes" if len(lines) > 1 else "no", UID_MAP, "likely")
 
 
-def _container_id(seen: Seen, container: Guess) -> Guess:
+def _container_id(here: Surroundings, container: Reading) -> Reading:
     """The twelve digits that `docker ps` shows."""
     if container.value != "yes":
-        return Guess(None, MOUNTINFO)
+        return Reading(None, MOUNTINFO)
     for source in (MOUNTINFO, CGROUP):
-        found = re.search(rf"[/-]({ID})\b", seen.text(source))
-        if found:
-            return Guess(found[1][:12], source)
-    name = seen.text(HOSTNAME).strip()
-    return Guess(name, HOSTNAME, "likely") if re.fullmatch("[0-9a-f]{12}", name) else Guess(None, MOUNTINFO)
+        match = re.search(rf"[/-]({ID})\b", here.text(source))
+        if match:
+            return Reading(match[1][:12], source)
+    name = here.text(HOSTNAME).strip()
+    return Reading(name, HOSTNAME, "likely") if re.fullmatch("[0-9a-f]{12}", name) else Reading(None, MOUNTINFO)

@@ -13,11 +13,6 @@ import sys
 
 from diagnostics.evidence import KernelView
 
-try:
-    import fcntl
-except ImportError:  # not on this system
-    fcntl = None
-
 _SIOCOUTQ = 0x5411  # linux/sockios.h, on every architecture CPython has a port for but MIPS, SPARC and PowerPC
 _TCP_INFO_SIZE = 104  # bytes: 8 of flags, 24 words of 4; the part every kernel since 2.6 has (linux/tcp.h)
 _WORDS = struct.Struct("=8x24I")
@@ -48,9 +43,12 @@ def _tcp_info(sock: socket.socket) -> bytes | None:
 
 
 def _unsent(sock: socket.socket) -> int | None:
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:  # not on this system
         return None
     try:
-        return struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0"))[0]
+        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), _SIOCOUTQ, b"\0\0\0\0"))
     except (OSError, ValueError):
         return None
+    return int(count)

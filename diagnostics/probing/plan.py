@@ -39,34 +39,35 @@ def gets_through(probe: Probe) -> bool:
 
 def best(probes: Sequence[Probe]) -> int | None:
     """The route for the first handshake: the first that gets through, since the likely ones come first."""
-    return next((at for at, probe in enumerate(probes) if gets_through(probe)), None)
+    return next((index for index, probe in enumerate(probes) if gets_through(probe)), None)
 
 
 def who_next(probes: Sequence[Probe]) -> int | None:
     """The route for the next handshake, judging by those that were tried; None when enough is known."""
-    tried = [at for at, probe in enumerate(probes) if _hello(probe) is not Outcome.SKIPPED]
+    tried = [index for index, probe in enumerate(probes) if _hello(probe) is not Outcome.SKIPPED]
     if not tried:
         return best(probes)
-    if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES:
+    handshakes = sum(probes[index].attempts for index in tried)
+    if handshakes >= MOST_HANDSHAKES:
         return None
-    again = next((at for at in tried if _is_worth_another(probes[at])), None)
-    if any(_hello(probes[at]) is Outcome.OK for at in tried):
+    again = next((index for index in tried if _is_worth_another(probes[index])), None)
+    if any(_hello(probes[index]) is Outcome.OK for index in tried):
         return again
-    if sum(probes[at].attempts for at in tried) >= MOST_HANDSHAKES - 1:
+    if handshakes >= MOST_HANDSHAKES - 1:
         return None
-    other = _elsewhere(probes, tried)
+    other = _elsewhere(probes)
     return again if other is None else other
 
 
 def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
     """With every route asked for: those that get through and have had no handshake, each address once."""
-    found: list[int] = []
-    for at, probe in enumerate(probes):
-        if gets_through(probe) and _hello(probe) is Outcome.SKIPPED:
-            places = {_place(probes[other]) for other in found} | _tried_places(probes)
-            if _place(probe) not in places:
-                found.append(at)
-    return tuple(found[:MOST_ROUTES])
+    indexes: list[int] = []
+    places = _tried_places(probes)
+    for index, probe in enumerate(probes):
+        if gets_through(probe) and _hello(probe) is Outcome.SKIPPED and _place(probe) not in places:
+            indexes.append(index)
+            places.add(_place(probe))
+    return tuple(indexes[:MOST_ROUTES])
 
 
 def want_siblings(probes: Sequence[Probe]) -> bool:
@@ -83,12 +84,12 @@ def want_siblings(probes: Sequence[Probe]) -> bool:
 
 def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
     """The hosts that refused, each with its addresses; a host without an address of its own is left out."""
-    found: dict[str, tuple[str, ...]] = {}
+    hosts: dict[str, tuple[str, ...]] = {}
     for probe in probes:
-        new = set(probe.addresses).difference(*found.values())
-        if new and len(found) < MOST_SIBLING_HOSTS and _connect(probe) is Outcome.REFUSED:
-            found.setdefault(probe.route.host, probe.addresses)
-    return found
+        new = set(probe.addresses).difference(*hosts.values())
+        if new and len(hosts) < MOST_SIBLING_HOSTS and _connect(probe) is Outcome.REFUSED:
+            hosts.setdefault(probe.route.host, probe.addresses)
+    return hosts
 
 
 def _connect(probe: Probe) -> Outcome:
@@ -113,7 +114,8 @@ def _tried_places(probes: Sequence[Probe]) -> set[tuple[str | None, int]]:
     return {_place(probe) for probe in probes if _hello(probe) is not Outcome.SKIPPED}
 
 
-def _elsewhere(probes: Sequence[Probe], tried: Sequence[int]) -> int | None:
+def _elsewhere(probes: Sequence[Probe]) -> int | None:
     """The first route that gets through to an address without a handshake so far."""
-    places = {_place(probes[at]) for at in tried}
-    return next((at for at, one in enumerate(probes) if gets_through(one) and _place(one) not in places), None)
+    places = _tried_places(probes)
+    untried = (index for index, probe in enumerate(probes) if gets_through(probe) and _place(probe) not in places)
+    return next(untried, None)

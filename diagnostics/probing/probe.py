@@ -1,6 +1,6 @@
 """One route walked stage by stage: RESOLVE, CONNECT, QUIET, HELLO, START_API, SYNC, until one of them fails.
 
-    tcp          the first three: costs a gateway one connection without a word. Run for all routes at once
+    opened       the first three: costs a gateway one connection without a word. Run for all routes at once
     handshake    the last three, on a connection of its own. Run for one route after the other, and for few of them
     walk         as far as asked on a single connection, for a caller who wants to know whether one route works
 
@@ -12,40 +12,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from time import monotonic
 
 from diagnostics.evidence import Asked, Outcome, Probe, Route, Stage, StageResult
-from diagnostics.probing import dial
-from diagnostics.probing.dial import CONNECT_TIMEOUT, QUIET, RESOLVE_TIMEOUT, Dialled, Heard, Resolution, resolve
-from diagnostics.probing.talk import STRANGERS, Told, stranger, talk
-
-__all__ = (
-    "CONNECT_TIMEOUT",
-    "QUIET",
-    "RESOLVE_TIMEOUT",
-    "Resolution",
-    "handshake",
-    "opened",
-    "resolve",
-    "tcp",
-    "untouched",
-    "walk",
-)
+from diagnostics.probing.connection import QUIET, QuietResult, leave, listen
+from diagnostics.probing.dial import CONNECT_TIMEOUT, DialResult, dial
+from diagnostics.probing.resolve import RESOLVE_TIMEOUT, Resolution, resolve
+from diagnostics.probing.strangers import STRANGERS, stranger
+from diagnostics.probing.talk import TalkResult, talk
 
 BRIEF = 0.03  # seconds of quiet in `walk`: the slowest proxy with nothing behind it took 21 ms to close
+LEAST = 0.001  # seconds for a handshake whose time is up already
 
 ONE_IS_ENOUGH = "not asked for: one handshake, on the best route"
 NO_SESSION = "no session was asked for"
 NO_MORE = "not asked for"
 
-
-def tcp(route: Route, resolution: Resolution, timeout: float = CONNECT_TIMEOUT, quiet: float = QUIET) -> Probe:
-    """The route up to QUIET, and goodbye. `timeout` is for the connect."""
-    probe, dialled = opened(route, resolution, timeout, quiet)
-    if dialled.sock is not None:
-        dial.leave(dialled.sock)
-    return probe
+STAGES = tuple(Stage)
 
 
 def handshake(
@@ -63,15 +47,17 @@ def handshake(
     more.
     """
     before = probe.result(Stage.HELLO)
-    first = before.outcome is Outcome.SKIPPED
-    dialled = dial.dial((probe.address,), probe.route.port, connect_timeout)
+    is_first = before.outcome is Outcome.SKIPPED
+    addresses = () if probe.address is None else (probe.address,)
+    dialled = dial(addresses, probe.route.port, connect_timeout)
     if dialled.sock is None:
-        return _not_accepted(probe, dialled) if first else _not_again(probe, before, dialled)
-    told = talk(dialled.sock, asked, timeout or asked.timeout, reset=dialled.reset, on_silence=on_silence)
-    if first:
-        return _with(probe, told)
-    told = replace(told, results=(_after(before, told.results[0]), *told.results[1:]))
-    return replace(_with(probe, told), attempts=probe.attempts + 1)
+        return _not_accepted(probe, dialled) if is_first else _not_again(probe, before, dialled)
+    conversation = talk(dialled.sock, asked, timeout or asked.timeout, reset=dialled.reset, on_silence=on_silence)
+    if is_first:
+        return _with(probe, conversation)
+    hello, *others = conversation.results
+    conversation = replace(conversation, results=(_after(before, hello), *others))
+    return replace(_with(probe, conversation), attempts=probe.attempts + 1)
 
 
 def walk(
@@ -88,22 +74,17 @@ def walk(
     Beyond, QUIET is only BRIEF: a healthy gateway says more by its hello. SYNC needs `asked.session`, HELLO ignores it.
     """
     ends = monotonic() + limit
-    further = until not in (Stage.RESOLVE, Stage.CONNECT, Stage.QUIET)
+    beyond_quiet = STAGES.index(until) > STAGES.index(Stage.QUIET)
     resolution = resolve(route.host, route.port, min(RESOLVE_TIMEOUT, limit))
     left = ends - monotonic()
-    probe, dialled = opened(
-        route,
-        resolution,
-        min(connect_timeout, left),
-        BRIEF if further else min(QUIET, left),
-        "" if further else NO_MORE,
-    )
+    quiet, why = (BRIEF, "") if beyond_quiet else (min(QUIET, left), NO_MORE)
+    probe, dialled = opened(route, resolution, min(connect_timeout, left), quiet, why)
     if dialled.sock is None:
         return probe
-    if not further or probe.result(Stage.QUIET).outcome is not Outcome.OK:
-        dial.leave(dialled.sock)
+    if not beyond_quiet or probe.result(Stage.QUIET).outcome is not Outcome.OK:
+        leave(dialled.sock)
         return probe
-    timeout = max(0.001, min(asked.timeout, ends - monotonic()))
+    timeout = max(LEAST, min(asked.timeout, ends - monotonic()))
     asked = replace(asked, session=asked.session and until is not Stage.HELLO, timeout=timeout)
     return _with(probe, talk(dialled.sock, asked, timeout, reset=dialled.reset))
 
@@ -114,23 +95,23 @@ def opened(
     timeout: float = CONNECT_TIMEOUT,
     quiet: float = QUIET,
     why: str = ONE_IS_ENOUGH,
-) -> tuple[Probe, Dialled]:
-    """As `tcp`, and the connection, which may still be there: leaving it is the caller's.
+) -> tuple[Probe, DialResult]:
+    """The route up to QUIET, and the connection, which may still be there: leaving it is the caller's.
 
-    `why` there is no more to it.
+    `timeout` is for the connect; `why` there is no more to it.
     """
     if not resolution.addresses:
-        return untouched(route, resolution), Dialled(Outcome.UNREACHABLE, 0.0)
-    dialled = dial.dial(resolution.addresses, route.port, timeout)
-    results = [_resolved(resolution), _connected(dialled)]
+        return untouched(route, resolution), DialResult(Outcome.UNREACHABLE, 0.0)
+    dialled = dial(resolution.addresses, route.port, timeout)
+    results = [_resolve_result(resolution), _connect_result(dialled)]
     probe = Probe(route, (), resolution.addresses, dialled.address)
     if dialled.sock is None:
-        return replace(probe, stages=stages(results)), dialled
-    heard = Heard(Outcome.RESET, 0.0, error="ECONNRESET") if dialled.reset else dial.listen(dialled.sock, quiet)
-    results.append(StageResult(Stage.QUIET, heard.outcome, heard.seconds, _heard(heard), heard.error))
+        return replace(probe, stages=all_stages(results)), dialled
+    heard = QuietResult(Outcome.RESET, 0.0, error="ECONNRESET") if dialled.reset else listen(dialled.sock, quiet)
+    results.append(StageResult(Stage.QUIET, heard.outcome, heard.seconds, _quiet_detail(heard), heard.error))
     probe = replace(
         probe,
-        stages=stages(results, why),
+        stages=all_stages(results, why),
         source=_source(dialled.sock),
         first_bytes=stranger(heard.data) if heard.data else None,
         spoke_first=bool(heard.data),
@@ -141,72 +122,82 @@ def opened(
 
 def untouched(route: Route, resolution: Resolution, same_as: str | None = None) -> Probe:
     """A route as far as its name goes: it has no address, or that of the earlier route `same_as`."""
-    first = _resolved(resolution)
     why = f"the same address as {same_as}" if same_as else "not dialled"
-    return Probe(route, stages([first], why), resolution.addresses, same_as=same_as)
+    return Probe(route, all_stages([_resolve_result(resolution)], why), resolution.addresses, same_as=same_as)
 
 
 def late(route: Route, resolution: Resolution) -> Probe:
     """A route whose dialling did not come to an end in its own time: of our making, and nothing was learnt."""
     failed = StageResult(Stage.CONNECT, Outcome.TIMED_OUT, detail="this machine was too busy to dial")
-    return Probe(route, stages([_resolved(resolution), failed]), resolution.addresses)
+    return Probe(route, all_stages([_resolve_result(resolution), failed]), resolution.addresses)
 
 
 # Results.
 
 
-def stages(results: list[StageResult], why: str = "") -> tuple[StageResult, ...]:
+def all_stages(results: list[StageResult], why: str = "") -> tuple[StageResult, ...]:
     """All six: those that were walked, and the rest skipped because of the one that failed, or else of `why`."""
-    failed = next((one for one in results if one.outcome is not Outcome.OK), None)
-    because = f"{failed.stage.name} failed" if failed else why
-    walked = {one.stage: one for one in results}
-    return tuple(walked.get(stage) or StageResult(stage, Outcome.SKIPPED, detail=because) for stage in Stage)
+    failed = next((result for result in results if result.outcome is not Outcome.OK), None)
+    reason = f"{failed.stage.name} failed" if failed else why
+    walked = {result.stage: result for result in results}
+    return tuple(walked.get(stage) or StageResult(stage, Outcome.SKIPPED, detail=reason) for stage in Stage)
 
 
-_AT = {stage: at for at, stage in enumerate(Stage)}
+def _before(probe: Probe, stage: Stage) -> list[StageResult]:
+    """The results of the stages before this one."""
+    return [probe.result(earlier) for earlier in STAGES[: STAGES.index(stage)]]
 
 
-def _with(probe: Probe, told: Told) -> Probe:
+def _with(probe: Probe, conversation: TalkResult) -> Probe:
     """The probe with what a conversation gave."""
-    values = {one.name: getattr(told, one.name) for one in fields(Told) if one.name != "results"}
-    return replace(probe, stages=stages([*probe.stages[: _AT[Stage.HELLO]], *told.results], NO_SESSION), **values)
+    return replace(
+        probe,
+        stages=all_stages([*_before(probe, Stage.HELLO), *conversation.results], NO_SESSION),
+        kernel=conversation.kernel,
+        first_bytes=conversation.first_bytes,
+        bytes_received=conversation.bytes_received,
+        server_version=conversation.server_version,
+        redirect=conversation.redirect,
+        accounts=conversation.accounts,
+        codes=conversation.codes,
+    )
 
 
-def _not_accepted(probe: Probe, dialled: Dialled) -> Probe:
+def _not_accepted(probe: Probe, dialled: DialResult) -> Probe:
     """The first connection was accepted, the next one not: the queue is full now, or the gateway went away."""
-    failed = _connected(dialled)
+    failed = _connect_result(dialled)
     failed = replace(failed, detail=f"a first connection was accepted, another one not: {failed.detail}")
-    return replace(probe, stages=stages([*probe.stages[: _AT[Stage.CONNECT]], failed]))
+    return replace(probe, stages=all_stages([*_before(probe, Stage.CONNECT), failed]))
 
 
-def _not_again(probe: Probe, hello: StageResult, dialled: Dialled) -> Probe:
+def _not_again(probe: Probe, hello: StageResult, dialled: DialResult) -> Probe:
     """The same after a handshake that was had: that one remains the result."""
-    hello = _and(hello, f"another connection after it was not accepted: {dialled.detail}")
-    at = _AT[Stage.HELLO]
-    return replace(probe, stages=(*probe.stages[:at], hello, *probe.stages[at + 1 :]), attempts=probe.attempts + 1)
+    hello = _with_more(hello, f"another connection after it was not accepted: {dialled.detail}")
+    stages = tuple(hello if result.stage is Stage.HELLO else result for result in probe.stages)
+    return replace(probe, stages=stages, attempts=probe.attempts + 1)
 
 
 def _after(before: StageResult, hello: StageResult) -> StageResult:
     """The second answer to a hello, and what is to be kept of the first: of two silences, the longer one."""
     if before.outcome is hello.outcome is Outcome.TIMED_OUT:
-        return _and(before, f"nor to a second handshake in {hello.seconds:.1f} s")
-    return _and(hello, f"the handshake before this one: {before.outcome.value}")
+        return _with_more(before, f"nor to a second handshake in {hello.seconds or 0.0:.1f} s")
+    return _with_more(hello, f"the handshake before this one: {before.outcome.value}")
 
 
-def _and(one: StageResult, more: str) -> StageResult:
-    return replace(one, detail=f"{one.detail}; {more}" if one.detail else more)
+def _with_more(result: StageResult, detail: str) -> StageResult:
+    return replace(result, detail=f"{result.detail}; {detail}" if result.detail else detail)
 
 
-def _resolved(resolution: Resolution) -> StageResult:
+def _resolve_result(resolution: Resolution) -> StageResult:
     outcome = Outcome.OK if resolution.addresses else Outcome.UNREACHABLE if resolution.error else Outcome.TIMED_OUT
     return StageResult(Stage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
 
 
-def _connected(dialled: Dialled) -> StageResult:
+def _connect_result(dialled: DialResult) -> StageResult:
     return StageResult(Stage.CONNECT, dialled.outcome, dialled.seconds, dialled.detail, dialled.error)
 
 
-def _heard(heard: Heard) -> str:
+def _quiet_detail(heard: QuietResult) -> str:
     after = f"{heard.seconds * 1000:.0f} ms after the connection was made"
     if heard.outcome is Outcome.OK:
         return ""
@@ -218,6 +209,6 @@ def _heard(heard: Heard) -> str:
 
 def _source(sock: socket.socket) -> str | None:
     try:
-        return sock.getsockname()[0]
+        return str(sock.getsockname()[0])
     except OSError:
         return None

@@ -14,32 +14,24 @@ from dataclasses import dataclass
 from time import monotonic
 
 from diagnostics.evidence import Asked, KernelView, Outcome, Stage, StageResult
-from diagnostics.probing import dial, kernel
+from diagnostics.probing import kernel
+from diagnostics.probing.connection import MAX_FIRST_BYTES, leave, wait_readable
+from diagnostics.probing.errors import error_name, outcome_of
+from diagnostics.probing.strangers import stranger
 from relay.wire import events
 from relay.wire.framing import WireError
-from relay.wire.hello import FirstBytes, ServerHello, decode_server_hello, name_is_final, recognise, server_hello_end
-from relay.wire.observer import Stage as Reached
-from relay.wire.session import ClientSession
-from relay.wire.session import SessionOutcome as Ended
+from relay.wire.hello import ServerHello, decode_server_hello, name_is_final, server_hello_end
+from relay.wire.session import ClientSession, SessionOutcome
+from relay.wire.stage import Stage as SessionStage
 
 LEAST_SYNC = 1.0  # seconds for the answer to a request, however late the session became ready
 NAMING = 0.25  # seconds for the rest of a stranger's first word
 MAX_RECEIVED = 16 << 20  # bytes of one session; nothing we ask for is answered in more than some hundred
 MAX_CODES = 64
 
-# The same as relay.wire.hello names them, in words. What a load balancer would say to us has no name of its own.
-STRANGERS = {
-    "http": "HTTP",
-    "tls": "TLS",
-    "ssh": "SSH",
-    "vnc": "VNC",
-    "text": "the text of some other service",
-    "garbage": "no protocol we know",
-}
-
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TalkResult:
     """What the conversation gave: the stages walked, the last of them perhaps a failure, and the rest of a Probe."""
 
     results: tuple[StageResult, ...]
@@ -59,7 +51,7 @@ def talk(
     *,
     reset: bool = False,
     on_silence: Callable[[], None] | None = None,
-) -> Told:
+) -> TalkResult:
     """The whole conversation; the socket is closed afterwards, politely.
 
     `reset`: the connection is known to be reset already, the kernel does not tell it twice. `on_silence` is called when
@@ -73,8 +65,8 @@ def talk(
     try:
         conversation.run()
     finally:
-        dial.leave(sock, conversation.overhear)
-    return conversation.told()
+        leave(sock, conversation.overhear)
+    return conversation.result()
 
 
 def own_client_id() -> int:
@@ -82,24 +74,19 @@ def own_client_id() -> int:
     return 1_000_000_000 + int.from_bytes(os.urandom(4), "big") % 1_000_000_000
 
 
-def stranger(data: bytes) -> str:
-    """The key of STRANGERS for the first bytes of a peer that is no gateway."""
-    name = recognise(data).value
-    return name if name in STRANGERS else FirstBytes.GARBAGE.value
-
-
 _OUTCOMES = {
-    Ended.REFUSED_ID: Outcome.REFUSED,
-    Ended.REDIRECTED: Outcome.BAD_PEER,
-    Ended.CLOSED: Outcome.CLOSED,
-    Ended.TIMED_OUT: Outcome.TIMED_OUT,
-    Ended.BAD_PEER: Outcome.BAD_PEER,
+    SessionOutcome.REFUSED_ID: Outcome.REFUSED,
+    SessionOutcome.REDIRECTED: Outcome.BAD_PEER,
+    SessionOutcome.CLOSED: Outcome.CLOSED,
+    SessionOutcome.RESET: Outcome.RESET,
+    SessionOutcome.TIMED_OUT: Outcome.TIMED_OUT,
+    SessionOutcome.BAD_PEER: Outcome.BAD_PEER,
 }
 _LAST_SENT = {Stage.HELLO: "our hello", Stage.START_API: "START_API", Stage.SYNC: "the request for the current time"}
 _STAGES = (
-    # stage of a probe, reached with, completed with
-    (Stage.HELLO, Reached.CLIENT_HELLO, Reached.SERVER_HELLO),
-    (Stage.START_API, Reached.START_API, Reached.READY),
+    # stage of a probe, begins when the session reaches, is complete when it reaches
+    (Stage.HELLO, SessionStage.CLIENT_HELLO, SessionStage.SERVER_HELLO),
+    (Stage.START_API, SessionStage.START_API, SessionStage.READY),
 )
 
 
@@ -113,10 +100,10 @@ class _Conversation:
         on_silence: Callable[[], None] | None,
     ) -> None:
         self._sock, self._session, self._timeout, self._on_silence = sock, session, timeout, on_silence
-        self._first = bytearray()  # what the peer says as long as it is not known to be a gateway
+        self._first_bytes = bytearray()  # what the peer says as long as it is not known to be a gateway
         self._broken = reset  # a send, or SO_ERROR, has told of a reset; the next read says "end" then
         self._error: int | None = None  # errno that ended it
-        self._sync_until: float | None = None
+        self._sync_until = float("inf")  # until the session is ready
         self._sync: Outcome | None = None  # how SYNC went, unless the session ended before
         self._ended = 0.0  # monotonic
         self._kernel: KernelView | None = None
@@ -132,10 +119,10 @@ class _Conversation:
             now = monotonic()
             if self._expired(now):
                 self._fall_silent()
-            elif dial.wait_readable(self._sock, self._deadline() - now):
+            elif wait_readable(self._sock, (session.next_deadline() or self._sync_until) - now):
                 self._receive(now)
         self._ended = monotonic()
-        if session.outcome is Ended.BAD_PEER and session.server_version is None:
+        if self._is_foreign:
             self._hear_the_stranger_out()
 
     def overhear(self, data: bytes) -> None:
@@ -143,13 +130,15 @@ class _Conversation:
         if self._session.alive:
             self._take(data, monotonic())
 
+    @property
+    def _is_foreign(self) -> bool:
+        """What answered is no gateway, or one of a version we did not ask for."""
+        return self._session.outcome is SessionOutcome.BAD_PEER and self._session.server_version is None
+
     # The clock.
 
-    def _deadline(self) -> float:
-        return self._session.next_deadline() or self._sync_until
-
     def _expired(self, now: float) -> bool:
-        if self._sync_until is not None and now >= self._sync_until:
+        if now >= self._sync_until:
             self._sync = Outcome.TIMED_OUT
             return True
         return self._session.expire(now)
@@ -187,59 +176,51 @@ class _Conversation:
     def _take(self, data: bytes, now: float) -> None:
         session = self._session
         if session.server_version is None:
-            self._first += data[: dial.MAX_SAID - len(self._first)]
+            self._first_bytes += data[: MAX_FIRST_BYTES - len(self._first_bytes)]
         for event in session.receive(data, now):
-            reader = _READERS.get(type(event))
-            if reader is not None:
-                reader(self, event)
+            self._note(event)
         if session.bytes_received > MAX_RECEIVED and session.alive:
             self._sync = Outcome.BAD_PEER
 
     def _hear_the_stranger_out(self) -> None:
         """One letter is enough to know that it is not a gateway, and not enough to name it."""
         until = self._ended + NAMING
-        while not name_is_final(self._first) and dial.wait_readable(self._sock, until - monotonic()):
+        while not name_is_final(bytes(self._first_bytes)) and wait_readable(self._sock, until - monotonic()):
             try:
-                data = self._sock.recv(dial.MAX_SAID - len(self._first))
+                data = self._sock.recv(MAX_FIRST_BYTES - len(self._first_bytes))
             except OSError:
                 return
             if not data:
                 return
-            self._first += data
+            self._first_bytes += data
 
-    # Events.
-
-    def _notice(self, event: events.Notice) -> None:
-        if len(self._codes) < MAX_CODES:
-            self._codes.append(event.code)
-
-    def _redirected(self, event: events.Redirected) -> None:
-        host = f"[{event.host}]" if ":" in event.host else event.host
-        self._redirect = host if event.port is None else f"{host}:{event.port}"
-
-    def _accounts(self, event: events.Accounts) -> None:
-        self._no_accounts = event.count == 0
-
-    def _ready(self, event: events.Ready) -> None:
-        started = self._session.times[Reached.START_API]
-        self._sync_until = max(started + self._timeout, event.at + LEAST_SYNC)
-        self._session.request_current_time()
-
-    def _current_time(self, event: events.CurrentTimeSeen) -> None:
-        if self._sync is None:
-            self._sync = Outcome.OK
+    def _note(self, event: events.Event) -> None:
+        if isinstance(event, events.Notice):
+            self._codes += [event.code] if len(self._codes) < MAX_CODES else []
+        elif isinstance(event, events.Redirected):
+            host = f"[{event.host}]" if ":" in event.host else event.host
+            self._redirect = host if event.port is None else f"{host}:{event.port}"
+        elif isinstance(event, events.Accounts):
+            self._no_accounts = event.count == 0
+        elif isinstance(event, events.Ready):
+            started = self._session.times[SessionStage.START_API]
+            self._sync_until = max(started + self._timeout, event.at + LEAST_SYNC)
+            self._session.request_current_time()
+        elif isinstance(event, events.CurrentTimeSeen):
+            self._sync = self._sync or Outcome.OK
 
     # The end.
 
-    def told(self) -> Told:
-        session = self._session
-        foreign = session.outcome is Ended.BAD_PEER and session.server_version is None
-        version = _version(bytes(self._first)) if foreign else session.server_version
-        return Told(
+    def result(self) -> TalkResult:
+        """What it gave; after `run`."""
+        session, first_bytes = self._session, bytes(self._first_bytes)
+        foreign = self._is_foreign
+        version = _version(first_bytes) if foreign else session.server_version
+        return TalkResult(
             tuple(self._results()),
             self._kernel,
-            stranger(bytes(self._first)) if foreign and version is None else None,
-            max(session.bytes_received, len(self._first)),
+            stranger(first_bytes) if foreign and version is None else None,
+            max(session.bytes_received, len(first_bytes)),
             version,
             self._redirect,
             session.accounts,
@@ -248,32 +229,32 @@ class _Conversation:
 
     def _results(self) -> list[StageResult]:
         """The stages that were completed, and the one that was not."""
-        times, results = self._session.times, []
-        for stage, reached, completed in _STAGES:
-            if reached not in times:
+        times = self._session.times
+        results: list[StageResult] = []
+        for stage, begins, completes in _STAGES:
+            if begins not in times:
                 return results  # a hello was all that was wanted
-            if completed not in times:
-                return [*results, self._failure(stage, times[reached])]
+            if completes not in times:
+                return [*results, self._failure(stage, times[begins])]
             detail = f"server version {self._session.server_version}" if stage is Stage.HELLO else ""
-            results.append(StageResult(stage, Outcome.OK, times[completed] - times[reached], detail))
+            results.append(StageResult(stage, Outcome.OK, times[completes] - times[begins], detail))
         if self._sync is Outcome.OK:
-            return [*results, StageResult(Stage.SYNC, Outcome.OK, self._ended - times[Reached.READY])]
-        return [*results, self._failure(Stage.SYNC, times[Reached.READY])]
+            return [*results, StageResult(Stage.SYNC, Outcome.OK, self._ended - times[SessionStage.READY])]
+        return [*results, self._failure(Stage.SYNC, times[SessionStage.READY])]
 
     def _failure(self, stage: Stage, since: float) -> StageResult:
         seconds = self._ended - since
         outcome = self._outcome()
         error = None
         if outcome is Outcome.RESET or self._error is not None:
-            error = dial.error_name(self._error) if self._error is not None else "ECONNRESET"
+            error = error_name(self._error) if self._error is not None else "ECONNRESET"
         return StageResult(stage, outcome, seconds, self._detail(stage, outcome, seconds), error)
 
     def _outcome(self) -> Outcome:
         if self._error is not None:
-            return dial.outcome_of(self._error)
-        if self._session.outcome is Ended.RESET:
-            return Outcome.RESET
-        return _OUTCOMES.get(self._session.outcome) or self._sync
+            return outcome_of(self._error)
+        # What the session does not know as a failure is ours: it ended with SYNC.
+        return _OUTCOMES.get(self._session.outcome) or self._sync or Outcome.TIMED_OUT
 
     def _detail(self, stage: Stage, outcome: Outcome, seconds: float) -> str:
         session, sent = self._session, _LAST_SENT[stage]
@@ -288,24 +269,16 @@ class _Conversation:
         return session.detail
 
     def _missing(self, stage: Stage) -> str:
+        """What did not come."""
         session = self._session
         if stage is Stage.SYNC:
             return "the request for the current time was not answered"
         if stage is Stage.HELLO:
-            some = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
-            return f"no hello from the gateway{some}"
+            part = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
+            return f"no hello from the gateway{part}"
         accounts = "an empty account list" if self._no_accounts else "accounts" if session.accounts else None
-        came = [one for one in ("the order id" if session.order_id is not None else None, accounts) if one]
+        came = list(filter(None, ("the order id" if session.order_id is not None else None, accounts)))
         return f"only {' and '.join(came)} came" if came else "neither order id nor accounts came"
-
-
-_READERS = {
-    events.Notice: _Conversation._notice,
-    events.Redirected: _Conversation._redirected,
-    events.Accounts: _Conversation._accounts,
-    events.Ready: _Conversation._ready,
-    events.CurrentTimeSeen: _Conversation._current_time,
-}
 
 
 def _fate(view: KernelView | None) -> str:
@@ -317,10 +290,10 @@ def _fate(view: KernelView | None) -> str:
     return "; our bytes were acknowledged"
 
 
-def _version(first: bytes) -> int | None:
+def _version(first_bytes: bytes) -> int | None:
     """Of a server hello that is well formed and of a version we did not ask for."""
     try:
-        hello = decode_server_hello(first[: max(0, server_hello_end(first))])
+        hello = decode_server_hello(first_bytes[: max(0, server_hello_end(first_bytes))])
     except WireError:
         return None
     return hello.server_version if isinstance(hello, ServerHello) else None

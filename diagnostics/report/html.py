@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.report.table import Cell, Row, clean, overview
-from diagnostics.report.text import HEADINGS, details, end_of, facts, stands_for, tone
+from diagnostics.report.details import details, facts
+from diagnostics.report.legend import legend
+from diagnostics.report.table import HEADINGS, Cell, Row, clean, overview
 from diagnostics.rules.candidates import meaning
-from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code
+from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code, tone
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # Belt and braces for a page made from other people's strings: a browser that obeys this loads and runs nothing.
@@ -110,7 +111,7 @@ def lines(*parts: str) -> Html:
     return Html("\n".join(map(escaped, parts)))
 
 
-def html(evidence: Evidence, diagnosis: Diagnosis) -> str:
+def html_report(evidence: Evidence, diagnosis: Diagnosis) -> str:
     """The whole page, ending with a newline."""
     head = lines(
         Html('<meta charset="utf-8">'),
@@ -122,7 +123,7 @@ def html(evidence: Evidence, diagnosis: Diagnosis) -> str:
     )
     body = lines(
         tag("p", "ib-diagnose, ", moment(evidence.created), class_="name"),
-        tag("h1", diagnosis.verdict.line, class_=f"verdict {tone(diagnosis)}"),
+        tag("h1", diagnosis.verdict.line, class_=f"verdict {tone(diagnosis).value}"),
         _table(evidence, diagnosis),
         *_findings(diagnosis),
         tag("h2", "Everything that was seen"),
@@ -150,20 +151,20 @@ def _footer(evidence: Evidence, code: int) -> str:
 
 
 def _table(evidence: Evidence, diagnosis: Diagnosis) -> Html:
-    seen = overview(evidence, diagnosis.verdict.route)
+    table = overview(evidence, diagnosis.verdict.route)
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in ("Route", *HEADINGS))))
-    rows = tag("tbody", Html("\n"), *(_row(row) for row in seen.rows))
-    notes = tag("ul", *(tag("li", note) for note in seen.notes), class_="notes")
+    rows = tag("tbody", Html("\n"), *(_row(row) for row in table.rows))
+    notes = tag("ul", *(tag("li", note) for note in table.notes), class_="notes")
     return lines(
-        tag("h2", "Which route gets how far" + ("" if seen.port is None else f", port {seen.port}")),
-        tag("div", tag("table", head, rows), class_="panel routes") if seen.rows else Html(""),
-        notes if seen.notes else Html(""),
+        tag("h2", "Which route gets how far" + ("" if table.port is None else f", port {table.port}")),
+        tag("div", tag("table", head, rows), class_="panel routes") if table.rows else Html(""),
+        notes if table.notes else Html(""),
     )
 
 
 def _row(row: Row) -> Html:
-    shown = end_of(row)
-    cells = [_cell(cell, HEADINGS[at]) if at < shown else _cell(None, "") for at, cell in enumerate(row.cells)]
+    cells = [_cell(cell, stage) for cell, stage in zip(row.shown, HEADINGS, strict=False)]
+    cells += [_cell(None, "")] * (len(row.cells) - len(row.shown))
     return Html(tag("tr", tag("th", row.name, scope="row"), *cells, class_="chosen" if row.chosen else "") + "\n")
 
 
@@ -176,11 +177,11 @@ def _cell(cell: Cell | None, stage: str) -> Html:
 def _findings(diagnosis: Diagnosis) -> list[Html]:
     if not diagnosis.findings:
         return []
-    legend = stands_for(line for one in diagnosis.findings for line in one.commands)
+    placeholders = legend(command for finding in diagnosis.findings for command in finding.commands)
     return [
         tag("h2", "What is wrong, and what to do"),
         *map(_finding, diagnosis.findings),
-        tag("p", legend, class_="legend") if legend else Html(""),
+        tag("p", placeholders, class_="legend") if placeholders else Html(""),
     ]
 
 
@@ -190,8 +191,8 @@ def _finding(finding: Finding) -> Html:
     parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.message)]
     if finding.candidates:
         causes = [
-            tag("li", tag("strong", f"{one.code} {meaning(finding.code, one.code)}"), Html("<br>"), one.check)
-            for one in finding.candidates
+            tag("li", tag("strong", f"{cause.code} {meaning(finding.code, cause.code)}"), Html("<br>"), cause.check)
+            for cause in finding.candidates
         ]
         parts += [tag("h4", "One of these, the likeliest first; what decides is below each"), tag("ol", *causes)]
     else:
@@ -202,8 +203,8 @@ def _finding(finding: Finding) -> Html:
     return tag("section", lines(*parts), class_=f"card {entry.severity}")
 
 
-def _field(name: str, words: str) -> list[Html]:
-    return [tag("h4", name), tag("p", words)] if words else []
+def _field(name: str, text: str) -> list[Html]:
+    return [tag("h4", name), tag("p", text)] if text else []
 
 
 def _fold(summary: str, inside: Html) -> Html:
@@ -211,10 +212,10 @@ def _fold(summary: str, inside: Html) -> Html:
 
 
 def _details(evidence: Evidence) -> Html:
-    routes = [tag("div", *(tag("p", line) for line in told), class_="detail") for told in details(evidence)]
+    routes = [tag("div", *(tag("p", line) for line in route), class_="detail") for route in details(evidence)]
     return tag("div", lines(*routes), class_="panel") if routes else Html("")
 
 
 def _facts(evidence: Evidence) -> Html:
-    rows = [tag("tr", *(tag("td", one) for one in fact)) for fact in facts(evidence)]
+    rows = [tag("tr", *(tag("td", column) for column in fact)) for fact in facts(evidence)]
     return tag("div", tag("table", tag("tbody", lines(*rows))), class_="panel facts") if rows else Html("")

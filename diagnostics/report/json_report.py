@@ -1,6 +1,6 @@
 """The report as JSON for tools.
 
-`json_text` gives one object; a key is never missing, null means unknown or not looked at. All strings are cleaned.
+`json_report` gives one object; a key is never missing, null means unknown or not looked at. All strings are cleaned.
 
     schema_version       1; grows when a key goes or changes its meaning, not when one is added
     tool_version         the ib-diagnose that looked
@@ -21,46 +21,47 @@ Routes are in the order they were thought of, findings in the order of importanc
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from diagnostics.evidence import Evidence, plain
+from diagnostics.evidence import Evidence, Json, Probe, plain_object
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.place.routes import label
+from diagnostics.place.addresses import label
 from diagnostics.report.table import clean
 from diagnostics.rules.candidates import meaning
-from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code
+from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, exit_code
 
 JSON_VERSION = 1
-
-
-def json_text(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool = False) -> str:
-    """One JSON object, ending with a newline; its keys are told at the top of this file."""
-    seen = cleaned(plain(evidence))
-    whole = {
-        "schema_version": JSON_VERSION,
-        "tool_version": seen["tool_version"],
-        "created": evidence.created,
-        "exit_code": exit_code(diagnosis, fail_on_warning),
-        "verdict": cleaned(plain(diagnosis.verdict)),
-        "routes": [
-            _json_route(probe, label(one.route)) for probe, one in zip(seen["probes"], evidence.probes, strict=True)
-        ],
-        "findings": [_json_finding(finding) for finding in diagnosis.findings],
-        "facts": seen["facts"],
-        "evidence": seen,
-    }
-    return json.dumps(whole, indent=2) + "\n"
-
+MAX_STRING = 2000  # characters
 
 ROUTE_KEYS = ("address", "addresses", "source", "same_as", "server_version", "accounts", "codes", "stages")
 
 
-def _json_route(probe: dict, name: str) -> dict:
-    return {"route": clean(name), **probe["route"], **{key: probe[key] for key in ROUTE_KEYS}}
+def json_report(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool = False) -> str:
+    """One JSON object, ending with a newline; its keys are named at the top of this file."""
+    cleaned_evidence = cleaned_object(plain_object(evidence))
+    report: dict[str, Json] = {
+        "schema_version": JSON_VERSION,
+        "tool_version": cleaned_evidence["tool_version"],
+        "created": evidence.created,
+        "exit_code": exit_code(diagnosis, fail_on_warning),
+        "verdict": cleaned_object(plain_object(diagnosis.verdict)),
+        "routes": [_route(probe) for probe in evidence.probes],
+        "findings": [_finding(finding) for finding in diagnosis.findings],
+        "facts": cleaned_evidence["facts"],
+        "evidence": cleaned_evidence,
+    }
+    return json.dumps(report, indent=2) + "\n"
 
 
-def _json_finding(finding: Finding) -> dict:
+def _route(probe: Probe) -> Json:
+    known = cleaned_object(plain_object(probe))
+    route = cleaned_object(plain_object(probe.route))
+    return {"route": clean(label(probe.route)), **route, **{key: known[key] for key in ROUTE_KEYS}}
+
+
+def _finding(finding: Finding) -> Json:
     entry = CATALOGUE[finding.code]
-    return cleaned(
+    return cleaned_object(
         {
             "code": finding.code,
             "slug": entry.slug,
@@ -71,23 +72,29 @@ def _json_finding(finding: Finding) -> dict:
             "fix": entry.fix,
             "commands": list(finding.commands),
             "check": entry.check,
-            "candidates": [
-                {
-                    "code": one.code,
-                    "slug": CATALOGUE[one.code].slug,
-                    "meaning": meaning(finding.code, one.code),
-                    "check": one.check,
-                }
-                for one in finding.candidates
-            ],
+            "candidates": [_candidate(finding, candidate) for candidate in finding.candidates],
         }
     )
 
 
-def cleaned(value):
+def _candidate(finding: Finding, candidate: Candidate) -> Json:
+    return {
+        "code": candidate.code,
+        "slug": CATALOGUE[candidate.code].slug,
+        "meaning": meaning(finding.code, candidate.code),
+        "check": candidate.check,
+    }
+
+
+def cleaned_object(document: Mapping[str, Json]) -> dict[str, Json]:
+    """The same with every string in it made safe."""
+    return {key: cleaned(value) for key, value in document.items()}
+
+
+def cleaned(value: Json) -> Json:
     """Lists and dicts with every string in them made safe."""
     if isinstance(value, str):
-        return clean(value, 2000)
+        return clean(value, MAX_STRING)
     if isinstance(value, dict):
-        return {key: cleaned(one) for key, one in value.items()}
-    return [cleaned(one) for one in value] if isinstance(value, list) else value
+        return cleaned_object(value)
+    return [cleaned(item) for item in value] if isinstance(value, list) else value

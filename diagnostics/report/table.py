@@ -5,10 +5,11 @@ Evidence is made of what peers, name servers and files said, so nothing of it is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diagnostics.evidence import Evidence, Outcome, Probe, Route, Stage
-from diagnostics.place.routes import label
+from diagnostics.place.addresses import label
 
 MAX_TEXT = 400  # characters of any one text of the evidence that is shown; our own sentences stay below
 MAX_NAME = 80  # characters of a host name that are shown; DNS would allow 253
@@ -44,11 +45,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
-def several(things, most: int = MAX_LISTED) -> str:
+def several(items: Iterable[str], most: int = MAX_LISTED) -> str:
     """a, b, c and 4 more."""
-    things = list(things)
-    more = f" and {len(things) - most} more" if len(things) > most else ""
-    return ", ".join(things[:most]) + more
+    listed = list(items)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,12 @@ class Cell:
 
     @property
     def failed(self) -> bool:
+        """Whether the stage was tried and did not go well."""
         return self.outcome not in (None, Outcome.OK)
 
 
 NOTHING = Cell(None, "-")
+HEADINGS = tuple(stage.name for stage in Stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,12 @@ class Row:
     name: str
     cells: tuple[Cell, ...]
     chosen: bool = False  # the route the verdict is about
+
+    @property
+    def shown(self) -> tuple[Cell, ...]:
+        """The cells up to the first failure: there is nothing behind it."""
+        end = next((at + 1 for at, cell in enumerate(self.cells) if cell.failed), len(self.cells))
+        return self.cells[:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +104,9 @@ def overview(evidence: Evidence, chosen: str | None = None, verbose: bool = Fals
         Row(_name(probe.route, port), cells(probe), label(probe.route) == chosen) for probe in shown[:MAX_ROWS]
     )
     notes = [f"and {len(shown) - MAX_ROWS} more routes"] if len(shown) > MAX_ROWS else []
-    return Overview(
-        port, rows, (*notes, *_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown), *_folds_told(folded, port))
-    )
+    notes += [*_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown)]
+    notes += [*_same_addresses(folded, port), *_siblings(folded), *_unknown_names(folded)]
+    return Overview(port, rows, tuple(notes))
 
 
 def _name(route: Route, port: int | None) -> str:
@@ -133,7 +142,7 @@ def _failed_at(probe: Probe, stage: Stage) -> bool:
     return probe.result(stage).outcome not in (Outcome.OK, Outcome.SKIPPED)
 
 
-def _unknown_name(probe: Probe) -> bool:
+def _is_unknown_name(probe: Probe) -> bool:
     return probe.route.kind != "configured" and _failed_at(probe, Stage.RESOLVE)
 
 
@@ -143,14 +152,10 @@ def silent_sibling(probe: Probe) -> bool:
 
 
 def _folds(probe: Probe, verbose: bool) -> bool:
-    return probe.same_as is not None or silent_sibling(probe) or (not verbose and _unknown_name(probe))
+    return probe.same_as is not None or silent_sibling(probe) or (not verbose and _is_unknown_name(probe))
 
 
-def _folds_told(folded: list[Probe], port: int | None) -> list[str]:
-    return [*_same(folded, port), *_siblings(folded), *_unknown(folded)]
-
-
-def _same(folded: list[Probe], port: int | None) -> list[str]:
+def _same_addresses(folded: list[Probe], port: int | None) -> list[str]:
     by_first: dict[str, list[str]] = {}
     for probe in folded:
         if probe.same_as is not None:
@@ -177,28 +182,33 @@ def _siblings(folded: list[Probe]) -> list[str]:
     ]
 
 
-def _unknown(folded: list[Probe]) -> list[str]:
-    names = [_name(one.route, one.route.port) for one in folded if one.same_as is None and _unknown_name(one)]
+def _unknown_names(folded: list[Probe]) -> list[str]:
+    unknown = [probe.route for probe in folded if probe.same_as is None and _is_unknown_name(probe)]
+    names = [_name(route, route.port) for route in unknown]
     return [f"names that do not resolve here: {several(dict.fromkeys(names), 12)}"] if names else []
 
 
 def _names(shown: list[Probe]) -> list[str]:
     """Which address the names stand for."""
-    known = {}
-    for probe in shown:
-        if probe.address is not None and probe.address != probe.route.host:
-            known[clean(probe.route.host, MAX_NAME)] = clean(probe.address, MAX_NAME)
-    return [several(f"{name} is {address}" for name, address in known.items())] if known else []
+    addresses = {
+        clean(probe.route.host, MAX_NAME): clean(probe.address, MAX_NAME)
+        for probe in shown
+        if probe.address is not None and probe.address != probe.route.host
+    }
+    return [several(f"{name} is {address}" for name, address in addresses.items())] if addresses else []
 
 
 def _peers(probes: tuple[Probe, ...]) -> list[str]:
     """What the gateways said of themselves."""
-    told = []
-    for probe in probes:
-        if probe.server_version is not None:
-            accounts = f", accounts {several(clean(one, 20) for one in probe.accounts)}" if probe.accounts else ""
-            told.append(f"{route_name(label(probe.route))} speaks server version {probe.server_version}{accounts}")
-    return told[:MAX_LISTED]
+    answering = [probe for probe in probes if probe.server_version is not None]
+    return [
+        f"{route_name(label(probe.route))} speaks server version {probe.server_version}{_accounts(probe)}"
+        for probe in answering[:MAX_LISTED]
+    ]
+
+
+def _accounts(probe: Probe) -> str:
+    return f", accounts {several(clean(account, 20) for account in probe.accounts)}" if probe.accounts else ""
 
 
 def _skipped(shown: list[Probe]) -> list[str]:

@@ -65,8 +65,23 @@ EXIT = {Level.USABLE: 0, Level.ANSWERS: 0, Level.NO_TCP: 2, Level.NO_HANDSHAKE: 
 EXIT_WARNING = 5
 
 
+class Tone(Enum):
+    """How good the news is."""
+
+    GOOD = "good"  # it works
+    WARNING = "warning"  # it works, and something has to be looked at
+    BAD = "bad"  # it does not work
+
+
 def exit_code(diagnosis: Diagnosis, fail_on_warning: bool = False) -> int:
     """The exit code of a run; 5, if asked for, where it works with warnings or with errors on other routes."""
     code = EXIT[diagnosis.verdict.level]
     troubled = any(finding.matters for finding in diagnosis.findings)
     return EXIT_WARNING if code == 0 and fail_on_warning and troubled else code
+
+
+def tone(diagnosis: Diagnosis) -> Tone:
+    """That of the worst that matters."""
+    if exit_code(diagnosis):
+        return Tone.BAD
+    return Tone.WARNING if exit_code(diagnosis, fail_on_warning=True) else Tone.GOOD

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, Stage, StageResult
-from diagnostics.place.routes import is_loopback
+from diagnostics.place.addresses import is_loopback
 from diagnostics.rules.rulebook import (
     Match,
     Rule,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from diagnostics.evidence import KernelView, Listener, Outcome, Probe, Stage, StageResult
-from diagnostics.place.routes import HOST_NAMES, is_loopback
+from diagnostics.place.addresses import is_loopback
+from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.rulebook import (
     Match,
     Rule,

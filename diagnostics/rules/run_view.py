@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diagnostics.evidence import Evidence, HostView, Listener, Outcome, Probe, Stage, StageResult
-from diagnostics.place.routes import HOST_NAMES, VM_FLAVOURS, is_loopback, label
+from diagnostics.place.addresses import is_loopback, label
+from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
 
 WILDCARDS = ("0.0.0.0", "::", "*")
 STAGES = tuple(Stage)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from diagnostics.evidence import Outcome, Probe, Stage
 from diagnostics.findings.entry import Sign
-from diagnostics.place.routes import HOST_NAMES, is_loopback
+from diagnostics.place.addresses import is_loopback
+from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.logins import DONE
 from diagnostics.rules.run_view import RunView, failure
 from diagnostics.rules.sessions import MAX_CLIENTS

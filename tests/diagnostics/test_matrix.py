@@ -19,7 +19,7 @@ import pytest
 
 from diagnostics.evidence import Asked, load
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.place.routes import Target
+from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.collect import collect
 from diagnostics.rules.diagnose import diagnose
 from relay.wire.framing import encode_frame, join_fields
@@ -209,7 +209,7 @@ MATRIX = (
 
 
 def run(port, **asked):
-    evidence = collect((Target(LOOPBACK, port, "--target"),), None, Asked(timeout=0.6, **asked))
+    evidence = collect((ProbeTarget(LOOPBACK, port, "--target"),), None, Asked(timeout=0.6, **asked))
     return evidence, diagnose(evidence)
 
 
@@ -260,7 +260,7 @@ def behind_the_relay(plain_machine):
     def diagnosed(play):
         timeout = GIVES_UP + 0.4 if play is black_hole else 0.6
         with play() as upstream, RelayProcess(upstream, protocol="ib", connect_timeout=GIVES_UP) as relay:
-            evidence = collect((Target(LOOPBACK, relay.port, "--target"),), None, Asked(timeout=timeout))
+            evidence = collect((ProbeTarget(LOOPBACK, relay.port, "--target"),), None, Asked(timeout=timeout))
             ends = wait_until(lambda: relay.records(CLOSE)[1:], "the relay tells how the handshake ended")
         outside_a_window = dataclasses.replace(evidence, created=1_790_000_000.0)
         return diagnose(outside_a_window), ends[0]["end.reason"]

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from diagnostics.cli import arguments
-from diagnostics.cli.arguments import Parser, asked, places
-from diagnostics.cli.output import Refused
+from diagnostics.cli.arguments import Parser, read_asked, read_targets
+from diagnostics.cli.output import CommandError
 from diagnostics.evidence import Asked
-from diagnostics.place.routes import DEFAULT_PORT, Target
+from diagnostics.place.addresses import DEFAULT_PORT
+from diagnostics.place.targets import ProbeTarget
 
 
 def given(*target, port=None, client_id=None):
@@ -17,26 +18,32 @@ def given(*target, port=None, client_id=None):
 
 PLACES = [
     ("nothing at all", given(), {}, [], DEFAULT_PORT),
-    ("a target", given("gw"), {}, [Target("gw")], DEFAULT_PORT),
-    ("a target's port is everybody's", given("gw:7497", "gw2"), {}, [Target("gw", 7497), Target("gw2")], 7497),
-    ("--port beats a target's for the others", given("gw:7497", port="4002"), {}, [Target("gw", 7497)], 4002),
-    ("the environment", given(), {"IB_HOST": "gw", "IB_PORT": "4001"}, [Target("gw", None, "IB_HOST")], 4001),
-    ("a port in IB_HOST", given(), {"IB_HOST": "gw:4002"}, [Target("gw", 4002, "IB_HOST")], 4002),
+    ("a target", given("gw"), {}, [ProbeTarget("gw")], DEFAULT_PORT),
+    (
+        "a target's port is everybody's",
+        given("gw:7497", "gw2"),
+        {},
+        [ProbeTarget("gw", 7497), ProbeTarget("gw2")],
+        7497,
+    ),
+    ("--port beats a target's for the others", given("gw:7497", port="4002"), {}, [ProbeTarget("gw", 7497)], 4002),
+    ("the environment", given(), {"IB_HOST": "gw", "IB_PORT": "4001"}, [ProbeTarget("gw", None, "IB_HOST")], 4001),
+    ("a port in IB_HOST", given(), {"IB_HOST": "gw:4002"}, [ProbeTarget("gw", 4002, "IB_HOST")], 4002),
     (
         "IB_PORT beats the one in IB_HOST for the others",
         given(),
         {"IB_HOST": "gw:4002", "IB_PORT": "1"},
-        [Target("gw", 4002, "IB_HOST")],
+        [ProbeTarget("gw", 4002, "IB_HOST")],
         1,
     ),
-    ("a flag beats the environment", given("gw", port="5"), {"IB_HOST": "no", "IB_PORT": "6"}, [Target("gw")], 5),
-    ("a target without a port takes IB_PORT", given("gw"), {"IB_PORT": "6"}, [Target("gw")], 6),
+    ("a flag beats the environment", given("gw", port="5"), {"IB_HOST": "no", "IB_PORT": "6"}, [ProbeTarget("gw")], 5),
+    ("a target without a port takes IB_PORT", given("gw"), {"IB_PORT": "6"}, [ProbeTarget("gw")], 6),
     ("empty variables are unset ones", given(), {"IB_HOST": "", "IB_PORT": " "}, [], DEFAULT_PORT),
     (
         "a variable that does not count is not read",
         given("gw:1"),
         {"IB_HOST": "::bad::", "IB_PORT": "bad"},
-        [Target("gw", 1)],
+        [ProbeTarget("gw", 1)],
         1,
     ),
 ]
@@ -44,7 +51,7 @@ PLACES = [
 
 @pytest.mark.parametrize("options, environ, targets, port", [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])
 def test_where_to_look(options, environ, targets, port):
-    assert places(options, environ) == (tuple(targets), port)
+    assert read_targets(options, environ) == (tuple(targets), port)
 
 
 REFUSED = [
@@ -60,28 +67,32 @@ REFUSED = [
 
 @pytest.mark.parametrize("options, environ, said", [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_what_is_no_place_is_refused_by_name(options, environ, said):
-    with pytest.raises(Refused) as refused:
-        places(options, environ)
+    with pytest.raises(CommandError) as refused:
+        read_targets(options, environ)
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_the_client_id_is_read_where_a_session_is_wanted():
-    target = (Target("gw", 1, "IB_HOST"),)
+    target = (ProbeTarget("gw", 1, "IB_HOST"),)
     environ = {"IB_CLIENT_ID": "7"}
-    assert asked(given(), target, session=True, timeout=2.0, environ=environ) == Asked(True, 7, 2.0, "IB_HOST")
-    assert asked(given(client_id="0"), (), session=True, timeout=5.0, environ=environ) == Asked(True, 0, 5.0, "")
-    assert asked(given(), (), session=False, timeout=5.0, environ={"IB_CLIENT_ID": "x"}) == Asked(False, None, 5.0, "")
+    assert read_asked(given(), target, session=True, timeout=2.0, environ=environ) == Asked(True, 7, 2.0, "IB_HOST")
+    assert read_asked(given(client_id="0"), (), session=True, timeout=5.0, environ=environ) == Asked(True, 0, 5.0, "")
+    assert read_asked(given(), (), session=False, timeout=5.0, environ={"IB_CLIENT_ID": "x"}) == Asked(
+        False, None, 5.0, ""
+    )
 
 
 @pytest.mark.parametrize("text", ["-1", "x", "1.5", "2147483648", "9" * 5000, "٣"])
 def test_what_is_no_client_id_is_refused(text):
-    with pytest.raises(Refused, match="--client-id"):
-        asked(given(client_id=text), (), session=True, timeout=5.0, environ={})
+    with pytest.raises(CommandError, match="--client-id"):
+        read_asked(given(client_id=text), (), session=True, timeout=5.0, environ={})
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "601"])
 def test_what_is_no_time_is_refused_by_the_parser(text):
     parser = Parser(prog="ib-diagnose x")
     parser.add_argument("--timeout", type=arguments.seconds(0.1, 600))
-    with pytest.raises(Refused, match=r"--timeout: .* 0\.1 to 600 seconds were expected \(see ib-diagnose x --help\)"):
+    with pytest.raises(
+        CommandError, match=r"--timeout: .* 0\.1 to 600 seconds were expected \(see ib-diagnose x --help\)"
+    ):
         parser.parse_args([f"--timeout={text}"])

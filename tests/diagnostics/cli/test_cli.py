@@ -16,6 +16,7 @@ import time
 import pytest
 
 from diagnostics import cli
+from diagnostics.cli.commands import Subcommand
 from diagnostics.evidence import load
 from diagnostics.findings.catalogue import CATALOGUE
 from relay import __version__
@@ -312,16 +313,18 @@ async def test_a_signal_ends_every_command_at_once_with_one_line(command, number
     assert time.monotonic() - before < 2.0
 
 
-# Where Ctrl-C comes: while this is imported, by this command. The first three are asked for before `main` begins.
+# Where Ctrl-C comes: while this is imported, by this command. The first five are asked for before `main` begins.
 IMPORTS = [  # (module, command)
     ("threading", "check"),
+    ("relay.terminal", "check"),
     ("diagnostics.cli.output", "check"),
+    ("diagnostics.cli.commands", "check"),
     ("diagnostics.cli", "check"),
     ("diagnostics.cli.arguments", "check"),
     ("diagnostics.looks.check", "check"),
     ("diagnostics.probing.collect", "diagnose"),
     ("relay.wire.hello", "diagnose"),
-    ("diagnostics.report.text", "explain"),
+    ("diagnostics.report.explain", "explain"),
 ]
 SCRIPT = (sys.executable, "-c", "import sys\nfrom diagnostics.cli import main\nsys.exit(main())")  # as pip writes it
 DOORS = [(door, *row) for door in (COMMAND, SCRIPT) for row in IMPORTS]
@@ -350,10 +353,10 @@ def test_ctrl_c_while_the_program_is_being_imported_is_one_line_at_most(tmp_path
 
 
 def test_a_fault_of_ours_is_one_line_and_a_traceback_for_those_who_want_it(monkeypatch, capsys):
-    def fault(options, parser):
+    def fault(options):
         raise KeyError("a\nb")
 
-    monkeypatch.setitem(cli.COMMANDS, "explain", ("", lambda parser: None, fault))
+    monkeypatch.setitem(cli.COMMANDS, "explain", Subcommand("", lambda parser: None, fault))
     monkeypatch.delenv(cli.TRACEBACK, raising=False)
     assert cli.run(["explain"]) == 70
     said = capsys.readouterr().err
@@ -366,14 +369,14 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_for_those_who_want_it(monke
 
 
 def test_a_fault_in_a_thread_is_one_line(monkeypatch, capsys):
-    def run_one(options, parser):
+    def run_one(options):
         thread = threading.Thread(target=lambda: {}["gone"], name="dial gw")
         thread.start()
         thread.join()
         return 2
 
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # restored afterwards
-    monkeypatch.setitem(cli.COMMANDS, "explain", ("", lambda parser: None, run_one))
+    monkeypatch.setitem(cli.COMMANDS, "explain", Subcommand("", lambda parser: None, run_one))
     assert cli.run(["explain"]) == 2
     assert capsys.readouterr().err == "ib-diagnose: a fault of ours in dial gw: KeyError('gone')\n"
 

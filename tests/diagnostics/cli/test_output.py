@@ -1,12 +1,13 @@
 """diagnostics/cli/output.py: closed, full and broken streams and files, each in one line."""
 
+import io
 import os
 import sys
 
 import pytest
 
 from diagnostics.cli import output
-from diagnostics.cli.output import MAX_INPUT, Refused, Sink, Unwritable, one_line, read_text
+from diagnostics.cli.output import MAX_INPUT, CommandError, Sink, read_text
 
 
 def test_a_file_keeps_what_it_holds_until_there_is_something_better(tmp_path):
@@ -33,22 +34,22 @@ UNWRITABLE = [
 @pytest.mark.parametrize("path, why", [row[1:] for row in UNWRITABLE], ids=[row[0] for row in UNWRITABLE])
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path, path, why):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unwritable, match=f"^--save .*: .*{why}"):
+    with pytest.raises(CommandError, match=f"^--save .*: .*{why}"):
         Sink(path.format(folder=tmp_path), "--save")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_told():
-    with pytest.raises(Unwritable, match="--output /dev/full: No space left on device"):
+    with pytest.raises(CommandError, match="--output /dev/full: No space left on device"):
         Sink("/dev/full", "--output").write("text")
 
 
 def test_a_closed_standard_output_is_told_before_the_work(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     for path in (None, "-"):
-        with pytest.raises(Unwritable, match="standard output is closed"):
+        with pytest.raises(CommandError, match="standard output is closed"):
             Sink(path, "--output")
-    with pytest.raises(Unwritable):
+    with pytest.raises(CommandError):
         output.write("text")
 
 
@@ -60,7 +61,15 @@ def test_complaints_without_a_listener_are_nobodys_problem(monkeypatch):
 def test_a_complaint_is_one_printable_line(capsys):
     output.complain("two\nlines \x1b[31m")
     assert capsys.readouterr().err == "ib-diagnose: two lines  [31m\n"
-    assert one_line("Grüße\t\x9b\u202e") == "Grüße   "
+
+
+def test_formats_that_are_utf8_are_so_in_any_locale(monkeypatch):
+    held = io.BytesIO()
+    stream = io.TextIOWrapper(held, encoding="ascii", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    output.write("a \u2026\n")
+    output.write("b \u2026 \ud800\n", utf8=True)
+    assert held.getvalue() == b"a \\u2026\nb \xe2\x80\xa6 \\ud800\n"
 
 
 READ = [
@@ -87,7 +96,7 @@ def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch):
         ("\0", "null"),
     ]
     for path, why in cases:
-        with pytest.raises(Refused, match=f"--from .*{why}"):
+        with pytest.raises(CommandError, match=f"--from .*{why}"):
             read_text(path, "--from")
 
 
@@ -106,9 +115,9 @@ def test_colours_are_for_terminals_whose_user_wants_them(monkeypatch, variables,
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(output, "is_terminal", lambda stream: True)
-    assert output.colours() is expected
+    assert output.has_colours() is expected
     monkeypatch.setattr(output, "is_terminal", lambda stream: False)
-    assert not output.colours()
+    assert not output.has_colours()
 
 
 @pytest.mark.parametrize("columns, width", [(0, 80), (20, 60), (100, 100), (400, 120)])

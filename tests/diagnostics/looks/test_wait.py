@@ -8,19 +8,19 @@ import sys
 import pytest
 
 from diagnostics.evidence import Outcome, Probe, Route, Stage, StageResult
-from diagnostics.looks.check import Level, Look
+from diagnostics.looks.check import Goal, Look
 from diagnostics.looks.wait import HEARD, UNHEARD, become, pause, wait
 
 ROUTE = Route("gw", 4002, "configured", "a test")
 
 
 def seen(stage=None, outcome=Outcome.OK):
-    """A look that ended at this stage, or a good one."""
+    """A look that ended at this stage, or a good patience."""
     results, failed = [], False
-    for one in Stage:
-        results.append(StageResult(one, Outcome.SKIPPED if failed else outcome if one is stage else Outcome.OK))
-        failed = failed or one is stage
-    return Look(Level.HELLO, "gw:4002", Probe(ROUTE, tuple(results)))
+    for step in Stage:
+        results.append(StageResult(step, Outcome.SKIPPED if failed else outcome if step is stage else Outcome.OK))
+        failed = failed or step is stage
+    return Look(Goal.HELLO, "gw:4002", Probe(ROUTE, tuple(results)))
 
 
 GOOD, REFUSED = seen(), seen(Stage.CONNECT, Outcome.REFUSED)
@@ -31,9 +31,9 @@ class Patience:
     """A clock that only sleeping and looking move; the looks come from a list, the last one for ever."""
 
     def __init__(self, *looks, took=0.0):
-        self.looks, self.took, self.now, self.at, self.said = list(looks), took, 100.0, [], []
+        self.looks, self.took, self.now, self.at, self.reported = list(looks), took, 100.0, [], []
 
-    def once(self, limit):
+    def look_once(self, limit):
         assert limit > 0
         self.at.append(round(self.now - 100.0, 3))
         self.now += min(self.took, limit)
@@ -44,7 +44,7 @@ class Patience:
         self.now += seconds
 
     def wait(self, limit):
-        return wait(self.once, limit, self.said.append, lambda: self.now, self.sleep)
+        return wait(self.look_once, limit, self.reported.append, lambda: self.now, self.sleep)
 
 
 @pytest.mark.parametrize("look, bounds", [(REFUSED, UNHEARD), (SILENT, HEARD), (CLOSED, HEARD)])
@@ -54,38 +54,38 @@ def test_pauses_double_up_to_a_bound_that_depends_on_who_heard_of_us(look, bound
 
 
 def test_a_good_look_ends_it_at_once():
-    one = Patience(GOOD)
-    assert (one.wait(10), one.at) == (GOOD, [0.0])
+    patience = Patience(GOOD)
+    assert (patience.wait(10), patience.at) == (GOOD, [0.0])
 
 
 def test_looks_come_at_growing_intervals_and_start_anew_when_the_failure_is_another():
-    one = Patience(REFUSED, REFUSED, REFUSED, SILENT, SILENT, REFUSED, GOOD)
-    assert one.wait(0) is GOOD
-    assert one.at == [0.0, 0.25, 0.75, 1.75, 2.75, 4.75, 5.0]
+    patience = Patience(REFUSED, REFUSED, REFUSED, SILENT, SILENT, REFUSED, GOOD)
+    assert patience.wait(0) is GOOD
+    assert patience.at == [0.0, 0.25, 0.75, 1.75, 2.75, 4.75, 5.0]
 
 
 def test_only_changes_are_told_with_the_time():
-    one = Patience(REFUSED, REFUSED, SILENT, SILENT, GOOD)
-    one.wait(0)
-    assert [line.split(" s: ")[0] for line in one.said] == ["0.0", "0.8", "3.8"]
-    assert [line.split(" s: ")[1] for line in one.said] == [REFUSED.line, SILENT.line, GOOD.line]
+    patience = Patience(REFUSED, REFUSED, SILENT, SILENT, GOOD)
+    patience.wait(0)
+    assert [line.split(" s: ")[0] for line in patience.reported] == ["0.0", "0.8", "3.8"]
+    assert [line.split(" s: ")[1] for line in patience.reported] == [REFUSED.line, SILENT.line, GOOD.line]
 
 
 @pytest.mark.parametrize("limit", [0.01, 0.3, 1.0, 1.3, 7.0, 60.0])
 @pytest.mark.parametrize("look, took", [(REFUSED, 0.0), (REFUSED, 3.5), (SILENT, 5.0)])
 def test_the_limit_is_kept_and_used(look, took, limit):
-    one = Patience(look, took=took)
-    assert one.wait(limit) is look
-    spent = one.now - 100.0
+    patience = Patience(look, took=took)
+    assert patience.wait(limit) is look
+    spent = patience.now - 100.0
     assert spent <= limit + 1e-6
     assert limit - spent <= max(0.06, 0.0)
-    assert len(one.at) <= 4 + limit * 2
+    assert len(patience.at) <= 4 + limit * 2
 
 
 def test_the_last_look_before_the_end_has_time_for_an_answer():
-    one = Patience(SILENT, took=0.001)
-    one.wait(12.0)
-    assert any(9.5 <= at <= 11.0 for at in one.at)
+    patience = Patience(SILENT, took=0.001)
+    patience.wait(12.0)
+    assert any(9.5 <= at <= 11.0 for at in patience.at)
 
 
 # What comes after: the command itself, in the place of this process

@@ -11,19 +11,19 @@ class Enough(Exception):
 
 
 def watched(*looks):
-    said, clock, rest = [], [1700000000.0], list(looks)
+    reported, clock, rest = [], [1700000000.0], list(looks)
 
     def sleep(seconds):
         clock[0] += seconds
 
-    def once():
+    def look_once():
         if not rest:
             raise Enough
         return rest.pop(0)
 
     with pytest.raises(Enough):
-        watch(once, 30.0, said.append, lambda: clock[0], sleep)
-    return said
+        watch(look_once, 30.0, reported.append, lambda: clock[0], sleep)
+    return reported
 
 
 def test_the_first_state_and_every_change_is_told_with_the_time_it_lasted():

@@ -14,8 +14,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from diagnostics.evidence import Asked, Evidence, Fact, dump, load
-from diagnostics.place import facts
+from diagnostics.place import network as network_module
 from diagnostics.place.facts import NAMES, look_around
+from diagnostics.place.file_tree import FileTree
 
 ID = "3f2a" * 16
 LINUX = "Linux version 6.1.0-28-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14)) #1 SMP\n"
@@ -501,8 +502,8 @@ def test_this_machine_has_the_addresses_the_kernel_would_send_from():
 
 
 def test_where_the_kernel_lists_nothing_the_address_is_guessed(monkeypatch):
-    monkeypatch.setattr(facts, "SIOCGIFADDR", None)
-    monkeypatch.setattr(facts._Tree, "read", lambda tree, path: None)
+    monkeypatch.setattr(network_module, "SIOCGIFADDR", None)
+    monkeypatch.setattr(FileTree, "read", lambda tree, path: None)
     own = next(fact for fact in look_around() if fact.name == "own_addresses")
     assert own.confidence in ("likely", "hint")
     assert own.source in ("getsockname of an unsent datagram", "getaddrinfo of our own name")

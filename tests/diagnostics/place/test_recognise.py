@@ -2,8 +2,10 @@
 
 import pytest
 
-from diagnostics.place import recognise as place
-from diagnostics.place.recognise import Guess, Place, Seen, own_mounts, recognise
+from diagnostics.place import surroundings as place
+from diagnostics.place.reading import Reading
+from diagnostics.place.recognise import Place, own_mounts, recognise
+from diagnostics.place.surroundings import Surroundings
 
 ID = "ab" * 32
 ROOT = "1 0 0:1 / / rw - overlay overlay rw\n"
@@ -12,19 +14,19 @@ MACHINE = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
 
 def test_a_whole_place():
-    seen = Seen(
+    here = Surroundings(
         {place.MOUNTINFO: ROOT + HOSTS, place.UID_MAP: "0 0 4294967295\n"},
         ("lo", "eth0"),
         ("172.17.0.2",),
         peered=True,
     )
-    assert recognise(seen) == Place(
-        Guess("yes", place.MOUNTINFO),
-        Guess("docker", place.MOUNTINFO),
-        Guess(None, place.VERSION),
-        Guess("default bridge", "/etc/resolv.conf, /etc/hosts", "likely"),
-        Guess("no", place.UID_MAP, "likely"),
-        Guess("ab" * 6, place.MOUNTINFO),
+    assert recognise(here) == Place(
+        Reading("yes", place.MOUNTINFO),
+        Reading("docker", place.MOUNTINFO),
+        Reading(None, place.VERSION),
+        Reading("default bridge", "/etc/resolv.conf, /etc/hosts", "likely"),
+        Reading("no", place.UID_MAP, "likely"),
+        Reading("ab" * 6, place.MOUNTINFO),
     )
 
 
@@ -83,13 +85,13 @@ RUNTIMES = [  # (name, texts, container, runtime)
 
 @pytest.mark.parametrize("texts, container, runtime", [row[1:] for row in RUNTIMES], ids=[row[0] for row in RUNTIMES])
 def test_runtime(texts, container, runtime):
-    found = recognise(Seen(texts))
+    found = recognise(Surroundings(texts))
     assert (found.container.value, found.runtime.value) == (container, runtime)
 
 
 def test_off_linux_there_is_no_container():
-    found = recognise(Seen(linux=False, interfaces=("lo0", "en0"), addresses=("10.0.0.2",)))
-    assert [guess.value for guess in (found.container, found.runtime, found.flavour, found.network_mode)] == [
+    found = recognise(Surroundings(linux=False, interfaces=("lo0", "en0"), addresses=("10.0.0.2",)))
+    assert [reading.value for reading in (found.container, found.runtime, found.flavour, found.network_mode)] == [
         "no",
         "none",
         "none",
@@ -109,7 +111,7 @@ ROOTLESS = [
 
 @pytest.mark.parametrize("text, expected", [row[1:] for row in ROOTLESS], ids=[row[0] for row in ROOTLESS])
 def test_rootless(text, expected):
-    assert recognise(Seen({place.MOUNTINFO: ROOT + HOSTS, place.UID_MAP: text})).rootless.value == expected
+    assert recognise(Surroundings({place.MOUNTINFO: ROOT + HOSTS, place.UID_MAP: text})).rootless.value == expected
 
 
 def test_a_home_network_with_the_numbers_of_a_desktop_is_no_desktop():
@@ -118,7 +120,7 @@ def test_a_home_network_with_the_numbers_of_a_desktop_is_no_desktop():
         place.RESOLV: "nameserver 192.168.65.1\n",
         place.VERSION: "Linux version 6.1\n",
     }
-    assert recognise(Seen(texts)).flavour.value == "none"
+    assert recognise(Surroundings(texts)).flavour.value == "none"
 
 
 def test_a_shell_in_the_machine_of_lima_knows_it():
@@ -127,5 +129,5 @@ def test_a_shell_in_the_machine_of_lima_knows_it():
         place.HOSTNAME: "lima-default\n",
         place.VERSION: "Linux version 6.1\n",
     }
-    found = recognise(Seen(texts, ("lo", "eth0"), ("192.168.5.15",)))
+    found = recognise(Surroundings(texts, ("lo", "eth0"), ("192.168.5.15",)))
     assert (found.container.value, found.flavour.value, found.network_mode.value) == ("no", "lima", "host")

@@ -1,22 +1,12 @@
-"""Facts and wishes to routes: which ones, in which order, with which reason; and targets as people type them."""
-
-import re
+"""Facts and wishes to routes: which ones, in which order, with which reason."""
 
 import pytest
 
 from diagnostics.evidence import Fact, Route
-from diagnostics.place.routes import (
-    DEFAULT_PORT,
-    HOST_NAMES,
-    SIBLINGS,
-    Target,
-    candidates,
-    is_loopback,
-    label,
-    parse_port,
-    parse_target,
-    siblings,
-)
+from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS
+from diagnostics.place.host_names import HOST_NAMES
+from diagnostics.place.routes import candidates, siblings
+from diagnostics.place.targets import ProbeTarget
 
 MAGIC = tuple(HOST_NAMES)
 
@@ -203,14 +193,18 @@ def test_candidates_fit_the_place(given, first, absent):
 
 @pytest.mark.parametrize("given", [row[1] for row in PLACES], ids=[row[0] for row in PLACES])
 def test_every_candidate_has_a_reason_that_fits_on_a_line(given):
-    for route in candidates(facts(**given), (Target("gate"),)):
+    for route in candidates(facts(**given), (ProbeTarget("gate"),)):
         assert 8 <= len(route.why) <= 80, route
         assert route.kind in ("configured", "name", "gateway", "bridge", "loopback", "host_address")
 
 
 @pytest.mark.parametrize("given", [row[1] for row in PLACES], ids=[row[0] for row in PLACES])
 def test_the_configured_come_first_everywhere(given):
-    targets = (Target("host.docker.internal", 4001), Target("127.0.0.1"), Target("gate", 4002, "IB_HOST"))
+    targets = (
+        ProbeTarget("host.docker.internal", 4001),
+        ProbeTarget("127.0.0.1"),
+        ProbeTarget("gate", 4002, "IB_HOST"),
+    )
     found = candidates(facts(**given), targets, 4009)
     assert [(route.host, route.port, route.kind) for route in found[:3]] == [
         ("host.docker.internal", 4001, "configured"),
@@ -238,23 +232,31 @@ WHOLE = (
 
 def test_a_whole_list():
     given = DOCKER | {"network_mode": "user network", "default_gateway": "172.18.0.1"}
-    assert candidates(facts(**given, hosts_entries="host.docker.internal=172.17.0.1"), (Target("gate"),)) == WHOLE
+    assert candidates(facts(**given, hosts_entries="host.docker.internal=172.17.0.1"), (ProbeTarget("gate"),)) == WHOLE
 
 
 BRIDGED = DOCKER | {"network_mode": "default bridge"}
 REASONS = [  # (facts, target, why)
-    (BRIDGED, Target("127.0.0.1"), "--target says so; inside a container this is the container itself"),
-    (BRIDGED, Target("localhost", 1, "IB_HOST"), "IB_HOST says so; inside a container this is the container itself"),
-    (BRIDGED, Target("0.0.0.0"), "--target says so; inside a container this is the container itself"),
-    (DOCKER | {"network_mode": "host"}, Target("127.0.0.1"), "--target says so"),
-    (HOST, Target("localhost"), "--target says so"),
+    (BRIDGED, ProbeTarget("127.0.0.1"), "--target says so; inside a container this is the container itself"),
     (
         BRIDGED,
-        Target("Host.Docker.Internal."),
+        ProbeTarget("localhost", 1, "IB_HOST"),
+        "IB_HOST says so; inside a container this is the container itself",
+    ),
+    (BRIDGED, ProbeTarget("0.0.0.0"), "--target says so; inside a container this is the container itself"),
+    (DOCKER | {"network_mode": "host"}, ProbeTarget("127.0.0.1"), "--target says so"),
+    (HOST, ProbeTarget("localhost"), "--target says so"),
+    (
+        BRIDGED,
+        ProbeTarget("Host.Docker.Internal."),
         "--target says so; Docker's name for its host; on Linux only with extra_hosts",
     ),
-    (BRIDGED, Target("host.orb.internal"), "--target says so; OrbStack's name for the Mac; nothing here looks like it"),
-    (BRIDGED, Target("10.0.0.9"), "--target says so"),
+    (
+        BRIDGED,
+        ProbeTarget("host.orb.internal"),
+        "--target says so; OrbStack's name for the Mac; nothing here looks like it",
+    ),
+    (BRIDGED, ProbeTarget("10.0.0.9"), "--target says so"),
 ]
 
 
@@ -268,23 +270,23 @@ SAME = [("GATE", "gate"), ("gate.", "gate"), ("0:0:0:0:0:0:0:1", "::1"), ("FD00:
 
 @pytest.mark.parametrize("one, other", SAME)
 def test_two_spellings_of_a_host_are_one_route_as_it_was_written_first(one, other):
-    found = candidates(facts(**HOST), (Target(one), Target(other), Target(one, 4001)))
+    found = candidates(facts(**HOST), (ProbeTarget(one), ProbeTarget(other), ProbeTarget(one, 4001)))
     assert hosts(found, "configured") == [one, one]
 
 
 def test_the_configured_spelling_replaces_the_discovered_one():
-    found = candidates(facts(**BRIDGED), (Target("HOST.docker.internal"),))
+    found = candidates(facts(**BRIDGED), (ProbeTarget("HOST.docker.internal"),))
     assert hosts(found)[0] == "HOST.docker.internal" and "host.docker.internal" not in hosts(found)
 
 
 PORTS = [  # (targets, --port, port of the discovered routes)
     ((), None, 4003),
     ((), 4001, 4001),
-    ((Target("gate"),), None, 4003),
-    ((Target("gate", 4002),), None, 4002),
-    ((Target("gate"), Target("gate", 4002), Target("other", 4001)), None, 4003),
-    ((Target("gate", 4002), Target("other")), None, 4002),
-    ((Target("gate", 4002),), 7496, 7496),
+    ((ProbeTarget("gate"),), None, 4003),
+    ((ProbeTarget("gate", 4002),), None, 4002),
+    ((ProbeTarget("gate"), ProbeTarget("gate", 4002), ProbeTarget("other", 4001)), None, 4003),
+    ((ProbeTarget("gate", 4002), ProbeTarget("other")), None, 4002),
+    ((ProbeTarget("gate", 4002),), 7496, 7496),
 ]
 
 
@@ -310,137 +312,3 @@ def test_siblings_are_the_usual_ports_but_the_one_that_refused():
     assert {route.kind for route in found} == {"sibling"} and all(route.why for route in found)
     assert [route.port for route in siblings(("gate",), 5000)] == [port for port, _ in SIBLINGS]
     assert siblings((), 4003) == ()
-
-
-LABELS = [
-    ("gate", 4003, "gate:4003"),
-    ("10.0.0.1", 1, "10.0.0.1:1"),
-    ("::1", 4003, "[::1]:4003"),
-    ("fe80::1%eth0", 4003, "[fe80::1%eth0]:4003"),
-    ("gate", None, "gate"),
-    ("::1", None, "[::1]"),
-]
-
-
-@pytest.mark.parametrize("host, port, expected", LABELS)
-def test_label(host, port, expected):
-    assert label(Target(host, port)) == expected
-    if port:
-        assert label(Route(host, port, "configured", "")) == expected
-
-
-LOOPBACKS = [
-    ("localhost", True),
-    ("LOCALHOST.", True),
-    ("a.localhost", True),
-    ("127.0.0.1", True),
-    ("127.9.9.9", True),
-    ("::1", True),
-    ("0.0.0.0", True),
-    ("::", True),
-    ("::ffff:127.0.0.1", True),
-    ("10.0.0.1", False),
-    ("gate", False),
-    ("localhost.example.com", False),
-    ("", False),
-]
-
-
-@pytest.mark.parametrize("host, expected", LOOPBACKS)
-def test_is_loopback(host, expected):
-    assert is_loopback(host) is expected
-
-
-GOOD = [
-    ("gate", Target("gate")),
-    (" gate:4003\n", Target("gate", 4003)),
-    ("Gate.example.com.:1", Target("Gate.example.com.", 1)),
-    ("ib_gateway-1:65535", Target("ib_gateway-1", 65535)),
-    ("10.0.0.1:4002", Target("10.0.0.1", 4002)),
-    ("0.0.0.0", Target("0.0.0.0")),
-    ("::1", Target("::1")),
-    ("[::1]", Target("::1")),
-    ("[::1]:4003", Target("::1", 4003)),
-    ("[FD00:0::1]:4003", Target("fd00::1", 4003)),
-    ("fe80::1%eth0", Target("fe80::1%eth0")),
-    ("[fe80::1%eth0.5]:4003", Target("fe80::1%eth0.5", 4003)),
-    ("2606:4700::1111", Target("2606:4700::1111")),
-    ("xn--bcher-kva.example", Target("xn--bcher-kva.example")),
-    ("1and1.com", Target("1and1.com")),
-    ("a" * 63 + ".b", Target("a" * 63 + ".b")),
-]
-
-
-@pytest.mark.parametrize("text, expected", GOOD)
-def test_targets(text, expected):
-    assert parse_target(text) == expected
-    assert parse_target(label(expected)) == expected
-
-
-FORM = "HOST or HOST:PORT was expected"
-NAME = "not a host name (letters, digits, '-', '_' and '.'; others in their xn-- form)"
-PORT = "a number from 1 to 65535 was expected"
-BAD = [
-    ("", f"--target is empty: {FORM}"),
-    (" \t", f"--target is empty: {FORM}"),
-    ("tcp://gate:4003", f"--target 'tcp://gate:4003': {FORM}, without 'tcp://'"),
-    ("gate/path", f"--target 'gate/path': {FORM}, without a path"),
-    ("me:secret@gate:4003", f"--target '***@gate:4003': {FORM}, without a user"),
-    ("http://me:secret@gate", f"--target '***@gate': {FORM}, without 'http://'"),
-    ("a,b", f"--target 'a,b': {FORM}, one at a time"),
-    ("a b", f"--target 'a b': {FORM}, without spaces"),
-    ("gate :4003", f"--target 'gate :4003': {FORM}, without spaces"),
-    (":4003", f"--target ':4003': the host is missing, {FORM}"),
-    ("4003", "--target '4003': a number is no host; a port goes to --port or behind a host"),
-    ("gate:", f"--target 'gate:': port '': {PORT}"),
-    ("gate:0", f"--target 'gate:0': port '0': {PORT}"),
-    ("gate:70000", f"--target 'gate:70000': port '70000': {PORT}"),
-    ("gate:-1", f"--target 'gate:-1': port '-1': {PORT}"),
-    ("gate:4_003", f"--target 'gate:4_003': port '4_003': {PORT}"),
-    ("gate:\u0664", f"--target 'gate:\\u0664': port '\\u0664': {PORT}"),
-    ("gate:" + "9" * 5000, f"--target 'gate:{'9' * 52}...': port '{'9' * 57}...': {PORT}"),
-    ("[::1]4003", "--target '[::1]4003': [IPV6] or [IPV6]:PORT was expected"),
-    ("[::1", "--target '[::1': [IPV6] or [IPV6]:PORT was expected"),
-    ("[::1]:", f"--target '[::1]:': port '': {PORT}"),
-    ("[]:1", "--target '[]:1': brackets are for IPv6 addresses"),
-    ("[10.0.0.1]:1", "--target '[10.0.0.1]:1': brackets are for IPv6 addresses"),
-    ("::1:4003", "--target '::1:4003': is 4003 a port? Write [::1]:4003, or [::1:4003] for the address"),
-    ("gate:1:2", "--target 'gate:1:2': not an IPv6 address; write [IPV6]:PORT or HOST:PORT"),
-    ("fe80::1%\x1b[31m", "--target 'fe80::1%\\x1b[31m': not an IPv6 address; write [IPV6]:PORT or HOST:PORT"),
-    ("127.1", "--target '127.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
-    ("256.0.0.1", "--target '256.0.0.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
-    ("010.0.0.1:4003", "--target '010.0.0.1:4003': not an IPv4 address, four numbers from 0 to 255 were expected"),
-    ("a..b", f"--target 'a..b': {NAME}"),
-    ("-a", f"--target '-a': {NAME}"),
-    ("*", f"--target '*': {NAME}"),
-    ("b\u00fccher", f"--target 'b\\xfccher': {NAME}"),
-    ("gate\x00", f"--target 'gate\\x00': {NAME}"),
-    ("a" * 64, f"--target '{'a' * 57}...': {NAME}"),
-    (".".join(["abc"] * 64), f"--target '{('abc.' * 20)[:57]}...': {NAME}"),
-]
-
-
-@pytest.mark.parametrize("text, expected", BAD)
-def test_a_bad_target_gets_one_line_that_says_what_is_wrong(text, expected):
-    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$") as caught:
-        parse_target(text)
-    assert str(caught.value) == expected
-
-
-def test_the_line_names_where_the_target_came_from():
-    with pytest.raises(ValueError, match=r"^IB_HOST 'a b': "):
-        parse_target("a b", "IB_HOST")
-    assert parse_target("gate", "IB_HOST") == Target("gate", None, "IB_HOST")
-
-
-@pytest.mark.parametrize("text, expected", [("4003", 4003), (" 1\n", 1), (65535, 65535)])
-def test_ports(text, expected):
-    assert parse_port(text) == expected
-
-
-@pytest.mark.parametrize("text", ["0", "65536", "", "-1", "4e3", "4003 4004", 0, 70000])
-def test_a_bad_port_names_its_origin(text):
-    expected = f"IB_PORT {str(text)!r}: {PORT}"
-    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$") as caught:
-        parse_port(text, "IB_PORT")
-    assert str(caught.value) == expected

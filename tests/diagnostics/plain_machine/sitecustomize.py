@@ -17,13 +17,13 @@ class Elsewhere:
     def find_spec(cls, name, path=None, target=None):
         if name != "diagnostics.place.facts":
             return None
-        finders = [one for one in sys.meta_path if one is not cls]
+        finders = [finder for finder in sys.meta_path if finder is not cls]
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)))
         execute = spec.loader.exec_module
 
         def exec_module(module):
             execute(module)
-            module.look_around.__defaults__ = (ROOT, os.environ)
+            module.ROOT = ROOT
 
         spec.loader.exec_module = exec_module
         return spec

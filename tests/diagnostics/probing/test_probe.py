@@ -7,8 +7,9 @@ from time import monotonic
 import pytest
 
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult, dump, load
-from diagnostics.probing import dial, probe
-from diagnostics.probing.dial import Resolution
+from diagnostics.probing import probe
+from diagnostics.probing.connection import GOODBYE, leave, listen
+from diagnostics.probing.resolve import Resolution, resolve
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice
 from tests.relay.kit.loopback import unused_port
 from tests.relay.kit.scripted import HAS_IPV6, Upstream
@@ -21,8 +22,16 @@ def to(port, host=LOOPBACK):
     return Route(host, port, "configured", "a test")
 
 
+def opened(route, resolution, **more):
+    """The route up to QUIET, and goodbye."""
+    found, dialled = probe.opened(route, resolution, **more)
+    if dialled.sock is not None:
+        leave(dialled.sock)
+    return found
+
+
 def tcp(port, host=LOOPBACK, **more):
-    return probe.tcp(to(port, host), probe.resolve(host, port), quiet=QUIET, **more)
+    return opened(to(port, host), resolve(host, port), quiet=QUIET, **more)
 
 
 def outcomes(found):
@@ -51,10 +60,10 @@ def test_a_gateway_waits_for_its_client():
 
 
 def test_the_quiet_window_is_150_ms(monkeypatch):
-    asked, listen = [], dial.listen
-    monkeypatch.setattr(dial, "listen", lambda sock, seconds: asked.append(seconds) or listen(sock, seconds))
+    asked = []
+    monkeypatch.setattr(probe, "listen", lambda sock, seconds: asked.append(seconds) or listen(sock, seconds))
     with practice("silent") as gateway:
-        found = probe.tcp(to(gateway.port), Resolution((LOOPBACK,), 0.0))
+        found = opened(to(gateway.port), Resolution((LOOPBACK,), 0.0))
     assert asked == [0.15] and found.stages[2].seconds >= 0.15
 
 
@@ -122,7 +131,7 @@ AT_RESOLVE = (
 
 @pytest.mark.parametrize("resolution, outcome", [case[1:] for case in AT_RESOLVE], ids=[case[0] for case in AT_RESOLVE])
 def test_a_name_without_an_address_ends_it(resolution, outcome):
-    found = probe.tcp(to(4003, "gate.example"), resolution)
+    found = opened(to(4003, "gate.example"), resolution)
     first = StageResult(Stage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
     assert found == Probe(to(4003, "gate.example"), (first, *found.stages[1:]))
     assert details(found)[1:] == ["RESOLVE failed"] * 5
@@ -137,7 +146,7 @@ def test_the_address_of_another_route_is_not_dialled_again():
 @pytest.mark.skipif(not HAS_IPV6, reason="no IPv6 here")
 def test_a_name_whose_first_family_is_refused_says_so():
     with practice("silent") as gateway:
-        found = probe.tcp(to(gateway.port, "localhost"), Resolution(("::1", LOOPBACK), 0.0), quiet=QUIET)
+        found = opened(to(gateway.port, "localhost"), Resolution(("::1", LOOPBACK), 0.0), quiet=QUIET)
     assert outcomes(found) == walked(OK, OK, OK)
     assert (found.addresses, found.address) == (("::1", LOOPBACK), LOOPBACK)
     assert details(found)[1] == "::1 refused; 127.0.0.1 answered"
@@ -149,7 +158,7 @@ READY = [StageResult(stage, OK, 0.0) for stage in (Stage.RESOLVE, Stage.CONNECT,
 
 
 def ready(port):
-    return Probe(to(port), probe.stages(READY), (LOOPBACK,), LOOPBACK)
+    return Probe(to(port), probe.all_stages(READY), (LOOPBACK,), LOOPBACK)
 
 
 def through_quiet(port):
@@ -230,7 +239,7 @@ def test_a_gateway_that_is_gone_by_the_time_of_the_handshake():
 
 def test_a_gateway_that_is_gone_after_a_handshake_leaves_its_result():
     hello = StageResult(Stage.HELLO, TIMED_OUT, 5.0, "no hello")
-    before = Probe(to(unused_port()), probe.stages([*READY, hello]), (LOOPBACK,), LOOPBACK)
+    before = Probe(to(unused_port()), probe.all_stages([*READY, hello]), (LOOPBACK,), LOOPBACK)
     found = probe.handshake(before, Asked())
     assert (outcomes(found), found.attempts) == (walked(OK, OK, OK, TIMED_OUT), 2)
     assert details(found)[3] == f"no hello; another connection after it was not accepted: {LOOPBACK} refused"
@@ -272,7 +281,7 @@ def test_a_walk_to_a_healthy_hello_takes_no_time(monkeypatch):
     with practice() as gateway:
         started = monotonic()
         found = probe.walk(to(gateway.port), Asked(session=False))
-        assert monotonic() - started < dial.GOODBYE
+        assert monotonic() - started < GOODBYE
     assert found.server_version == 176 and found.stages[2].seconds >= probe.BRIEF
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from diagnostics.evidence import Asked, KernelView, Outcome, Stage
 from diagnostics.probing import talk as module
-from diagnostics.probing.talk import STRANGERS, own_client_id, stranger, talk
+from diagnostics.probing.strangers import STRANGERS, stranger
+from diagnostics.probing.talk import own_client_id, talk
 from relay.practice import BEHAVIOURS
 from relay.wire.framing import encode_frame
 from relay.wire.hello import ClientHello, Redirect, ServerHello
@@ -109,7 +110,7 @@ def test_a_healthy_session_tells_everything():
     assert [one.stage for one in told.results] == [Stage.HELLO, Stage.START_API, Stage.SYNC]
     assert all(0 <= one.seconds < 1.0 for one in told.results)
     rest = replace(told, results=(), bytes_received=0)
-    assert rest == module.Told((), None, None, 0, 176, None, ("DU***567",), FARMS_OK)
+    assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), FARMS_OK)
     assert told.bytes_received > 300
 
 

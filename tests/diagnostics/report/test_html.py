@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from diagnostics.report.html import Html, escaped, html, lines, moment, tag
+from diagnostics.report.html import Html, escaped, html_report, lines, moment, tag
 from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.golden import NAMES, evidence_of, hostile
 
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 def page(name: str) -> str:
     evidence = evidence_of(name)
-    return html(evidence, diagnose(evidence))
+    return html_report(evidence, diagnose(evidence))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,7 +55,7 @@ def test_the_page_is_well_formed_and_loads_nothing(name):
 
 def test_what_a_peer_says_stays_text():
     evidence, diagnosis = hostile("\"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;'")
-    text = html(evidence, diagnosis)
+    text = html_report(evidence, diagnosis)
     parsed = Page(text)
     assert parsed.open == []
     assert {element for element, _ in parsed.elements} <= ALLOWED
@@ -65,7 +65,7 @@ def test_what_a_peer_says_stays_text():
 
 def test_control_characters_and_overrides_do_not_get_in():
     evidence, diagnosis = hostile("a\x1b[31m\u202eb\x00\ud800")
-    text = html(evidence, diagnosis)
+    text = html_report(evidence, diagnosis)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
     text.encode("utf-8")
 

@@ -1,9 +1,9 @@
-"""Exit codes of a diagnosis."""
+"""Exit code and tone of a diagnosis."""
 
 import pytest
 
 from diagnostics.findings.entry import Side
-from diagnostics.rules.diagnosis import EXIT, Diagnosis, Finding, Level, Verdict, exit_code
+from diagnostics.rules.diagnosis import EXIT, Diagnosis, Finding, Level, Verdict, exit_code, tone
 
 WARNING, ERROR, INFO = Finding("IBD702", ""), Finding("IBD203", ""), Finding("IBD703", "")
 EXITS = [
@@ -26,3 +26,21 @@ def test_the_exit_code(name, level, findings, code, strict):
 
 def test_every_level_has_an_exit_code():
     assert set(EXIT) == set(Level)
+
+
+@pytest.mark.parametrize(
+    "level, codes, expected",
+    [
+        (Level.USABLE, (), "good"),
+        (Level.ANSWERS, (), "good"),
+        (Level.USABLE, ("IBD703",), "good"),
+        (Level.USABLE, ("IBD701", "IBD703"), "warning"),
+        (Level.USABLE, ("IBD101",), "warning"),
+        (Level.NO_SESSION, ("IBD503",), "bad"),
+        (Level.NO_HANDSHAKE, (), "bad"),
+        (Level.NO_TCP, ("IBD201",), "bad"),
+    ],
+)
+def test_the_tone_is_that_of_the_worst_that_matters(level, codes, expected):
+    findings = tuple(Finding(code, "") for code in codes)
+    assert tone(Diagnosis(Verdict(level, "", None, Side.NONE), findings)).value == expected
