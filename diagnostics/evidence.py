@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 Json: typing.TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-class Stage(Enum):
+class ProbeStage(Enum):
     """The steps of a probe, in order."""
 
     RESOLVE = "resolve"  # name to address
@@ -70,7 +70,7 @@ class Route:
 class StageResult:
     """One step of one probe."""
 
-    stage: Stage
+    stage: ProbeStage
     outcome: Outcome
     seconds: float | None = None
     detail: str = ""  # for people; for SKIPPED: because of what
@@ -88,7 +88,7 @@ class KernelView:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One route, walked as far as it went: one result for every Stage, in order."""
+    """One route, walked as far as it went: one result for every ProbeStage, in order."""
 
     route: Route
     stages: tuple[StageResult, ...]
@@ -107,13 +107,13 @@ class Probe:
     codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
     attempts: int = 1  # handshakes tried on this route
 
-    def result(self, stage: Stage) -> StageResult:
+    def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""
         return next((result for result in self.stages if result.stage is stage), StageResult(stage, Outcome.SKIPPED))
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListeningSocket:
     """A listening socket of this network namespace on one of the ports asked about (/proc/net/tcp, tcp6)."""
 
     address: str
@@ -126,7 +126,7 @@ class Listener:
 class HostView:
     """The gateway's side, where the run could see it: sockets of this host, None where it could not look."""
 
-    listeners: tuple[Listener, ...] | None = None
+    listeners: tuple[ListeningSocket, ...] | None = None
     # Sockets on the ports asked about whose peer is gone and whose program has not noticed
     close_wait: int | None = None
     syn_sent: int | None = None  # dials towards these ports that are not answered

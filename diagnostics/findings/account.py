@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import NAME_FAULTS, Entry, Side
+from diagnostics.findings.entry import NAME_FAULTS, FindingEntry, Side
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD801",
         slug="paper-live-mix",
         title="the account is of the other kind than the port suggests",
@@ -30,7 +30,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD802",
         slug="read-only",
         title="connectivity is fine, and the gateway refused a request as not valid or read-only",
@@ -50,7 +50,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD803",
         slug="competing-session",
         title="connectivity is fine, and market data go to another session",
@@ -63,7 +63,7 @@ ENTRIES = (
         docs=("IB gives live market data to one session per user (error 10197). The connection to the gateway works."),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD804",
         slug="rate",
         title="messages came faster than IB allows",
@@ -78,6 +78,6 @@ ENTRIES = (
             "tool sends a handful, so it is other traffic that counts, or a gateway that was busy already."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
 )

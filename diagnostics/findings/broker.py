@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import NAME_FAULTS, Entry, Explanation, Side
+from diagnostics.findings.entry import NAME_FAULTS, Explanation, FindingEntry, Side
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD701",
         slug="upstream-lost",
         title="connectivity is fine, and the gateway has lost IB's servers",
@@ -35,7 +35,7 @@ ENTRIES = (
         ),
         may_be_maintenance=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD702",
         slug="farm-broken",
         title="connectivity is fine, and a data farm of IB is not available",
@@ -55,7 +55,7 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD701"),
         may_be_maintenance=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD703",
         slug="maintenance-window",
         title="this is a time of planned maintenance at IB",
@@ -72,7 +72,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD704",
         slug="port-reset",
         title="the gateway's API port was changed",
@@ -90,6 +90,6 @@ ENTRIES = (
             "not reachable under the old port from now on."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from diagnostics.findings import account, broker, first_bytes, logins, names, peers, sessions, ways
-from diagnostics.findings.entry import Entry
+from diagnostics.findings.entry import FindingEntry
 
-CATALOGUE: dict[str, Entry] = {
+CATALOGUE: dict[str, FindingEntry] = {
     entry.code: entry
     for hundred in (names, ways, peers, first_bytes, sessions, logins, broker, account)
     for entry in hundred.ENTRIES

@@ -1,4 +1,4 @@
-"""What is known of one code: its Entry, with everything that depends on the code alone.
+"""What is known of one code: its entry, with everything that depends on the code alone.
 
 Words in capitals in a command stand for something of the user's: HOST and PORT of the route (of a redirect: of where it
 leads), GATEWAY and CLIENT for the names of the two containers, NETWORK for the name of a Docker network.
@@ -66,7 +66,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class FindingEntry:
     """One code. It is permanent and never used for anything else; the slug may change."""
 
     code: str
@@ -92,7 +92,7 @@ class Entry:
     # In the line of the verdict.
     does: str = ""  # what such a route does, where that says more than the stage it fails at
     where_to_look: str = ""  # where the general sentence about its side does not fit; {network} is filled in
-    told_in_verdict: bool = False  # a cause that was shown, by a log or the gateway itself: the line has its title
+    title_in_verdict: bool = False  # a cause that was shown, by a log or the gateway itself: the line has its title
     may_be_maintenance: bool = False  # IB's planned maintenance looks like this
 
 

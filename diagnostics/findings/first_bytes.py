@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Entry, Explanation, Side
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD401",
         slug="not-ib-banner",
         title="another service is on this port: it speaks first",
@@ -25,7 +25,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         where_to_look="the host or port asked for is another service's",
     ),
-    Entry(
+    FindingEntry(
         code="IBD402",
         slug="not-ib-http",
         title="a web server is on this port",
@@ -48,7 +48,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         where_to_look="the host or port asked for is another service's",
     ),
-    Entry(
+    FindingEntry(
         code="IBD403",
         slug="not-ib-tls",
         title="a TLS server is on this port",
@@ -71,7 +71,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         where_to_look="the host or port asked for is another service's",
     ),
-    Entry(
+    FindingEntry(
         code="IBD404",
         slug="closed-after-hello",
         title="the connection was closed in answer to the hello",
@@ -140,7 +140,7 @@ ENTRIES = (
         ),
         where_to_look="the fault is at the gateway or at what forwards to it, not on the way from here",
     ),
-    Entry(
+    FindingEntry(
         code="IBD405",
         slug="bad-frame",
         title="the answer is not the IB protocol",
@@ -163,7 +163,7 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD401", "IBD402", "IBD403", "IBD407"),
         does="connects, and the answer is not the IB protocol",
     ),
-    Entry(
+    FindingEntry(
         code="IBD406",
         slug="server-version-low",
         title="the gateway is older than today's clients accept",
@@ -179,7 +179,7 @@ ENTRIES = (
         ),
         silenced_by=(),
     ),
-    Entry(
+    FindingEntry(
         code="IBD407",
         slug="redirected",
         title="the gateway sends clients to another address",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Entry, Side, Sign
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, FindingEntry, Side, Sign
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD601",
         slug="starting",
         title="the gateway is still starting",
@@ -25,9 +25,9 @@ ENTRIES = (
         ),
         silenced_by=(*NAME_FAULTS, *(code for code in LOGIN_FAULTS if code != "IBD601")),
         excluded_by=(Sign.LOGGED_IN,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD602",
         slug="twofa-pending",
         title="the login waits for the second factor",
@@ -46,9 +46,9 @@ ENTRIES = (
         ),
         silenced_by=(*NAME_FAULTS, "IBD603", "IBD604", "IBD605", "IBD606", "IBD607", "IBD610", "IBD611"),
         excluded_by=(Sign.LOGGED_IN,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD603",
         slug="twofa-timeout",
         title="the second factor was not confirmed in time",
@@ -72,9 +72,9 @@ ENTRIES = (
             "gateway tries again, or has ended."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD604",
         slug="twofa-device-choice",
         title="the login does not know which second-factor device to use",
@@ -95,9 +95,9 @@ ENTRIES = (
             "told none. Nothing is sent to any device, so there is nothing to confirm."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD605",
         slug="login-failed",
         title="IB refused the login",
@@ -119,9 +119,9 @@ ENTRIES = (
         ),
         silenced_by=(*NAME_FAULTS, "IBD606", "IBD611"),
         excluded_by=(Sign.LOGGED_IN,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD606",
         slug="login-throttled",
         title="too many failed logins: IB makes you wait",
@@ -136,9 +136,9 @@ ENTRIES = (
         check="The log: too many failed login attempts.",
         docs=("IB counts failed logins and refuses more of them for some time. Every automatic restart prolongs it."),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD607",
         slug="existing-session",
         title="the user is logged in somewhere else",
@@ -161,9 +161,9 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD605"),
         excluded_by=(Sign.LOGGED_IN_ALONE,),
         supported_by=(Sign.SESSION_ELSEWHERE,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD608",
         slug="login-dialog-missing",
         title="the gateway's login window never appeared",
@@ -185,9 +185,9 @@ ENTRIES = (
             "not to blame."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD609",
         slug="restart-in-progress",
         title="the gateway is restarting itself",
@@ -216,10 +216,10 @@ ENTRIES = (
             "IBD610",
             "IBD611",
         ),
-        told_in_verdict=True,
+        title_in_verdict=True,
         may_be_maintenance=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD610",
         slug="weekly-reauth",
         title="the weekly full login is due",
@@ -237,9 +237,9 @@ ENTRIES = (
             "factor are asked for again, and without somebody to confirm it the gateway stays down."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD611",
         slug="server-unreachable",
         title="the gateway cannot reach IB's servers",
@@ -261,7 +261,7 @@ ENTRIES = (
             "not affected."
         ),
         silenced_by=NAME_FAULTS,
-        told_in_verdict=True,
+        title_in_verdict=True,
         may_be_maintenance=True,
     ),
 )

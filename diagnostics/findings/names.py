@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import NAME_FAULTS, Entry, Side, Sign
+from diagnostics.findings.entry import NAME_FAULTS, FindingEntry, Side, Sign
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD101",
         slug="name-unknown",
         title="the name is not known here",
@@ -37,7 +37,7 @@ ENTRIES = (
         silenced_by=(),
         does="is a name that is not known here",
     ),
-    Entry(
+    FindingEntry(
         code="IBD102",
         slug="resolver-down",
         title="names cannot be looked up at all",
@@ -62,7 +62,7 @@ ENTRIES = (
         silenced_by=(),
         does="is a name, and no name server answers",
     ),
-    Entry(
+    FindingEntry(
         code="IBD103",
         slug="name-wrong-family",
         title="the name leads to IPv6, and only IPv4 answers",
@@ -88,7 +88,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD104",
         slug="hostname-is-vm",
         title="the host's name points into the virtual machine, not to the host",
@@ -113,7 +113,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.NO_NAME_OF_A_VM_HOST,),
     ),
-    Entry(
+    FindingEntry(
         code="IBD105",
         slug="name-stale",
         title="the host's name leads nowhere any more",
@@ -139,7 +139,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.NO_HOST_NAME,),
     ),
-    Entry(
+    FindingEntry(
         code="IBD106",
         slug="localhost-in-container",
         title="127.0.0.1 inside a container is the container itself",

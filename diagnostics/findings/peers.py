@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Entry, Explanation, Side, Sign
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side, Sign
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD301",
         slug="proxy-no-backend",
         title="the connection is accepted and closed at once",
@@ -61,7 +61,7 @@ ENTRIES = (
         where_to_look="the fault is at the gateway or at what forwards to it, not on the way from here",
         may_be_maintenance=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD302",
         slug="peer-rejected",
         title="the gateway turns this address away",
@@ -90,7 +90,7 @@ ENTRIES = (
         supported_by=(Sign.RESET_AT_ACCEPT,),
         doubted_by=(Sign.FROM_LOOPBACK,),
     ),
-    Entry(
+    FindingEntry(
         code="IBD303",
         slug="accept-then-silence",
         title="the connection is accepted, and the handshake gets no answer",
@@ -149,7 +149,7 @@ ENTRIES = (
             Explanation(code="IBD309"),
         ),
     ),
-    Entry(
+    FindingEntry(
         code="IBD304",
         slug="accept-dialog-pending",
         title="the gateway waits for somebody to accept the connection",
@@ -177,9 +177,9 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
         doubted_by=(Sign.FROM_LOOPBACK,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD305",
         slug="gateway-wedged",
         title="the gateway no longer serves its API port",
@@ -210,9 +210,9 @@ ENTRIES = (
             Explanation(code="IBD306"),
         ),
         doubted_by=(Sign.NOTHING_LEFT_OVER,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD306",
         slug="process-frozen",
         title="the gateway's process is stopped",
@@ -238,7 +238,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         doubted_by=(Sign.QUEUE_HAS_ROOM,),  # the queue is that of the listener that is seen, which may be a relay's
     ),
-    Entry(
+    FindingEntry(
         code="IBD307",
         slug="proxy-dialing",
         title="a forwarder accepted and cannot reach the gateway",
@@ -265,7 +265,7 @@ ENTRIES = (
         supported_by=(Sign.FORWARDER_WAITS, Sign.ENDED_LATE),
         does="connects to a forwarder that cannot reach the gateway",
     ),
-    Entry(
+    FindingEntry(
         code="IBD308",
         slug="first-connect-slow",
         title="the first handshake got no answer, the next one did",
@@ -287,7 +287,7 @@ ENTRIES = (
         ),
         silenced_by=(),
     ),
-    Entry(
+    FindingEntry(
         code="IBD309",
         slug="modal-blocks-api",
         title="a dialog on the gateway's screen blocks the API",
@@ -306,9 +306,9 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
         doubted_by=(Sign.ALWAYS,),  # seldom, and IBC answers that dialog by default
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD310",
         slug="api-never-opened",
         title="logged in, and the API port is not open",
@@ -332,6 +332,6 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.LOGIN_NOT_KNOWN,),
         supported_by=(Sign.LOGGED_IN,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Entry, Explanation, Side, Sign
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side, Sign
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD501",
         slug="client-id-in-use",
         title="this client id is taken",
@@ -38,7 +38,7 @@ ENTRIES = (
         ),
         does="reaches the gateway, where the client id is in use",
     ),
-    Entry(
+    FindingEntry(
         code="IBD502",
         slug="start-api-closed",
         title="the gateway closed the connection after START_API",
@@ -70,7 +70,7 @@ ENTRIES = (
             ),
         ),
     ),
-    Entry(
+    FindingEntry(
         code="IBD503",
         slug="start-api-silent",
         title="the handshake works, and the session never becomes ready",
@@ -101,7 +101,7 @@ ENTRIES = (
         ),
         may_be_maintenance=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD504",
         slug="partial-sync",
         title="the session is ready, and a request was not answered",
@@ -125,7 +125,7 @@ ENTRIES = (
         ),
         silenced_by=(),
     ),
-    Entry(
+    FindingEntry(
         code="IBD505",
         slug="client-limit",
         title="the gateway has all the clients it takes",
@@ -147,9 +147,9 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.FEW_CLIENTS,),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD506",
         slug="ghost-client",
         title="the gateway still holds a client that is gone",

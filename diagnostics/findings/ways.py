@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Entry, Explanation, Side, Sign
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side, Sign
 
 ENTRIES = (
-    Entry(
+    FindingEntry(
         code="IBD201",
         slug="refused",
         title="the port refuses connections",
@@ -67,7 +67,7 @@ ENTRIES = (
         excluded_by=(Sign.LISTENS_HERE,),
         where_to_look="look on the gateway's side (what listens there, and for whom), not in {network}",
     ),
-    Entry(
+    FindingEntry(
         code="IBD202",
         slug="refused-loopback-bind",
         title="the service listens on the host's 127.0.0.1 only",
@@ -95,7 +95,7 @@ ENTRIES = (
         silenced_by=(),
         excluded_by=(Sign.NOT_ONLY_LOOPBACK,),
     ),
-    Entry(
+    FindingEntry(
         code="IBD203",
         slug="refused-other-bridge",
         title="the service listens on one bridge, this route leads to another",
@@ -120,7 +120,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
-    Entry(
+    FindingEntry(
         code="IBD204",
         slug="wrong-sibling-port",
         title="this port refuses, a neighbour of it answers",
@@ -146,7 +146,7 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD103", "IBD104", "IBD106"),
         where_to_look="the port asked for is not the one that is open",
     ),
-    Entry(
+    FindingEntry(
         code="IBD205",
         slug="filtered",
         title="no answer to the connection attempt",
@@ -186,7 +186,7 @@ ENTRIES = (
             Explanation(code="IBD105"),
         ),
     ),
-    Entry(
+    FindingEntry(
         code="IBD206",
         slug="no-such-host",
         title="nobody has this address",
@@ -216,7 +216,7 @@ ENTRIES = (
         excluded_by=(Sign.CONNECT_TOOK_SECONDS, Sign.ACCEPTED_BEFORE),
         does="is an address that no machine has",
     ),
-    Entry(
+    FindingEntry(
         code="IBD207",
         slug="listen-queue-full",
         title="the gateway's accept queue is full",
@@ -241,9 +241,9 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD209"),
         excluded_by=(Sign.QUEUE_HAS_ROOM,),
         supported_by=(Sign.ACCEPTED_BEFORE, Sign.FORWARDER_WAITS),
-        told_in_verdict=True,
+        title_in_verdict=True,
     ),
-    Entry(
+    FindingEntry(
         code="IBD208",
         slug="prohibited",
         title="the connection is forbidden by a rule",
@@ -269,7 +269,7 @@ ENTRIES = (
         supported_by=(Sign.LISTENS_HERE,),
         does="is forbidden by a rule on the way",
     ),
-    Entry(
+    FindingEntry(
         code="IBD209",
         slug="no-route",
         title="there is no network to go by",
@@ -292,7 +292,7 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         does="cannot be reached: there is no network to go by",
     ),
-    Entry(
+    FindingEntry(
         code="IBD210",
         slug="data-blackhole",
         title="the connection opens, and data disappears on the way",

@@ -63,28 +63,28 @@ STATES: dict[str, tuple[str, ...]] = {
 
 def read(text: str) -> tuple[str, ...]:
     """The states since the last start, each once, in the order in which they were last seen: the last one is now."""
-    seen: dict[str, None] = {}
+    states: dict[str, None] = {}
     for line in text[-MAX_TEXT:].splitlines():
         state = state_of(line)
         if state == STARTED:
-            seen.clear()
+            states.clear()
         if state is not None:
-            seen.pop(state, None)
-            seen[state] = None
-    return tuple(seen)
+            states.pop(state, None)
+            states[state] = None
+    return tuple(states)
 
 
 def state_of(line: str) -> str | None:
     """The state a line stands for; None for most of them."""
-    words = line[:MAX_LINE].lower()
-    return next((state for state, parts in STATES.items() if any(_contains(words, part) for part in parts)), None)
+    text = line[:MAX_LINE].lower()
+    return next((state for state, parts in STATES.items() if any(_contains(text, part) for part in parts)), None)
 
 
-def _contains(words: str, part: str) -> bool:
+def _contains(text: str, part: str) -> bool:
     """Whether the part is there; a * in it stands for anything between its two halves."""
     at = 0
     for piece in part.split("*"):
-        found = words.find(piece, at)
+        found = text.find(piece, at)
         if found < 0:
             return False
         at = found + len(piece)

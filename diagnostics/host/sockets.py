@@ -19,7 +19,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from diagnostics.evidence import HostView, Listener
+from diagnostics.evidence import HostView, ListeningSocket
 
 MAX_LISTENERS = 64  # kept; the ports asked about are a dozen
 MAX_TABLE = 8 << 20  # bytes of each file; some 50,000 sockets
@@ -30,7 +30,7 @@ _MAPPED = b"\0" * 10 + b"\xff" * 2  # an IPv4 address in an IPv6 socket
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SocketRow:
     """One socket: its own address and port, the port at the other end, and for a listener its queue."""
 
     state: int
@@ -49,17 +49,17 @@ def look(ports: Collection[int], folder: str = "/proc/net") -> HostView | None:
     return None if rows is None else summary(rows, ports)
 
 
-def summary(rows: Iterable[Row], ports: Collection[int]) -> HostView:
+def summary(rows: Iterable[SocketRow], ports: Collection[int]) -> HostView:
     """The sockets as the facts that matter: who listens, who has not noticed that its peer is gone, who dials in vain.
 
     Clients are counted per port and the largest number is told: with a relay in front, the same client has two ports.
     """
-    listeners: list[Listener] = []
+    listeners: list[ListeningSocket] = []
     clients = dict.fromkeys(ports, 0)
     close_wait = syn_sent = 0
     for row in rows:
         if row.state == LISTEN and row.port in ports and len(listeners) < MAX_LISTENERS:
-            listeners.append(Listener(row.address, row.port, row.queue, row.backlog))
+            listeners.append(ListeningSocket(row.address, row.port, row.queue, row.backlog))
         close_wait += row.state == CLOSE_WAIT and row.port in ports
         syn_sent += row.state == SYN_SENT and row.remote_port in ports
         if row.state == ESTABLISHED and row.port in ports:
@@ -76,13 +76,13 @@ def printed(address: bytes) -> str:
 # The files.
 
 
-def from_files(folder: str) -> list[Row] | None:
+def from_files(folder: str) -> list[SocketRow] | None:
     """From tcp and tcp6 in that folder; None where there is neither."""
     tables = [text for name in ("tcp", "tcp6") if (text := _read(os.path.join(folder, name))) is not None]
     return [row for text in tables for row in parse(text)] if tables else None
 
 
-def parse(table: str) -> Iterator[Row]:
+def parse(table: str) -> Iterator[SocketRow]:
     """The rows of one such file that are in a state of interest. One that cannot be read is left out."""
     for line in table.splitlines()[1:]:
         columns = line.split(None, 5)  # sl, local, remote, st, tx_queue:rx_queue, ...
@@ -90,7 +90,7 @@ def parse(table: str) -> Iterator[Row]:
             state = int(columns[3], 16)
             if state in _STATES:
                 queue = int(columns[4].partition(":")[2], 16)
-                yield Row(state, *_place(columns[1]), _place(columns[2])[1], queue)
+                yield SocketRow(state, *_place(columns[1]), _place(columns[2])[1], queue)
         except (ValueError, IndexError):
             continue
 
@@ -98,12 +98,12 @@ def parse(table: str) -> Iterator[Row]:
 def _place(text: str) -> tuple[str, int]:
     """`0100007F:0FA2`: the address as one or four numbers of the machine's own byte order, the port as a number."""
     address, _, port = text.partition(":")
-    words = bytes.fromhex(address)
-    if len(words) not in (4, 16):
+    raw = bytes.fromhex(address)
+    if len(raw) not in (4, 16):
         raise ValueError(text)
     if sys.byteorder == "little":
-        words = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
-    return printed(words), int(port, 16)
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    return printed(raw), int(port, 16)
 
 
 def _read(path: str) -> str | None:
@@ -128,11 +128,11 @@ _PATIENCE = 0.2  # seconds for each datagram; the kernel has it ready when the r
 _MAX_DATAGRAMS = 256  # of at most 32 KiB
 
 
-def from_kernel() -> list[Row] | None:
+def from_kernel() -> list[SocketRow] | None:
     """By netlink; None where that is not possible, or was answered with an error or in part."""
     if not hasattr(socket, "AF_NETLINK"):
         return None
-    rows: list[Row] = []
+    rows: list[SocketRow] = []
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as sock:
             sock.settimeout(_PATIENCE)
@@ -142,7 +142,7 @@ def from_kernel() -> list[Row] | None:
     return rows if any(complete) else None  # a kernel without IPv6 answers that half with an error
 
 
-def _ask(sock: socket.socket, family: int, rows: list[Row]) -> bool:
+def _ask(sock: socket.socket, family: int, rows: list[SocketRow]) -> bool:
     query = _QUERY.pack(family, socket.IPPROTO_TCP, 0, _MASK)
     sock.send(_HEADER.pack(_HEADER.size + _QUERY.size, _BY_FAMILY, _REQUEST_DUMP, 1, 0) + query)
     for _ in range(_MAX_DATAGRAMS):
@@ -152,7 +152,7 @@ def _ask(sock: socket.socket, family: int, rows: list[Row]) -> bool:
     return False
 
 
-def read_answer(data: bytes, rows: list[Row]) -> int | None:
+def read_answer(data: bytes, rows: list[SocketRow]) -> int | None:
     """The sockets of one datagram, appended to `rows`; the type of the message that ends the answer, if any."""
     at = 0
     while at + _HEADER.size <= len(data):
@@ -165,7 +165,7 @@ def read_answer(data: bytes, rows: list[Row]) -> int | None:
     return None
 
 
-def _row(family: int, state: int, port: bytes, remote: bytes, address: bytes, queue: int, limit: int) -> Row:
+def _row(family: int, state: int, port: bytes, remote: bytes, address: bytes, queue: int, limit: int) -> SocketRow:
     place = printed(address[:4] if family == socket.AF_INET else address)
     ours, theirs = int.from_bytes(port, "big"), int.from_bytes(remote, "big")
-    return Row(state, place, ours, theirs, queue, limit if state == LISTEN else None)
+    return SocketRow(state, place, ours, theirs, queue, limit if state == LISTEN else None)

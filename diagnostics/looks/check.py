@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.place.addresses import label
 from diagnostics.place.routes import candidates
 from diagnostics.place.targets import ProbeTarget
@@ -28,19 +28,19 @@ class Goal(Enum):
     SESSION = "session"  # START_API, accounts, an answered request
 
 
-LAST = {Goal.TCP: Stage.QUIET, Goal.HELLO: Stage.HELLO, Goal.SESSION: Stage.SYNC}
+LAST = {Goal.TCP: ProbeStage.QUIET, Goal.HELLO: ProbeStage.HELLO, Goal.SESSION: ProbeStage.SYNC}
 EXIT_CODES = {
-    Stage.RESOLVE: EX_NO_TCP,
-    Stage.CONNECT: EX_NO_TCP,
-    Stage.QUIET: EX_NO_HANDSHAKE,
-    Stage.HELLO: EX_NO_HANDSHAKE,
-    Stage.START_API: EX_NO_SESSION,
-    Stage.SYNC: EX_NO_SESSION,
+    ProbeStage.RESOLVE: EX_NO_TCP,
+    ProbeStage.CONNECT: EX_NO_TCP,
+    ProbeStage.QUIET: EX_NO_HANDSHAKE,
+    ProbeStage.HELLO: EX_NO_HANDSHAKE,
+    ProbeStage.START_API: EX_NO_SESSION,
+    ProbeStage.SYNC: EX_NO_SESSION,
 }
 
 # What a look tells, without times and addresses: the finding, and the stage, outcome and error of the failure; () is
 # success.
-State = tuple[()] | tuple[str, Stage, Outcome, str | None]
+State = tuple[()] | tuple[str, ProbeStage, Outcome, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Look:
     @property
     def failed(self) -> StageResult | None:
         """The first stage that did not go well, of those that were asked for."""
-        stages = list(Stage)
+        stages = list(ProbeStage)
         asked_for = stages[: stages.index(LAST[self.goal]) + 1]
         failures = (
             result for result in self.probe.stages if result.stage in asked_for and result.outcome is not Outcome.OK
@@ -105,8 +105,8 @@ def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
 
 def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) -> Look:
     """Look once, within `limit` seconds and a polite goodbye."""
-    seen = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit))
-    return seen if seen.ready else replace(seen, finding=_finding(seen.probe, asked))
+    result = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit))
+    return result if result.ready else replace(result, finding=_finding(result.probe, asked))
 
 
 def _finding(failed: Probe, asked: Asked) -> str:

@@ -120,12 +120,12 @@ def is_reachable(text: str) -> bool:
 def nameservers(text: str) -> tuple[str, ...]:
     """The addresses of resolv.conf, in order."""
     lines = [line.split() for line in text.splitlines() if line.startswith("nameserver")]
-    return tuple(words[1] for words in lines if len(words) > 1 and is_address(words[1]))
+    return tuple(columns[1] for columns in lines if len(columns) > 1 and is_address(columns[1]))
 
 
 def host_lines(text: str) -> Iterator[tuple[str, list[str]]]:
     """(address, names) of every line of /etc/hosts that has both."""
     for line in text.splitlines():
-        words = line.partition("#")[0].split()
-        if len(words) > 1:
-            yield words[0], words[1:]
+        columns = line.partition("#")[0].split()
+        if len(columns) > 1:
+            yield columns[0], columns[1:]

@@ -46,18 +46,20 @@ class Place:
     container_id: Reading
 
 
-def recognise(here: Surroundings) -> Place:
+def recognise(surroundings: Surroundings) -> Place:
     """What these texts tell about the place they were read in."""
-    here = replace(here, texts={**here.texts, MOUNTINFO: own_mounts(here.text(MOUNTINFO)) or None})
-    runtime = _runtime(here)
-    container = _container(here, runtime)
+    surroundings = replace(
+        surroundings, texts={**surroundings.texts, MOUNTINFO: own_mounts(surroundings.text(MOUNTINFO)) or None}
+    )
+    runtime = _runtime(surroundings)
+    container = _container(surroundings, runtime)
     return Place(
         container,
         runtime if runtime.value or container.value == "yes" else replace(container, value=container.value and "none"),
-        _flavour(here, container, runtime),
-        network_mode(here, container, runtime),
-        _rootless(here, container),
-        _container_id(here, container),
+        _flavour(surroundings, container, runtime),
+        network_mode(surroundings, container, runtime),
+        _rootless(surroundings, container),
+        _container_id(surroundings, container),
     )
 
 
@@ -83,12 +85,12 @@ def own_mounts(mountinfo: str) -> str:
     return "\n".join(mounts[:MAX_MOUNTS])
 
 
-def _has_container_files(here: Surroundings) -> bool:
-    return any(line.startswith(OF_A_CONTAINER) for line in here.text(MOUNTINFO).splitlines())
+def _has_container_files(surroundings: Surroundings) -> bool:
+    return any(line.startswith(OF_A_CONTAINER) for line in surroundings.text(MOUNTINFO).splitlines())
 
 
-def _is_layered(here: Surroundings) -> bool:
-    lines = here.text(MOUNTINFO).splitlines()
+def _is_layered(surroundings: Surroundings) -> bool:
+    lines = surroundings.text(MOUNTINFO).splitlines()
     return any(line.startswith("/ ") and line.endswith(LAYERED) for line in lines)
 
 
@@ -119,40 +121,44 @@ LITTER = ((CONTAINERENV, "podman"), (DOCKERENV, "docker"))  # files that prove n
 WSL = re.compile(r"microsoft", re.IGNORECASE)
 
 
-def _runtime(here: Surroundings) -> Reading:
+def _runtime(surroundings: Surroundings) -> Reading:
     for runtime, source, pattern, confidence in SIGNS:
-        text = here.texts.get(source)
+        text = surroundings.texts.get(source)
         if text is not None and re.search(pattern, text, re.MULTILINE):
             return Reading(runtime, source, confidence)
     for source, runtime in LITTER:
-        if here.texts.get(source) is not None and not _is_litter(here):
-            return Reading(runtime, source, "certain" if here.texts.get(MOUNTINFO) else "likely")
-    declared = here.text(MANAGER) or here.text(DECLARED)
+        if surroundings.texts.get(source) is not None and not _is_litter(surroundings):
+            return Reading(runtime, source, "certain" if surroundings.texts.get(MOUNTINFO) else "likely")
+    declared = surroundings.text(MANAGER) or surroundings.text(DECLARED)
     if re.fullmatch(r"[a-z][a-z0-9-]{1,30}\n?", declared) and declared.strip() not in ("wsl", "oci"):
-        return Reading(declared.strip(), MANAGER if here.text(MANAGER) else DECLARED, "likely")
-    if WSL.search(here.text(VERSION)) and not _has_container_files(here):
-        return Reading("wsl", VERSION, "certain" if here.texts.get(WSL_DISTRO) else "likely")
+        return Reading(declared.strip(), MANAGER if surroundings.text(MANAGER) else DECLARED, "likely")
+    if WSL.search(surroundings.text(VERSION)) and not _has_container_files(surroundings):
+        return Reading("wsl", VERSION, "certain" if surroundings.texts.get(WSL_DISTRO) else "likely")
     return Reading(None, MOUNTINFO)
 
 
-def _is_litter(here: Surroundings) -> bool:
+def _is_litter(surroundings: Surroundings) -> bool:
     """A container's file in a tree whose mounts, as far as they can be read, are those of a machine."""
-    return bool(here.texts.get(MOUNTINFO)) and not _has_container_files(here) and not _is_layered(here)
+    return (
+        bool(surroundings.texts.get(MOUNTINFO))
+        and not _has_container_files(surroundings)
+        and not _is_layered(surroundings)
+    )
 
 
-def _container(here: Surroundings, runtime: Reading) -> Reading:
+def _container(surroundings: Surroundings, runtime: Reading) -> Reading:
     if runtime.value == "wsl":
         return Reading("no", runtime.source, runtime.confidence)
     if runtime.value:
         return Reading("yes", runtime.source, runtime.confidence)
-    if _has_container_files(here):
+    if _has_container_files(surroundings):
         return Reading("yes", f"{MOUNTINFO}: files of /etc are mounted one by one", "likely")
-    litter = next((source for source, _ in LITTER if here.texts.get(source) is not None), None)
+    litter = next((source for source, _ in LITTER if surroundings.texts.get(source) is not None), None)
     if litter:
         return Reading("no", f"{litter} is there, but {MOUNTINFO} is that of a machine", "likely")
-    if not here.linux:
+    if not surroundings.linux:
         return Reading("no", "the operating system", "likely")
-    if _is_layered(here) or not here.texts.get(MOUNTINFO):
+    if _is_layered(surroundings) or not surroundings.texts.get(MOUNTINFO):
         return Reading(None, MOUNTINFO)
     return Reading("no", MOUNTINFO, "likely")
 
@@ -183,12 +189,12 @@ FLAVOURS_INSIDE = (  # only believed inside a container: a home network may have
 WSLS = (("wsl2", VERSION, r"WSL2|microsoft-standard", "certain"), ("wsl1", VERSION, r"Microsoft", "likely"))
 
 
-def _flavour(here: Surroundings, container: Reading, runtime: Reading) -> Reading:
+def _flavour(surroundings: Surroundings, container: Reading, runtime: Reading) -> Reading:
     inside = FLAVOURS_INSIDE if container.value != "no" else ()
     for flavour, source, pattern, confidence in (*FLAVOURS, *inside, *WSLS):
-        if re.search(pattern, here.text(source), re.MULTILINE):
+        if re.search(pattern, surroundings.text(source), re.MULTILINE):
             return Reading(flavour, source, confidence)
-    if runtime.value in ("docker", "podman") and here.texts.get(VERSION):
+    if runtime.value in ("docker", "podman") and surroundings.texts.get(VERSION):
         return Reading("linux engine", f"no trace of a desktop's machine in {VERSION}, {RESOLV}, {HOSTS}", "hint")
     if container.value == "no":
         return Reading("none", container.source, container.confidence)
@@ -198,21 +204,21 @@ def _flavour(here: Surroundings, container: Reading, runtime: Reading) -> Readin
 # User namespace, id
 
 
-def _rootless(here: Surroundings, container: Reading) -> Reading:
+def _rootless(surroundings: Surroundings, container: Reading) -> Reading:
     """One line is the whole range or a plain shift (userns-remap); a rootless engine has to piece it together."""
-    lines = [line.split() for line in here.text(UID_MAP).splitlines()]
+    lines = [line.split() for line in surroundings.text(UID_MAP).splitlines()]
     if container.value != "yes" or not lines or not all(len(line) == 3 for line in lines):
         return Reading(None, UID_MAP)
     return Reading("yes" if len(lines) > 1 else "no", UID_MAP, "likely")
 
 
-def _container_id(here: Surroundings, container: Reading) -> Reading:
+def _container_id(surroundings: Surroundings, container: Reading) -> Reading:
     """The twelve digits that `docker ps` shows."""
     if container.value != "yes":
         return Reading(None, MOUNTINFO)
     for source in (MOUNTINFO, CGROUP):
-        match = re.search(rf"[/-]({ID})\b", here.text(source))
+        match = re.search(rf"[/-]({ID})\b", surroundings.text(source))
         if match:
             return Reading(match[1][:12], source)
-    name = here.text(HOSTNAME).strip()
+    name = surroundings.text(HOSTNAME).strip()
     return Reading(name, HOSTNAME, "likely") if re.fullmatch("[0-9a-f]{12}", name) else Reading(None, MOUNTINFO)

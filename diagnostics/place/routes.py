@@ -36,10 +36,10 @@ def candidates(facts: Sequence[Fact], targets: Sequence[ProbeTarget], port: int 
     `port` is what the user said, None if nothing: then a target without one gets DEFAULT_PORT, and what nobody
     configured gets the port of the first target.
     """
-    here = _Here({fact.name: fact.value for fact in facts if fact.value})
-    configured = [_configured(target, port or DEFAULT_PORT, here) for target in targets]
+    place = _KnownPlace({fact.name: fact.value for fact in facts if fact.value})
+    configured = [_configured(target, port or DEFAULT_PORT, place) for target in targets]
     port = port or (configured[0].port if configured else DEFAULT_PORT)
-    return _once([*configured, *(Route(guess.host, port, guess.kind, guess.why) for guess in _discovered(here))])
+    return _once([*configured, *(Route(guess.host, port, guess.kind, guess.why) for guess in _discovered(place))])
 
 
 def siblings(hosts: Sequence[str], port: int) -> tuple[Route, ...]:
@@ -60,7 +60,7 @@ class _Discovered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Here:
+class _KnownPlace:
     """The facts that are known, by name."""
 
     facts: dict[str, str]
@@ -109,79 +109,79 @@ class _Here:
         return name in self.names or bool({self.get("flavour"), self.get("runtime")} & HOST_NAMES[name].known_to)
 
 
-def _discovered(here: _Here) -> Iterator[_Discovered]:
+def _discovered(place: _KnownPlace) -> Iterator[_Discovered]:
     """Everything nobody configured, likely ones first."""
-    if here.shares_the_host and not here.isolated:
-        yield from _shared(here)
-    if here.isolated:  # nothing can work; one name and one address show it
-        yield from _names(here, ["host.docker.internal"])
+    if place.shares_the_host and not place.isolated:
+        yield from _shared(place)
+    if place.isolated:  # nothing can work; one name and one address show it
+        yield from _names(place, ["host.docker.internal"])
         yield _Discovered(DOCKER0, "bridge", "docker0's usual address; this container has no network")
         return
-    if here.contained is False and not here.in_vm and not here.in_wsl:
-        yield from _names(here, [name for name in HOST_NAMES if name in here.names])
+    if place.contained is False and not place.in_vm and not place.in_wsl:
+        yield from _names(place, [name for name in HOST_NAMES if name in place.names])
         return
-    likely = [name for name in HOST_NAMES if here.knows(name)]
-    yield from _names(here, likely)
-    yield from _fixed(here)
-    yield from _gateway(here)
-    yield from _bridge(here)
-    if here.contained is not False:
-        yield from _names(here, [name for name in HOST_NAMES if name not in likely])
+    likely = [name for name in HOST_NAMES if place.knows(name)]
+    yield from _names(place, likely)
+    yield from _fixed(place)
+    yield from _gateway(place)
+    yield from _bridge(place)
+    if place.contained is not False:
+        yield from _names(place, [name for name in HOST_NAMES if name not in likely])
 
 
-def _shared(here: _Here) -> Iterator[_Discovered]:
-    machine = _shared_machine(here)
+def _shared(place: _KnownPlace) -> Iterator[_Discovered]:
+    machine = _shared_machine(place)
     yield _Discovered("127.0.0.1", "loopback", f"loopback of {machine}")
-    for address in here.addresses("docker0")[:1]:
+    for address in place.addresses("docker0")[:1]:
         yield _Discovered(address, "bridge", "docker0: where a relay for containers listens")
-    for address in here.addresses("own_addresses")[:MAX_OWN]:
+    for address in place.addresses("own_addresses")[:MAX_OWN]:
         yield _Discovered(address, "host_address", f"an address of {machine}")
 
 
-def _shared_machine(here: _Here) -> str:
+def _shared_machine(place: _KnownPlace) -> str:
     """Whose loopback is ours."""
-    if here.in_vm:
+    if place.in_vm:
         return "the virtual machine, not the computer around it"
-    if here.get("runtime") == "docker" and here.rootless:
+    if place.get("runtime") == "docker" and place.rootless:
         return "the rootless engine's own network, not the host's"
-    if here.contained is None:
+    if place.contained is None:
         return "this machine, or this container if it is one"
-    if here.get("network_mode") == "wsl nat":
+    if place.get("network_mode") == "wsl nat":
         return "this WSL machine, not Windows"
-    if here.get("network_mode") == "wsl mirrored":
+    if place.get("network_mode") == "wsl mirrored":
         return "Windows and this WSL machine, which share their ports"
-    return "the host, whose network this container shares" if here.contained else "this machine"
+    return "the host, whose network this container shares" if place.contained else "this machine"
 
 
-def _names(here: _Here, names: list[str]) -> Iterator[_Discovered]:
+def _names(place: _KnownPlace, names: list[str]) -> Iterator[_Discovered]:
     for name in names:
-        yield _Discovered(name, "name", _why_name(name, here))
+        yield _Discovered(name, "name", _why_name(name, place))
 
 
-def _why_name(name: str, here: _Here) -> str:
+def _why_name(name: str, place: _KnownPlace) -> str:
     whose = HOST_NAMES[name].whose
-    if name in here.names:
-        return f"{whose}; /etc/hosts says {here.names[name]}"
-    if name == "host.docker.internal" and here.get("flavour") == "linux engine" and here.get("runtime") == "docker":
+    if name in place.names:
+        return f"{whose}; /etc/hosts says {place.names[name]}"
+    if name == "host.docker.internal" and place.get("flavour") == "linux engine" and place.get("runtime") == "docker":
         return f"{whose}; on Linux only with extra_hosts"
-    return whose if here.knows(name) else f"{whose}; nothing here looks like it"
+    return whose if place.knows(name) else f"{whose}; nothing here looks like it"
 
 
-def _fixed(here: _Here) -> Iterator[_Discovered]:
+def _fixed(place: _KnownPlace) -> Iterator[_Discovered]:
     for fact in ("network_mode", "flavour"):
-        if here.get(fact) in FIXED:
-            address, why = FIXED[here.get(fact)]
+        if place.get(fact) in FIXED:
+            address, why = FIXED[place.get(fact)]
             yield _Discovered(address, "host_address", why)
-    if here.get("flavour") == "wsl2":  # in NAT mode without DNS tunnelling, WSL's name server is Windows
-        for address in here.addresses("resolver")[:1]:
+    if place.get("flavour") == "wsl2":  # in NAT mode without DNS tunnelling, WSL's name server is Windows
+        for address in place.addresses("resolver")[:1]:
             if re.match(r"172\.(1[6-9]|2\d|3[01])\.", address):
                 yield _Discovered(address, "host_address", "the name server WSL was given: often Windows itself")
 
 
-def _gateway(here: _Here) -> Iterator[_Discovered]:
+def _gateway(place: _KnownPlace) -> Iterator[_Discovered]:
     """Not where it is only the router of the local network: of a host, or what pasta copied from one."""
-    mode = here.get("network_mode")
-    if mode in ("pasta", "wsl mirrored") or (mode == "host" and not here.in_vm and not here.rootless):
+    mode = place.get("network_mode")
+    if mode in ("pasta", "wsl mirrored") or (mode == "host" and not place.in_vm and not place.rootless):
         return
     whose = "the container host's end of this network"
     if mode == "wsl nat":
@@ -190,27 +190,27 @@ def _gateway(here: _Here) -> Iterator[_Discovered]:
         whose = "the host, where slirp4netns may reach it"
     elif mode == "kubernetes":
         whose = "the node, with most network plugins"
-    elif here.in_vm:
+    elif place.in_vm:
         whose = "the virtual machine's, not the computer's around it"
-    elif here.rootless:
+    elif place.rootless:
         whose = "the rootless engine's own bridge, seldom the host"
-    for address in here.addresses("default_gateway"):
+    for address in place.addresses("default_gateway"):
         yield _Discovered(address, "gateway", f"the default gateway: {whose}")
 
 
-def _bridge(here: _Here) -> Iterator[_Discovered]:
+def _bridge(place: _KnownPlace) -> Iterator[_Discovered]:
     """docker0 from another Docker network of the same Linux host; the address has to be guessed, it is not visible."""
-    apart = here.get("network_mode") in ("user network", "")
-    if here.get("runtime") == "docker" and apart and not here.in_vm and not here.rootless:
+    apart = place.get("network_mode") in ("user network", "")
+    if place.get("runtime") == "docker" and apart and not place.in_vm and not place.rootless:
         yield _Discovered(DOCKER0, "bridge", "docker0's usual address: where a relay for containers listens")
 
 
-def _configured(target: ProbeTarget, port: int, here: _Here) -> Route:
+def _configured(target: ProbeTarget, port: int, place: _KnownPlace) -> Route:
     why = f"{target.origin} says so"
-    if is_loopback(target.host) and here.contained and not here.shares_the_host:
+    if is_loopback(target.host) and place.contained and not place.shares_the_host:
         why += "; inside a container this is the container itself"
     elif host_key(target.host) in HOST_NAMES:
-        why += f"; {_why_name(host_key(target.host), here)}"
+        why += f"; {_why_name(host_key(target.host), place)}"
     return Route(target.host, target.port or port, "configured", why)
 
 

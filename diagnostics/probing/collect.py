@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, Route, Stage
+from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
 from diagnostics.host import sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
@@ -67,7 +67,7 @@ def collect(
 
 def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
     tell(f"asking {label(route)}")
-    return probe.walk(route, asked, Stage.SYNC if asked.session else Stage.HELLO)
+    return probe.walk(route, asked, ProbeStage.SYNC if asked.session else ProbeStage.HELLO)
 
 
 def examine(
@@ -118,7 +118,7 @@ def _handshakes(
         )
 
     for _ in range(plan.MOST_HANDSHAKES):
-        index = plan.who_next(probes)
+        index = plan.next_handshake(probes)
         if index is None or (silences and nobody_accepts(silences[0], probes[index])):
             break
         ask(index)

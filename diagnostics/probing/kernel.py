@@ -15,7 +15,7 @@ from diagnostics.evidence import KernelView
 
 _SIOCOUTQ = 0x5411  # linux/sockios.h, on every architecture CPython has a port for but MIPS, SPARC and PowerPC
 _TCP_INFO_SIZE = 104  # bytes: 8 of flags, 24 words of 4; the part every kernel since 2.6 has (linux/tcp.h)
-_WORDS = struct.Struct("=8x24I")
+_FIELDS = struct.Struct("=8x24I")
 _UNACKED, _TOTAL_RETRANS = 4, 23  # word of tcpi_unacked, tcpi_total_retrans
 _CLOSED = 7  # tcpi_state, the first byte: TCP_CLOSE (linux/tcp_states.h)
 
@@ -27,8 +27,8 @@ def view(sock: socket.socket) -> KernelView:
     info = _tcp_info(sock)
     if info is None:
         return KernelView()
-    words = _WORDS.unpack_from(info)
-    return KernelView(words[_UNACKED], words[_TOTAL_RETRANS], _unsent(sock))
+    fields = _FIELDS.unpack_from(info)
+    return KernelView(fields[_UNACKED], fields[_TOTAL_RETRANS], _unsent(sock))
 
 
 def _tcp_info(sock: socket.socket) -> bytes | None:

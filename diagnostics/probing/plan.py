@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from diagnostics.evidence import Outcome, Probe, Route, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage, Route
 
 MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
 MOST_ROUTES = 32  # of a run, the siblings not counted
@@ -34,7 +34,7 @@ def same_as(
 
 def gets_through(probe: Probe) -> bool:
     """Is it a route on which a handshake makes sense?"""
-    return probe.same_as is None and probe.result(Stage.QUIET).outcome is Outcome.OK
+    return probe.same_as is None and probe.result(ProbeStage.QUIET).outcome is Outcome.OK
 
 
 def best(probes: Sequence[Probe]) -> int | None:
@@ -42,7 +42,7 @@ def best(probes: Sequence[Probe]) -> int | None:
     return next((index for index, probe in enumerate(probes) if gets_through(probe)), None)
 
 
-def who_next(probes: Sequence[Probe]) -> int | None:
+def next_handshake(probes: Sequence[Probe]) -> int | None:
     """The route for the next handshake, judging by those that were tried; None when enough is known."""
     tried = [index for index, probe in enumerate(probes) if _hello(probe) is not Outcome.SKIPPED]
     if not tried:
@@ -93,11 +93,11 @@ def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
 
 
 def _connect(probe: Probe) -> Outcome:
-    return probe.result(Stage.CONNECT).outcome
+    return probe.result(ProbeStage.CONNECT).outcome
 
 
 def _hello(probe: Probe) -> Outcome:
-    return probe.result(Stage.HELLO).outcome
+    return probe.result(ProbeStage.HELLO).outcome
 
 
 def _is_worth_another(probe: Probe) -> bool:

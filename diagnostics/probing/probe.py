@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
-from diagnostics.evidence import Asked, Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.probing.connection import QUIET, QuietResult, leave, listen
 from diagnostics.probing.dial import CONNECT_TIMEOUT, DialResult, dial
 from diagnostics.probing.resolve import RESOLVE_TIMEOUT, Resolution, resolve
@@ -25,11 +25,11 @@ from diagnostics.probing.talk import TalkResult, talk
 BRIEF = 0.03  # seconds of quiet in `walk`: the slowest proxy with nothing behind it took 21 ms to close
 LEAST = 0.001  # seconds for a handshake whose time is up already
 
-ONE_IS_ENOUGH = "not asked for: one handshake, on the best route"
+ONE_HANDSHAKE = "not asked for: one handshake, on the best route"
 NO_SESSION = "no session was asked for"
 NO_MORE = "not asked for"
 
-STAGES = tuple(Stage)
+STAGES = tuple(ProbeStage)
 
 
 def handshake(
@@ -46,7 +46,7 @@ def handshake(
     connection is still there. A probe that already has a handshake gets the result of the new one, and one attempt
     more.
     """
-    before = probe.result(Stage.HELLO)
+    before = probe.result(ProbeStage.HELLO)
     is_first = before.outcome is Outcome.SKIPPED
     addresses = () if probe.address is None else (probe.address,)
     dialled = dial(addresses, probe.route.port, connect_timeout)
@@ -63,7 +63,7 @@ def handshake(
 def walk(
     route: Route,
     asked: Asked,
-    until: Stage = Stage.HELLO,
+    until: ProbeStage = ProbeStage.HELLO,
     *,
     limit: float = float("inf"),
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -74,18 +74,18 @@ def walk(
     Beyond, QUIET is only BRIEF: a healthy gateway says more by its hello. SYNC needs `asked.session`, HELLO ignores it.
     """
     ends = monotonic() + limit
-    beyond_quiet = STAGES.index(until) > STAGES.index(Stage.QUIET)
+    beyond_quiet = STAGES.index(until) > STAGES.index(ProbeStage.QUIET)
     resolution = resolve(route.host, route.port, min(RESOLVE_TIMEOUT, limit))
     left = ends - monotonic()
     quiet, why = (BRIEF, "") if beyond_quiet else (min(QUIET, left), NO_MORE)
     probe, dialled = opened(route, resolution, min(connect_timeout, left), quiet, why)
     if dialled.sock is None:
         return probe
-    if not beyond_quiet or probe.result(Stage.QUIET).outcome is not Outcome.OK:
+    if not beyond_quiet or probe.result(ProbeStage.QUIET).outcome is not Outcome.OK:
         leave(dialled.sock)
         return probe
     timeout = max(LEAST, min(asked.timeout, ends - monotonic()))
-    asked = replace(asked, session=asked.session and until is not Stage.HELLO, timeout=timeout)
+    asked = replace(asked, session=asked.session and until is not ProbeStage.HELLO, timeout=timeout)
     return _with(probe, talk(dialled.sock, asked, timeout, reset=dialled.reset))
 
 
@@ -94,7 +94,7 @@ def opened(
     resolution: Resolution,
     timeout: float = CONNECT_TIMEOUT,
     quiet: float = QUIET,
-    why: str = ONE_IS_ENOUGH,
+    why: str = ONE_HANDSHAKE,
 ) -> tuple[Probe, DialResult]:
     """The route up to QUIET, and the connection, which may still be there: leaving it is the caller's.
 
@@ -108,7 +108,7 @@ def opened(
     if dialled.sock is None:
         return replace(probe, stages=all_stages(results)), dialled
     heard = QuietResult(Outcome.RESET, 0.0, error="ECONNRESET") if dialled.reset else listen(dialled.sock, quiet)
-    results.append(StageResult(Stage.QUIET, heard.outcome, heard.seconds, _quiet_detail(heard), heard.error))
+    results.append(StageResult(ProbeStage.QUIET, heard.outcome, heard.seconds, _quiet_detail(heard), heard.error))
     probe = replace(
         probe,
         stages=all_stages(results, why),
@@ -128,7 +128,7 @@ def untouched(route: Route, resolution: Resolution, same_as: str | None = None) 
 
 def late(route: Route, resolution: Resolution) -> Probe:
     """A route whose dialling did not come to an end in its own time: of our making, and nothing was learnt."""
-    failed = StageResult(Stage.CONNECT, Outcome.TIMED_OUT, detail="this machine was too busy to dial")
+    failed = StageResult(ProbeStage.CONNECT, Outcome.TIMED_OUT, detail="this machine was too busy to dial")
     return Probe(route, all_stages([_resolve_result(resolution), failed]), resolution.addresses)
 
 
@@ -140,10 +140,10 @@ def all_stages(results: list[StageResult], why: str = "") -> tuple[StageResult, 
     failed = next((result for result in results if result.outcome is not Outcome.OK), None)
     reason = f"{failed.stage.name} failed" if failed else why
     walked = {result.stage: result for result in results}
-    return tuple(walked.get(stage) or StageResult(stage, Outcome.SKIPPED, detail=reason) for stage in Stage)
+    return tuple(walked.get(stage) or StageResult(stage, Outcome.SKIPPED, detail=reason) for stage in ProbeStage)
 
 
-def _before(probe: Probe, stage: Stage) -> list[StageResult]:
+def _before(probe: Probe, stage: ProbeStage) -> list[StageResult]:
     """The results of the stages before this one."""
     return [probe.result(earlier) for earlier in STAGES[: STAGES.index(stage)]]
 
@@ -152,7 +152,7 @@ def _with(probe: Probe, conversation: TalkResult) -> Probe:
     """The probe with what a conversation gave."""
     return replace(
         probe,
-        stages=all_stages([*_before(probe, Stage.HELLO), *conversation.results], NO_SESSION),
+        stages=all_stages([*_before(probe, ProbeStage.HELLO), *conversation.results], NO_SESSION),
         kernel=conversation.kernel,
         first_bytes=conversation.first_bytes,
         bytes_received=conversation.bytes_received,
@@ -167,13 +167,13 @@ def _not_accepted(probe: Probe, dialled: DialResult) -> Probe:
     """The first connection was accepted, the next one not: the queue is full now, or the gateway went away."""
     failed = _connect_result(dialled)
     failed = replace(failed, detail=f"a first connection was accepted, another one not: {failed.detail}")
-    return replace(probe, stages=all_stages([*_before(probe, Stage.CONNECT), failed]))
+    return replace(probe, stages=all_stages([*_before(probe, ProbeStage.CONNECT), failed]))
 
 
 def _not_again(probe: Probe, hello: StageResult, dialled: DialResult) -> Probe:
     """The same after a handshake that was had: that one remains the result."""
     hello = _with_more(hello, f"another connection after it was not accepted: {dialled.detail}")
-    stages = tuple(hello if result.stage is Stage.HELLO else result for result in probe.stages)
+    stages = tuple(hello if result.stage is ProbeStage.HELLO else result for result in probe.stages)
     return replace(probe, stages=stages, attempts=probe.attempts + 1)
 
 
@@ -190,11 +190,11 @@ def _with_more(result: StageResult, detail: str) -> StageResult:
 
 def _resolve_result(resolution: Resolution) -> StageResult:
     outcome = Outcome.OK if resolution.addresses else Outcome.UNREACHABLE if resolution.error else Outcome.TIMED_OUT
-    return StageResult(Stage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
+    return StageResult(ProbeStage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
 
 
 def _connect_result(dialled: DialResult) -> StageResult:
-    return StageResult(Stage.CONNECT, dialled.outcome, dialled.seconds, dialled.detail, dialled.error)
+    return StageResult(ProbeStage.CONNECT, dialled.outcome, dialled.seconds, dialled.detail, dialled.error)
 
 
 def _quiet_detail(heard: QuietResult) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from diagnostics.evidence import Asked, KernelView, Outcome, Stage, StageResult
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, StageResult
 from diagnostics.probing import kernel
 from diagnostics.probing.connection import MAX_FIRST_BYTES, leave, wait_readable
 from diagnostics.probing.errors import error_name, outcome_of
@@ -22,7 +22,7 @@ from relay.wire import events
 from relay.wire.framing import WireError
 from relay.wire.hello import ServerHello, decode_server_hello, name_is_final, server_hello_end
 from relay.wire.session import ClientSession, SessionOutcome
-from relay.wire.stage import Stage as SessionStage
+from relay.wire.stage import Stage
 
 LEAST_SYNC = 1.0  # seconds for the answer to a request, however late the session became ready
 NAMING = 0.25  # seconds for the rest of a stranger's first word
@@ -82,11 +82,15 @@ _OUTCOMES = {
     SessionOutcome.TIMED_OUT: Outcome.TIMED_OUT,
     SessionOutcome.BAD_PEER: Outcome.BAD_PEER,
 }
-_LAST_SENT = {Stage.HELLO: "our hello", Stage.START_API: "START_API", Stage.SYNC: "the request for the current time"}
+_LAST_SENT = {
+    ProbeStage.HELLO: "our hello",
+    ProbeStage.START_API: "START_API",
+    ProbeStage.SYNC: "the request for the current time",
+}
 _STAGES = (
     # stage of a probe, begins when the session reaches, is complete when it reaches
-    (Stage.HELLO, SessionStage.CLIENT_HELLO, SessionStage.SERVER_HELLO),
-    (Stage.START_API, SessionStage.START_API, SessionStage.READY),
+    (ProbeStage.HELLO, Stage.CLIENT_HELLO, Stage.SERVER_HELLO),
+    (ProbeStage.START_API, Stage.START_API, Stage.READY),
 )
 
 
@@ -203,7 +207,7 @@ class _Conversation:
         elif isinstance(event, events.Accounts):
             self._no_accounts = event.count == 0
         elif isinstance(event, events.Ready):
-            started = self._session.times[SessionStage.START_API]
+            started = self._session.times[Stage.START_API]
             self._sync_until = max(started + self._timeout, event.at + LEAST_SYNC)
             self._session.request_current_time()
         elif isinstance(event, events.CurrentTimeSeen):
@@ -236,13 +240,13 @@ class _Conversation:
                 return results  # a hello was all that was wanted
             if completes not in times:
                 return [*results, self._failure(stage, times[begins])]
-            detail = f"server version {self._session.server_version}" if stage is Stage.HELLO else ""
+            detail = f"server version {self._session.server_version}" if stage is ProbeStage.HELLO else ""
             results.append(StageResult(stage, Outcome.OK, times[completes] - times[begins], detail))
         if self._sync is Outcome.OK:
-            return [*results, StageResult(Stage.SYNC, Outcome.OK, self._ended - times[SessionStage.READY])]
-        return [*results, self._failure(Stage.SYNC, times[SessionStage.READY])]
+            return [*results, StageResult(ProbeStage.SYNC, Outcome.OK, self._ended - times[Stage.READY])]
+        return [*results, self._failure(ProbeStage.SYNC, times[Stage.READY])]
 
-    def _failure(self, stage: Stage, since: float) -> StageResult:
+    def _failure(self, stage: ProbeStage, since: float) -> StageResult:
         seconds = self._ended - since
         outcome = self._outcome()
         error = None
@@ -256,7 +260,7 @@ class _Conversation:
         # What the session does not know as a failure is ours: it ended with SYNC.
         return _OUTCOMES.get(self._session.outcome) or self._sync or Outcome.TIMED_OUT
 
-    def _detail(self, stage: Stage, outcome: Outcome, seconds: float) -> str:
+    def _detail(self, stage: ProbeStage, outcome: Outcome, seconds: float) -> str:
         session, sent = self._session, _LAST_SENT[stage]
         if outcome is Outcome.TIMED_OUT:
             return f"{self._missing(stage)} in {seconds:.1f} s{_fate(self._kernel)}"
@@ -268,12 +272,12 @@ class _Conversation:
             return f"more than {MAX_RECEIVED >> 20} MiB came, and no answer among them"
         return session.detail
 
-    def _missing(self, stage: Stage) -> str:
+    def _missing(self, stage: ProbeStage) -> str:
         """What did not come."""
         session = self._session
-        if stage is Stage.SYNC:
+        if stage is ProbeStage.SYNC:
             return "the request for the current time was not answered"
-        if stage is Stage.HELLO:
+        if stage is ProbeStage.HELLO:
             part = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
             return f"no hello from the gateway{part}"
         accounts = "an empty account list" if self._no_accounts else "accounts" if session.accounts else None

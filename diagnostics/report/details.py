@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from diagnostics.evidence import Evidence, Fact, HostView, KernelView, Listener, Outcome, Probe
+from diagnostics.evidence import Evidence, Fact, HostView, KernelView, ListeningSocket, Outcome, Probe
 from diagnostics.place.addresses import host_and_port, label
 from diagnostics.report.table import MAX_ROWS, clean, route_name, several, silent_sibling
 
@@ -83,6 +83,6 @@ def _sockets(host: HostView) -> list[tuple[str, str]]:
     ]
 
 
-def _listener(listener: Listener) -> str:
+def _listener(listener: ListeningSocket) -> str:
     waiting = f" ({listener.queue} waiting)" if listener.queue else ""
     return host_and_port(clean(listener.address, 60), listener.port) + waiting

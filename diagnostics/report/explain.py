@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.findings.entry import Entry
+from diagnostics.findings.entry import FindingEntry
 from diagnostics.report.legend import legend
 from diagnostics.report.page import Page
 from diagnostics.report.table import several
@@ -21,7 +21,7 @@ def list_text(width: int = WIDTH) -> str:
     return page.text()
 
 
-def page_text(entry: Entry, width: int = WIDTH) -> str:
+def page_text(entry: FindingEntry, width: int = WIDTH) -> str:
     """The page of a code of the catalogue."""
     page = Page(width)
     page.wrapped(f"{entry.code} {entry.slug}: {entry.title} ({entry.severity})", "", "  ")
@@ -44,7 +44,7 @@ def page_text(entry: Entry, width: int = WIDTH) -> str:
     return page.text()
 
 
-def _causes(page: Page, entry: Entry) -> None:
+def _causes(page: Page, entry: FindingEntry) -> None:
     if not entry.causes:
         return
     page.blank()

@@ -11,7 +11,7 @@ from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.report.details import details, facts
 from diagnostics.report.legend import legend
-from diagnostics.report.table import HEADINGS, Cell, Row, clean, overview
+from diagnostics.report.table import HEADINGS, Cell, RouteRow, clean, overview
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code, tone
 
@@ -162,7 +162,7 @@ def _table(evidence: Evidence, diagnosis: Diagnosis) -> Html:
     )
 
 
-def _row(row: Row) -> Html:
+def _row(row: RouteRow) -> Html:
     cells = [_cell(cell, stage) for cell, stage in zip(row.shown, HEADINGS, strict=False)]
     cells += [_cell(None, "")] * (len(row.cells) - len(row.shown))
     return Html(tag("tr", tag("th", row.name, scope="row"), *cells, class_="chosen" if row.chosen else "") + "\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from diagnostics.evidence import Evidence, Outcome, Probe, Route, Stage
+from diagnostics.evidence import Evidence, Outcome, Probe, ProbeStage, Route
 from diagnostics.place.addresses import label
 
 MAX_TEXT = 400  # characters of any one text of the evidence that is shown; our own sentences stay below
@@ -66,12 +66,12 @@ class Cell:
 
 
 NOTHING = Cell(None, "-")
-HEADINGS = tuple(stage.name for stage in Stage)
+HEADINGS = tuple(stage.name for stage in ProbeStage)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One dialled route: a cell for every Stage, in order."""
+class RouteRow:
+    """One dialled route: a cell for every ProbeStage, in order."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -89,7 +89,7 @@ class Overview:
     """The table and the lines below it. `port`: the one all rows have in common, then their names are without it."""
 
     port: int | None
-    rows: tuple[Row, ...]
+    rows: tuple[RouteRow, ...]
     notes: tuple[str, ...]
 
 
@@ -101,7 +101,7 @@ def overview(evidence: Evidence, chosen: str | None = None, verbose: bool = Fals
     ports = {probe.route.port for probe in shown}
     port = ports.pop() if len(ports) == 1 else None
     rows = tuple(
-        Row(_name(probe.route, port), cells(probe), label(probe.route) == chosen) for probe in shown[:MAX_ROWS]
+        RouteRow(_name(probe.route, port), cells(probe), label(probe.route) == chosen) for probe in shown[:MAX_ROWS]
     )
     notes = [f"and {len(shown) - MAX_ROWS} more routes"] if len(shown) > MAX_ROWS else []
     notes += [*_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown)]
@@ -120,17 +120,17 @@ def route_name(name: str) -> str:
 
 
 def cells(probe: Probe) -> tuple[Cell, ...]:
-    """One for every Stage."""
-    return tuple(_cell(probe, stage) for stage in Stage)
+    """One for every ProbeStage."""
+    return tuple(_cell(probe, stage) for stage in ProbeStage)
 
 
-def _cell(probe: Probe, stage: Stage) -> Cell:
+def _cell(probe: Probe, stage: ProbeStage) -> Cell:
     result = probe.result(stage)
     if result.outcome is Outcome.SKIPPED:
         return NOTHING
-    if stage is Stage.RESOLVE and probe.route.host in (*probe.addresses, probe.address):
+    if stage is ProbeStage.RESOLVE and probe.route.host in (*probe.addresses, probe.address):
         return NOTHING  # an address: there was nothing to look up
-    if result.seconds is None or (stage is Stage.QUIET and result.outcome is Outcome.OK):
+    if result.seconds is None or (stage is ProbeStage.QUIET and result.outcome is Outcome.OK):
         return Cell(result.outcome, result.outcome.value)  # a quiet time that went well always took as long
     return Cell(result.outcome, f"{result.outcome.value} {duration(result.seconds)}")
 
@@ -138,17 +138,17 @@ def _cell(probe: Probe, stage: Stage) -> Cell:
 # What has no row of its own
 
 
-def _failed_at(probe: Probe, stage: Stage) -> bool:
+def _failed_at(probe: Probe, stage: ProbeStage) -> bool:
     return probe.result(stage).outcome not in (Outcome.OK, Outcome.SKIPPED)
 
 
 def _is_unknown_name(probe: Probe) -> bool:
-    return probe.route.kind != "configured" and _failed_at(probe, Stage.RESOLVE)
+    return probe.route.kind != "configured" and _failed_at(probe, ProbeStage.RESOLVE)
 
 
 def silent_sibling(probe: Probe) -> bool:
     """One of the other ports that are tried when all refuse, and nothing is there either."""
-    return probe.route.kind == "sibling" and _failed_at(probe, Stage.CONNECT)
+    return probe.route.kind == "sibling" and _failed_at(probe, ProbeStage.CONNECT)
 
 
 def _folds(probe: Probe, verbose: bool) -> bool:
@@ -171,7 +171,7 @@ def _siblings(folded: list[Probe]) -> list[str]:
     ports: dict[tuple[str, str], list[int]] = {}
     for probe in folded:
         if probe.same_as is None and silent_sibling(probe):
-            outcome = probe.result(Stage.CONNECT).outcome.value
+            outcome = probe.result(ProbeStage.CONNECT).outcome.value
             ports.setdefault((probe.route.host, outcome), []).append(probe.route.port)
     hosts: dict[tuple[str, str], list[str]] = {}
     for (host, outcome), tried in ports.items():

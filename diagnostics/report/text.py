@@ -11,7 +11,7 @@ from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.report.details import details, facts
 from diagnostics.report.legend import legend
 from diagnostics.report.page import BOLD, DIM, GREEN, RED, YELLOW, Page
-from diagnostics.report.table import HEADINGS, Row, clean, overview
+from diagnostics.report.table import HEADINGS, RouteRow, clean, overview
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, Tone, tone
 
@@ -57,7 +57,7 @@ def _table(page: Page, evidence: Evidence, diagnosis: Diagnosis, verbose: bool) 
         page.wrapped(note, "  ", "    ", DIM)
 
 
-def _rows(page: Page, heading: str, rows: tuple[Row, ...]) -> None:
+def _rows(page: Page, heading: str, rows: tuple[RouteRow, ...]) -> None:
     """Columns where they fit, otherwise each route with its stages below it."""
     widths = _widths(rows)
     room = page.width - sum(widths) - len(GAP) * len(widths)
@@ -78,7 +78,7 @@ def _rows(page: Page, heading: str, rows: tuple[Row, ...]) -> None:
         page.line(name + _cells(page, row, widths))
 
 
-def _stage_by_stage(page: Page, heading: str, rows: tuple[Row, ...]) -> None:
+def _stage_by_stage(page: Page, heading: str, rows: tuple[RouteRow, ...]) -> None:
     page.line(page.painted(f"{heading}, stage by stage", DIM))
     for row in rows:
         page.line(_route(page, row))
@@ -87,11 +87,11 @@ def _stage_by_stage(page: Page, heading: str, rows: tuple[Row, ...]) -> None:
         page.wrapped(", ".join(results) or "nothing was done", "  ", "  ")
 
 
-def _route(page: Page, row: Row) -> str:
+def _route(page: Page, row: RouteRow) -> str:
     return page.painted(row.name, BOLD if row.chosen else None)
 
 
-def _widths(rows: tuple[Row, ...]) -> list[int]:
+def _widths(rows: tuple[RouteRow, ...]) -> list[int]:
     """Of the stages. A failure ends its row and may run on over the empty rest of it, so it asks for no width."""
     return [
         max(len(name), *(len(row.cells[at].text) for row in rows if not row.cells[at].failed), 0)
@@ -99,12 +99,12 @@ def _widths(rows: tuple[Row, ...]) -> list[int]:
     ]
 
 
-def _columns_used(row: Row, widths: list[int]) -> int:
+def _columns_used(row: RouteRow, widths: list[int]) -> int:
     """Columns that the stages of a row take."""
     return sum(widths[: len(row.shown) - 1]) + len(GAP) * len(row.shown) + len(row.shown[-1].text)
 
 
-def _cells(page: Page, row: Row, widths: list[int]) -> str:
+def _cells(page: Page, row: RouteRow, widths: list[int]) -> str:
     line = ""
     for cell, width in zip(row.shown, widths, strict=False):
         style = RED if cell.failed else GREEN if cell.outcome is Outcome.OK else DIM

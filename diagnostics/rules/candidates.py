@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from diagnostics.evidence import Probe
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.findings.entry import Entry, Explanation, Sign
+from diagnostics.findings.entry import Explanation, FindingEntry, Sign
 from diagnostics.rules.diagnosis import Candidate
 from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
@@ -22,7 +22,7 @@ def candidates(run: RunView, code: str, probes: tuple[Probe, ...]) -> tuple[Cand
     def any_of(signs: Iterable[Sign]) -> bool:
         return any(is_shown(sign, run, probes) for sign in signs)
 
-    def rank(entry: Entry) -> int:
+    def rank(entry: FindingEntry) -> int:
         if any_of(entry.supported_by):
             return 0
         return 2 if any_of(entry.doubted_by) else 1

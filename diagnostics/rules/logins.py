@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.rules.maintenance import is_weekly_login
 from diagnostics.rules.rulebook import Match, Rule, silent
 from diagnostics.rules.run_view import RunView, failure
@@ -100,9 +100,9 @@ def _is_troubled(run: RunView) -> bool:
 
 def _a_login_could_explain(probe: Probe) -> bool:
     failed = failure(probe)
-    if failed is None or failed.stage is Stage.RESOLVE or probe.redirect is not None:
+    if failed is None or failed.stage is ProbeStage.RESOLVE or probe.redirect is not None:
         return False
-    if failed.stage is Stage.CONNECT:
+    if failed.stage is ProbeStage.CONNECT:
         return failed.outcome is Outcome.REFUSED
     return failed.outcome in (Outcome.REFUSED, Outcome.CLOSED, Outcome.RESET, Outcome.TIMED_OUT)
 
@@ -111,7 +111,7 @@ def _rule_of(row: LogRule) -> tuple[str, Rule]:
     def rule(run: RunView) -> Match | None:
         if not _is_troubled(run) or state_holds(run.evidence.log_states, row.begins, row.ends) is None:
             return None
-        if run.failed_at(Stage.START_API) and any(ID_IN_USE in probe.codes for probe in run.judged):
+        if run.failed_at(ProbeStage.START_API) and any(ID_IN_USE in probe.codes for probe in run.judged):
             return None  # the gateway said what it is
         return Match(f"the gateway's log: {row.message}")
 
@@ -134,7 +134,7 @@ def _accept_dialog(run: RunView) -> Match | None:
 
 
 def _modal(run: RunView) -> Match | None:
-    probes = silent(run) + run.failed_at(Stage.START_API, Outcome.TIMED_OUT)
+    probes = silent(run) + run.failed_at(ProbeStage.START_API, Outcome.TIMED_OUT)
     if not probes or "paper_warning" not in run.evidence.log_states:
         return None
     return Match("no answer, and the gateway's log has the warning that this is not a brokerage account", probes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage, StageResult
+from diagnostics.evidence import Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback
 from diagnostics.rules.rulebook import (
     Match,
@@ -21,8 +21,8 @@ from diagnostics.rules.run_view import RunView, failures, name_of, ok
 
 # 3xx: what is behind an accepted connection.
 
-_ended_early = failing_at(Stage.QUIET, Outcome.CLOSED, Outcome.RESET)
-_ended_by_hello = failing_at(Stage.HELLO, Outcome.CLOSED, Outcome.RESET)
+_ended_early = failing_at(ProbeStage.QUIET, Outcome.CLOSED, Outcome.RESET)
+_ended_by_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
 
 
 def _no_backend(run: RunView) -> Match | None:
@@ -30,14 +30,14 @@ def _no_backend(run: RunView) -> Match | None:
     if not probes:
         return None
     how = "reset" if was_reset(probes[0]) else "closed"
-    after = milliseconds_after(probes[0].result(Stage.QUIET).seconds, "it was accepted")
+    after = milliseconds_after(probes[0].result(ProbeStage.QUIET).seconds, "it was accepted")
     return match(probes, f"connected, and {how}{after}, before a byte was said")
 
 
 def _peer_rejected(run: RunView) -> Match | None:
     """Turned away, while from another source address it is not: by way of loopback the same machine's port answers."""
     ended = _ended_early(run) + _ended_by_hello(run)
-    inside = [probe for probe in run.counted if is_loopback(probe.address or "") and ok(probe, Stage.HELLO)]
+    inside = [probe for probe in run.counted if is_loopback(probe.address or "") and ok(probe, ProbeStage.HELLO)]
     probes = tuple(probe for probe in ended if run.is_local(probe) and not is_loopback(probe.address or ""))
     if not probes or not inside:
         return None
@@ -53,7 +53,7 @@ def _silence(run: RunView) -> Match | None:
     if first.kernel is not None and first.kernel.unacknowledged is not None:
         arrived = "our bytes were acknowledged"
     tries = f", {first.attempts} handshakes" if first.attempts > 1 else ""
-    answer = f"no byte in answer to the hello{time_at(probes, Stage.HELLO)}{tries}"
+    answer = f"no byte in answer to the hello{time_at(probes, ProbeStage.HELLO)}{tries}"
     return match(probes, f"connected, {answer}; {arrived}")
 
 
@@ -87,7 +87,7 @@ def _proxy_dialing(run: RunView) -> Match | None:
 
 
 def _first_slow(run: RunView) -> Match | None:
-    probes = tuple(probe for probe in run.judged if probe.attempts > 1 and ok(probe, Stage.HELLO))
+    probes = tuple(probe for probe in run.judged if probe.attempts > 1 and ok(probe, ProbeStage.HELLO))
     if not probes:
         return None
     return match(probes, f"the first handshake got no answer, number {probes[0].attempts} did")
@@ -113,11 +113,11 @@ PROTOCOLS = {
 
 
 def _bad_peer(run: RunView) -> tuple[Probe, ...]:
-    return tuple(probe for probe in run.failed_at(Stage.HELLO, Outcome.BAD_PEER) if probe.redirect is None)
+    return tuple(probe for probe in run.failed_at(ProbeStage.HELLO, Outcome.BAD_PEER) if probe.redirect is None)
 
 
 def _banner(run: RunView) -> Match | None:
-    probes = run.failed_at(Stage.QUIET, Outcome.BAD_PEER)
+    probes = run.failed_at(ProbeStage.QUIET, Outcome.BAD_PEER)
     probes += tuple(probe for probe in _bad_peer(run) if probe.spoke_first or probe.first_bytes in ("ssh", "vnc"))
     if not probes:
         return None
@@ -139,7 +139,7 @@ def _closed_after_hello(run: RunView) -> Match | None:
     if not probes:
         return None
     how = "reset" if was_reset(probes[0]) else "closed (FIN)"
-    after = _after(probes[0].result(Stage.HELLO).seconds)
+    after = _after(probes[0].result(ProbeStage.HELLO).seconds)
     return match(probes, f"quiet until our hello, then {how}{after} without an answer")
 
 
@@ -154,13 +154,13 @@ def _bad_frame(run: RunView) -> Match | None:
     named = ("http", "tls", "ssh", "vnc")
     strange = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first and probe.first_bytes not in named)
     strange += tuple(probe for probe in no_hello(run) if probe.bytes_received)
-    strange += run.failed_at(Stage.START_API, Outcome.BAD_PEER) + run.failed_at(Stage.SYNC, Outcome.BAD_PEER)
+    strange += run.failed_at(ProbeStage.START_API, Outcome.BAD_PEER) + run.failed_at(ProbeStage.SYNC, Outcome.BAD_PEER)
     return match(strange, _strange_answer(strange[0], failures(strange)[0])) if strange else None
 
 
 def _strange_answer(probe: Probe, failed: StageResult) -> str:
     if failed.outcome is Outcome.TIMED_OUT:
-        took = time_at((probe,), Stage.HELLO)
+        took = time_at((probe,), ProbeStage.HELLO)
         return f"{counted(probe.bytes_received, 'byte')} came, and no whole hello{took}"
     return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
 

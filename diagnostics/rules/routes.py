@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import KernelView, Listener, Outcome, Probe, Stage, StageResult
+from diagnostics.evidence import KernelView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.rulebook import (
@@ -36,7 +36,7 @@ NO_ANSWER = ("EAI_AGAIN", "EAI_FAIL", "EAI_SYSTEM")
 
 def _name_unknown(run: RunView) -> Match | None:
     def unknown(result: StageResult) -> bool:
-        at_resolve = result.stage is Stage.RESOLVE and result.outcome is Outcome.UNREACHABLE
+        at_resolve = result.stage is ProbeStage.RESOLVE and result.outcome is Outcome.UNREACHABLE
         return at_resolve and result.error in NO_SUCH_NAME
 
     probes = run.failed(unknown)
@@ -45,7 +45,7 @@ def _name_unknown(run: RunView) -> Match | None:
 
 def _resolver_down(run: RunView) -> Match | None:
     def unanswered(result: StageResult) -> bool:
-        return result.stage is Stage.RESOLVE and (result.outcome is Outcome.TIMED_OUT or result.error in NO_ANSWER)
+        return result.stage is ProbeStage.RESOLVE and (result.outcome is Outcome.TIMED_OUT or result.error in NO_ANSWER)
 
     message = "the look-up got no answer"
     if run.fact("network_mode") == "none":
@@ -57,14 +57,14 @@ def _resolver_down(run: RunView) -> Match | None:
 
 def _wrong_family(run: RunView) -> Match | None:
     """A name whose first address is IPv6: that one failed, while an IPv4 address takes connections."""
-    on_ipv4 = [probe for probe in run.counted if ok(probe, Stage.CONNECT) and "." in (probe.address or "")]
+    on_ipv4 = [probe for probe in run.counted if ok(probe, ProbeStage.CONNECT) and "." in (probe.address or "")]
     for probe in run.judged:
         first = probe.addresses[0] if probe.addresses else ""
         if probe.route.kind != "configured" or ":" not in first or first == probe.route.host or not on_ipv4:
             continue
         answered = any(other is probe for other in on_ipv4)
         failed = failure(probe)
-        if answered or (failed and failed.stage is Stage.CONNECT):
+        if answered or (failed and failed.stage is ProbeStage.CONNECT):
             address = probe.address if answered else on_ipv4[0].address
             message = f"{name_of(probe)} is {first} first, which did not take the connection; {address} did"
             return Match(message, (probe,))
@@ -90,7 +90,7 @@ def _is_docker0(run: RunView, probe: Probe) -> bool:
 
 
 def _name_stale(run: RunView) -> Match | None:
-    unanswered = failing_at(Stage.CONNECT, Outcome.TIMED_OUT, Outcome.UNREACHABLE)(run)
+    unanswered = failing_at(ProbeStage.CONNECT, Outcome.TIMED_OUT, Outcome.UNREACHABLE)(run)
     probe = next((probe for probe in unanswered if probe.route.host in HOST_NAMES), None)
     if probe is None or run.best is None or not run.best_reach:
         return None
@@ -106,7 +106,7 @@ def _localhost_in_container(run: RunView) -> Match | None:
     mode = run.fact("network_mode")
     if run.contained is not True or mode not in OWN_LOOPBACK:
         return None
-    probes = failing_at(Stage.CONNECT, Outcome.REFUSED)(run)
+    probes = failing_at(ProbeStage.CONNECT, Outcome.REFUSED)(run)
     to_loopback = tuple(probe for probe in probes if is_loopback(probe.route.host))
     return match(to_loopback, f"refused, and this container has its own loopback (network mode {mode})")
 
@@ -116,7 +116,7 @@ def _localhost_in_container(run: RunView) -> Match | None:
 
 def _port_refuses(run: RunView) -> Match | None:
     probes = refused(run)
-    times = [probe.result(Stage.CONNECT).seconds for probe in probes]
+    times = [probe.result(ProbeStage.CONNECT).seconds for probe in probes]
     slowest = max((seconds for seconds in times if seconds is not None), default=None)
     after = "" if slowest is None else f" after {slowest * 1000:.1f} ms at most"
     return match(probes, f"refused{after}: the other end answered that nobody takes connections there")
@@ -134,7 +134,7 @@ def _loopback_bind(run: RunView) -> Match | None:
     return match(probes, f"refused; on this machine port {probes[0].route.port} is open on loopback only")
 
 
-def _only_loopback(listeners: tuple[Listener, ...]) -> bool:
+def _only_loopback(listeners: tuple[ListeningSocket, ...]) -> bool:
     addresses = [listener.address for listener in listeners]
     return bool(addresses) and all(is_loopback(address) and address not in WILDCARDS for address in addresses)
 
@@ -161,7 +161,7 @@ def _bridges(run: RunView) -> set[str | None]:
 
 def _sibling_port(run: RunView) -> Match | None:
     closed = refused(run)
-    answering = tuple(probe for probe in run.siblings if ok(probe, Stage.QUIET) and failure(probe) is None)
+    answering = tuple(probe for probe in run.siblings if ok(probe, ProbeStage.QUIET) and failure(probe) is None)
     if not closed or not answering:
         return None
     ports = ", ".join(str(port) for port in dict.fromkeys(probe.route.port for probe in answering))
@@ -174,8 +174,8 @@ SECOND_SYN = 1.0
 
 
 def _without_answer(run: RunView) -> tuple[Probe, ...]:
-    probes = failing_at(Stage.CONNECT, Outcome.TIMED_OUT)(run)
-    times = [(probe, probe.result(Stage.CONNECT).seconds) for probe in probes]
+    probes = failing_at(ProbeStage.CONNECT, Outcome.TIMED_OUT)(run)
+    times = [(probe, probe.result(ProbeStage.CONNECT).seconds) for probe in probes]
     return tuple(probe for probe, seconds in times if seconds is None or seconds >= SECOND_SYN)
 
 
@@ -184,7 +184,9 @@ def _filtered(run: RunView) -> Match | None:
     # Our end of an earlier connection is known: QUIET went well, and the dial for the handshake got no answer.
     if any(probe.source for probe in probes):
         return match(probes, "a first connection was accepted, the next got no answer")
-    return match(probes, f"no answer to the connection attempt{time_at(probes, Stage.CONNECT)}, neither yes nor no")
+    return match(
+        probes, f"no answer to the connection attempt{time_at(probes, ProbeStage.CONNECT)}, neither yes nor no"
+    )
 
 
 def _no_such_host(run: RunView) -> Match | None:
@@ -193,14 +195,14 @@ def _no_such_host(run: RunView) -> Match | None:
 
 
 def _prohibited(run: RunView) -> Match | None:
-    by_policy = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES", "EPERM"))(run)
+    by_policy = failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES", "EPERM"))(run)
     probes = _unreachable(run, at_once=True) + by_policy
     return match(probes, f"forbidden at once{error_of(probes)}")
 
 
 def _unreachable(run: RunView, at_once: bool) -> tuple[Probe, ...]:
-    probes = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH", "EHOSTDOWN"))(run)
-    times = [(probe, probe.result(Stage.CONNECT).seconds or ARP_GIVES_UP) for probe in probes]
+    probes = failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH", "EHOSTDOWN"))(run)
+    times = [(probe, probe.result(ProbeStage.CONNECT).seconds or ARP_GIVES_UP) for probe in probes]
     return tuple(probe for probe, seconds in times if (seconds < ARP_GIVES_UP) is at_once)
 
 
@@ -215,7 +217,9 @@ def _queue_full(run: RunView) -> Match | None:
 
 
 def _no_route(run: RunView) -> Match | None:
-    probes = failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL"))(run)
+    probes = failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL"))(
+        run
+    )
     mode = "; network mode none" if run.fact("network_mode") == "none" else ""
     return match(probes, f"this system knows no way to the address{error_of(probes)}{mode}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diagnostics.evidence import Outcome, Probe, Stage, StageResult
+from diagnostics.evidence import Outcome, Probe, ProbeStage, StageResult
 from diagnostics.rules.run_view import RunView, failure, name_of
 
 
@@ -29,7 +29,7 @@ def match(probes: tuple[Probe, ...], message: str) -> Match | None:
 
 
 def failing_at(
-    stage: Stage, *outcomes: Outcome, errors: tuple[str, ...] = ()
+    stage: ProbeStage, *outcomes: Outcome, errors: tuple[str, ...] = ()
 ) -> Callable[[RunView], tuple[Probe, ...]]:
     """Selects the judged probes that failed at this stage in one of these ways, with one of these errors if any."""
 
@@ -39,8 +39,8 @@ def failing_at(
     return lambda run: run.failed(wanted)
 
 
-refused = failing_at(Stage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
-no_hello = failing_at(Stage.HELLO, Outcome.TIMED_OUT)
+refused = failing_at(ProbeStage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
+no_hello = failing_at(ProbeStage.HELLO, Outcome.TIMED_OUT)
 
 
 def silent(run: RunView) -> tuple[Probe, ...]:
@@ -65,7 +65,7 @@ def error_of(probes: tuple[Probe, ...]) -> str:
     return f" ({failed.error})" if failed and failed.error else ""
 
 
-def time_at(probes: tuple[Probe, ...], stage: Stage) -> str:
+def time_at(probes: tuple[Probe, ...], stage: ProbeStage) -> str:
     """How long this stage took the first of these probes, as " in 5.0 s"; "" if that is not known."""
     seconds = probes[0].result(stage).seconds if probes else None
     return "" if seconds is None else f" in {seconds:.1f} s"

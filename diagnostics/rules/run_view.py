@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diagnostics.evidence import Evidence, HostView, Listener, Outcome, Probe, Stage, StageResult
+from diagnostics.evidence import Evidence, HostView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback, label
 from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
 
 WILDCARDS = ("0.0.0.0", "::", "*")
-STAGES = tuple(Stage)
+STAGES = tuple(ProbeStage)
 CONNECTED = 2  # stages that went well where TCP connected
-REACHES_HELLO = STAGES.index(Stage.HELLO)  # stages that went well where only the handshake is missing
+REACHES_HELLO = STAGES.index(ProbeStage.HELLO)  # stages that went well where only the handshake is missing
 
 
 def failure(probe: Probe) -> StageResult | None:
@@ -35,7 +35,7 @@ def reach(probe: Probe) -> int:
     return next((count for count, stage in enumerate(STAGES) if not ok(probe, stage)), len(STAGES))
 
 
-def ok(probe: Probe, stage: Stage) -> bool:
+def ok(probe: Probe, stage: ProbeStage) -> bool:
     """Whether this stage went well."""
     return probe.result(stage).outcome is Outcome.OK
 
@@ -48,9 +48,9 @@ def name_of(probe: Probe) -> str:
 def works(probe: Probe, session: bool) -> bool:
     """Whether it did what was asked for: a session, or an answer to the hello."""
     if not session:
-        return ok(probe, Stage.HELLO)
+        return ok(probe, ProbeStage.HELLO)
     broken = (Outcome.CLOSED, Outcome.RESET, Outcome.BAD_PEER, Outcome.REFUSED)
-    return ok(probe, Stage.START_API) and probe.result(Stage.SYNC).outcome not in broken
+    return ok(probe, ProbeStage.START_API) and probe.result(ProbeStage.SYNC).outcome not in broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +114,19 @@ class RunView:
         local = probes and all(self.is_local(probe) for probe in probes)
         return self.evidence.host if local else None
 
-    def listeners(self, probe: Probe) -> tuple[Listener, ...] | None:
+    def listeners(self, probe: Probe) -> tuple[ListeningSocket, ...] | None:
         """Who listens on the port of a local probe; None where that is not known."""
         host = self.host((probe,))
         if host is None or host.listeners is None:
             return None
         return tuple(listener for listener in host.listeners if listener.port == probe.route.port)
 
-    def serving(self, probe: Probe) -> tuple[Listener, ...]:
+    def serving(self, probe: Probe) -> tuple[ListeningSocket, ...]:
         """Those of them that a connection to the probe's own address comes to; empty where that is not known."""
         addresses = (probe.address, *WILDCARDS)
         return tuple(listener for listener in self.listeners(probe) or () if listener.address in addresses)
 
-    def failed_at(self, stage: Stage, *outcomes: Outcome) -> tuple[Probe, ...]:
+    def failed_at(self, stage: ProbeStage, *outcomes: Outcome) -> tuple[Probe, ...]:
         """The judged probes that failed at this stage, in one of these ways if any are named."""
         return self.failed(lambda result: result.stage is stage and (not outcomes or result.outcome in outcomes))
 
@@ -164,7 +164,7 @@ def _fails_as_configured(probe: Probe, session: bool) -> bool:
 
 def _without_guesses(evidence: Evidence, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
     """Guesses that led nowhere are left out, unless there is nothing else; names nobody knows here go first."""
-    named = tuple(probe for probe in probes if probe.route.kind != "name" or ok(probe, Stage.RESOLVE))
+    named = tuple(probe for probe in probes if probe.route.kind != "name" or ok(probe, ProbeStage.RESOLVE))
     firm = tuple(probe for probe in named if reach(probe) >= CONNECTED or not _is_guess(evidence, probe))
     return firm or named or probes
 

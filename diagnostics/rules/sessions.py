@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
 from diagnostics.rules.run_view import RunView, failure, ok
 
@@ -13,11 +13,11 @@ ID_IN_USE, TOO_FAST, PORT_CHANGED, READ_ONLY, COMPETING = 326, 100, 1300, 321, 1
 UPSTREAM = ({1100, 2110}, {1101, 1102})
 FARMS = (({2103}, {2104}, "market data"), ({2105}, {2106}, "historical data"), ({2157}, {2158}, "contract data"))
 
-_id_refused = failing_at(Stage.START_API, Outcome.REFUSED)
-_closed = failing_at(Stage.START_API, Outcome.CLOSED, Outcome.RESET)
-_closed_later = failing_at(Stage.SYNC, Outcome.CLOSED, Outcome.RESET)
-_start_timed_out = failing_at(Stage.START_API, Outcome.TIMED_OUT)
-_sync_timed_out = failing_at(Stage.SYNC, Outcome.TIMED_OUT)
+_id_refused = failing_at(ProbeStage.START_API, Outcome.REFUSED)
+_closed = failing_at(ProbeStage.START_API, Outcome.CLOSED, Outcome.RESET)
+_closed_later = failing_at(ProbeStage.SYNC, Outcome.CLOSED, Outcome.RESET)
+_start_timed_out = failing_at(ProbeStage.START_API, Outcome.TIMED_OUT)
+_sync_timed_out = failing_at(ProbeStage.SYNC, Outcome.TIMED_OUT)
 
 
 def _id_in_use(run: RunView) -> Match | None:
@@ -42,7 +42,7 @@ def _start_closed(run: RunView) -> Match | None:
         ready = "the session was ready, and the gateway ended the connection before it answered a request"
         return match(_closed_later(run), ready)
     how = "reset" if was_reset(probes[0]) else "closed"
-    after = milliseconds_after(probes[0].result(Stage.START_API).seconds, "it was sent")
+    after = milliseconds_after(probes[0].result(ProbeStage.START_API).seconds, "it was sent")
     return match(probes, f"the hello was answered, START_API was not: {how}{after}")
 
 
@@ -50,8 +50,8 @@ def _start_silent(run: RunView) -> Match | None:
     probes = _start_timed_out(run)
     if not probes:
         return None
-    missing = probes[0].result(Stage.START_API).detail
-    missing = missing or f"order id and accounts did not both come{time_at(probes, Stage.START_API)}"
+    missing = probes[0].result(ProbeStage.START_API).detail
+    missing = missing or f"order id and accounts did not both come{time_at(probes, ProbeStage.START_API)}"
     return match(probes, f"the hello was answered{_version(probes[0])}; after START_API: {missing}")
 
 
@@ -60,8 +60,8 @@ def _version(probe: Probe) -> str:
 
 
 def _partial_sync(run: RunView) -> Match | None:
-    probes = tuple(probe for probe in _sync_timed_out(run) if ok(probe, Stage.START_API))
-    unanswered = f"the current time was not answered{time_at(probes, Stage.SYNC)}"
+    probes = tuple(probe for probe in _sync_timed_out(run) if ok(probe, ProbeStage.START_API))
+    unanswered = f"the current time was not answered{time_at(probes, ProbeStage.SYNC)}"
     return match(probes, f"order id and accounts came, {unanswered}")
 
 
@@ -69,7 +69,7 @@ def _client_limit(run: RunView) -> Match | None:
     """As many established connections as the gateway takes, and a new one that gets nowhere."""
     for probe in run.failing:
         host, failed = run.host((probe,)), failure(probe)
-        turned_away = failed is not None and failed.stage in (Stage.QUIET, Stage.HELLO, Stage.START_API)
+        turned_away = failed is not None and failed.stage in (ProbeStage.QUIET, ProbeStage.HELLO, ProbeStage.START_API)
         if turned_away and host and (host.established or 0) >= MAX_CLIENTS:
             return match((probe,), f"turned away, and {host.established} connections to the port are established")
     return None

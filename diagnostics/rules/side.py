@@ -6,13 +6,13 @@ there is nothing to compare, and only what was heard from the other end counts.
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnosis import Finding
 from diagnostics.rules.run_view import REACHES_HELLO, RunView, failure, failures, reach
 
-Way = tuple[Stage, Outcome]  # a way to fail
+Way = tuple[ProbeStage, Outcome]  # a way to fail
 
 
 def ways(probes: tuple[Probe, ...]) -> set[Way]:
@@ -36,7 +36,7 @@ def same_everywhere(run: RunView) -> bool:
     unfailed = [probe for probe in run.counted if failure(probe) is None]
     if len(found) != 1 or any(reach(probe) < REACHES_HELLO for probe in unfailed):
         return False
-    return not unfailed or all(stage in (Stage.HELLO, Stage.START_API, Stage.SYNC) for stage, _ in found)
+    return not unfailed or all(stage in (ProbeStage.HELLO, ProbeStage.START_API, ProbeStage.SYNC) for stage, _ in found)
 
 
 def main_finding(findings: tuple[Finding, ...]) -> Finding | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
@@ -124,7 +124,7 @@ def _accepted_before(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _connect_took_seconds(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return any((probe.result(Stage.CONNECT).seconds or 0.0) > ARP_TAKES for probe in probes)
+    return any((probe.result(ProbeStage.CONNECT).seconds or 0.0) > ARP_TAKES for probe in probes)
 
 
 def _bytes_arrived(run: RunView, probes: tuple[Probe, ...]) -> bool:
@@ -133,31 +133,31 @@ def _bytes_arrived(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 def _reset_at_accept(run: RunView, probes: tuple[Probe, ...]) -> bool:
     """Forwarders with nobody behind them, and gateways, close with FIN instead."""
-    return _all_ended_at(Stage.QUIET, probes, Outcome.RESET)
+    return _all_ended_at(ProbeStage.QUIET, probes, Outcome.RESET)
 
 
 def _ended_by_hello(probes: tuple[Probe, ...]) -> bool:
     """They were quiet until our hello and ended then."""
-    return _all_ended_at(Stage.HELLO, probes, Outcome.CLOSED, Outcome.RESET)
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.CLOSED, Outcome.RESET)
 
 
 def closed_by_hello(probes: tuple[Probe, ...]) -> bool:
     """They were quiet until our hello, and ended then with FIN."""
-    return _all_ended_at(Stage.HELLO, probes, Outcome.CLOSED)
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.CLOSED)
 
 
-def _all_ended_at(stage: Stage, probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
+def _all_ended_at(stage: ProbeStage, probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
     ends = [failure(probe) for probe in probes]
     return bool(ends) and all(end and end.stage is stage and end.outcome in outcomes for end in ends)
 
 
 def _ended_late(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    late = all((probe.result(Stage.HELLO).seconds or 0.0) >= AT_ONCE for probe in probes)
+    late = all((probe.result(ProbeStage.HELLO).seconds or 0.0) >= AT_ONCE for probe in probes)
     return _ended_by_hello(probes) and late
 
 
 def _reset_at_once(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return _all_ended_at(Stage.HELLO, probes, Outcome.RESET) and not _ended_late(run, probes)
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.RESET) and not _ended_late(run, probes)
 
 
 PREDICATES: dict[Sign, Predicate] = {

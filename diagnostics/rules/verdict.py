@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, Stage
+from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.candidates import explanation_of
@@ -13,29 +13,32 @@ from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere,
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
 FAILS: dict[Way, str] = {
-    (Stage.RESOLVE, Outcome.UNREACHABLE): "is a name that cannot be looked up",
-    (Stage.RESOLVE, Outcome.TIMED_OUT): "is a name whose look-up got no answer",
-    (Stage.CONNECT, Outcome.REFUSED): "refuses the connection",
-    (Stage.CONNECT, Outcome.RESET): "refuses the connection",
-    (Stage.CONNECT, Outcome.TIMED_OUT): "leaves the connection attempt without an answer",
-    (Stage.CONNECT, Outcome.UNREACHABLE): "cannot be reached",
-    (Stage.QUIET, Outcome.CLOSED): "connects and is closed at once, before a byte was said",
-    (Stage.QUIET, Outcome.RESET): "connects and is reset at once, before a byte was said",
-    (Stage.QUIET, Outcome.BAD_PEER): "connects, and something that is no IB gateway speaks first",
-    (Stage.HELLO, Outcome.TIMED_OUT): "connects, and the gateway never answers the handshake",
-    (Stage.HELLO, Outcome.CLOSED): "connects, and the connection is closed in answer to the handshake",
-    (Stage.HELLO, Outcome.RESET): "connects, and the connection is reset in answer to the handshake",
-    (Stage.HELLO, Outcome.BAD_PEER): "connects, and what answers is no IB gateway",
-    (Stage.START_API, Outcome.REFUSED): "reaches the gateway, which refuses the session",
-    (Stage.START_API, Outcome.CLOSED): "reaches the gateway, which ends the connection instead of starting the session",
-    (Stage.START_API, Outcome.RESET): (
+    (ProbeStage.RESOLVE, Outcome.UNREACHABLE): "is a name that cannot be looked up",
+    (ProbeStage.RESOLVE, Outcome.TIMED_OUT): "is a name whose look-up got no answer",
+    (ProbeStage.CONNECT, Outcome.REFUSED): "refuses the connection",
+    (ProbeStage.CONNECT, Outcome.RESET): "refuses the connection",
+    (ProbeStage.CONNECT, Outcome.TIMED_OUT): "leaves the connection attempt without an answer",
+    (ProbeStage.CONNECT, Outcome.UNREACHABLE): "cannot be reached",
+    (ProbeStage.QUIET, Outcome.CLOSED): "connects and is closed at once, before a byte was said",
+    (ProbeStage.QUIET, Outcome.RESET): "connects and is reset at once, before a byte was said",
+    (ProbeStage.QUIET, Outcome.BAD_PEER): "connects, and something that is no IB gateway speaks first",
+    (ProbeStage.HELLO, Outcome.TIMED_OUT): "connects, and the gateway never answers the handshake",
+    (ProbeStage.HELLO, Outcome.CLOSED): "connects, and the connection is closed in answer to the handshake",
+    (ProbeStage.HELLO, Outcome.RESET): "connects, and the connection is reset in answer to the handshake",
+    (ProbeStage.HELLO, Outcome.BAD_PEER): "connects, and what answers is no IB gateway",
+    (ProbeStage.START_API, Outcome.REFUSED): "reaches the gateway, which refuses the session",
+    (
+        ProbeStage.START_API,
+        Outcome.CLOSED,
+    ): "reaches the gateway, which ends the connection instead of starting the session",
+    (ProbeStage.START_API, Outcome.RESET): (
         "reaches the gateway, which resets the connection instead of starting the session"
     ),
-    (Stage.START_API, Outcome.TIMED_OUT): "reaches the gateway, and the session never becomes ready",
-    (Stage.START_API, Outcome.BAD_PEER): "reaches a gateway whose answer cannot be read",
-    (Stage.SYNC, Outcome.CLOSED): "gets a session, which the gateway ends at once",
-    (Stage.SYNC, Outcome.RESET): "gets a session, which the gateway resets at once",
-    (Stage.SYNC, Outcome.BAD_PEER): "gets a session whose answers cannot be read",
+    (ProbeStage.START_API, Outcome.TIMED_OUT): "reaches the gateway, and the session never becomes ready",
+    (ProbeStage.START_API, Outcome.BAD_PEER): "reaches a gateway whose answer cannot be read",
+    (ProbeStage.SYNC, Outcome.CLOSED): "gets a session, which the gateway ends at once",
+    (ProbeStage.SYNC, Outcome.RESET): "gets a session, which the gateway resets at once",
+    (ProbeStage.SYNC, Outcome.BAD_PEER): "gets a session whose answers cannot be read",
 }
 
 
@@ -54,7 +57,7 @@ def _level(run: RunView) -> Level:
     best = run.best
     if best is None:
         return Level.NO_TCP
-    if not ok(best, Stage.HELLO):
+    if not ok(best, ProbeStage.HELLO):
         return Level.NO_HANDSHAKE
     if works(best, session=True):
         return Level.USABLE
@@ -113,7 +116,7 @@ def _line_of_failing(run: RunView, findings: tuple[Finding, ...], side: Side) ->
 def _line_of_unfinished(run: RunView) -> str:
     if run.best is None:
         return "Does not work: no route was tried to its end."
-    untried = "session" if ok(run.best, Stage.HELLO) else "handshake"
+    untried = "session" if ok(run.best, ProbeStage.HELLO) else "handshake"
     return f"Not known: {name_of(run.best)} connects, which proves nothing yet, and no {untried} was tried."
 
 
@@ -149,8 +152,8 @@ def _where_to_look(run: RunView, side: Side, main: Finding) -> str:
         return "The fault is on the way to the gateway, not in the gateway."
     if side is Side.LOCAL:
         place = {True: " of this container", False: " of this machine", None: ""}[run.contained]
-        here = f"the fault is here, in the network or the settings{place}; the gateway was not asked"
-        return _sentence(CATALOGUE[main.code].where_to_look or here)
+        local = f"the fault is here, in the network or the settings{place}; the gateway was not asked"
+        return _sentence(CATALOGUE[main.code].where_to_look or local)
     if len(ways(run.failing)) > 1:
         return "The routes fail differently, so this does not tell on which side the fault is."
     return "This does not tell whether the gateway or the way to it is at fault."
@@ -165,7 +168,7 @@ def _at_the_gateway(run: RunView, main: Finding) -> str:
         # The kernel does not say here whether the bytes arrived.
         where = "the fault is most likely on the gateway's side"
     where += _after_reset(run, main)
-    if entry.told_in_verdict:
+    if entry.title_in_verdict:
         where += f": {entry.title}"
     if _level(run) is Level.NO_SESSION:
         return f"The way there works: {where}."

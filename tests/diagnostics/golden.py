@@ -8,7 +8,7 @@ Look at every changed text at 80 columns as somebody would whose trading has sto
 from dataclasses import replace
 from pathlib import Path
 
-from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, Route, Stage, StageResult, load
+from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, ProbeStage, Route, StageResult, load
 from diagnostics.findings.entry import Side
 from diagnostics.report.html import html_report
 from diagnostics.report.json_report import json_report
@@ -55,7 +55,7 @@ def reports(name: str) -> dict[str, str]:
 def hostile(text: str):
     """Evidence and a diagnosis with the text wherever a string can come from outside."""
     outcomes = (Outcome.OK, Outcome.OK, Outcome.OK, Outcome.TIMED_OUT, Outcome.SKIPPED, Outcome.SKIPPED)
-    stages = tuple(StageResult(*step, 1.0, text, text) for step in zip(Stage, outcomes, strict=True))
+    stages = tuple(StageResult(*step, 1.0, text, text) for step in zip(ProbeStage, outcomes, strict=True))
     rest = (KernelView(1, 2, 3), text, True, 17, 178, text, (text,), (326,))
     first = Probe(Route(text, 4003, text, text), stages, (text,), text, text, None, *rest)
     second = replace(first, route=Route("b", 4001, "name", text), same_as=text)

@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from diagnostics.evidence import HostView, Listener
+from diagnostics.evidence import HostView, ListeningSocket
 from diagnostics.host import sockets
-from diagnostics.host.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, Row
+from diagnostics.host.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, SocketRow
 from tests.diagnostics.peers import LINUX_ONLY, black_hole
 from tests.relay.kit.scripted import HAS_IPV6, wait_until
 
@@ -27,17 +27,17 @@ TABLES = (
     (
         "a listener with two waiting",
         line(V4, "00000000:0000", "0A", "00000000:00000002"),
-        [Row(LISTEN, "127.0.0.1", 4003, 0, 2)],
+        [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2)],
     ),
-    ("the wildcard of IPv6", line(V6_ANY, "0" * 32 + ":0000", "0A"), [Row(LISTEN, "::", 4001, 0, 0)]),
-    ("a mapped IPv4 address", line(MAPPED, "0" * 32 + ":0000", "0A"), [Row(LISTEN, "127.0.0.1", 4002, 0, 0)]),
+    ("the wildcard of IPv6", line(V6_ANY, "0" * 32 + ":0000", "0A"), [SocketRow(LISTEN, "::", 4001, 0, 0)]),
+    ("a mapped IPv4 address", line(MAPPED, "0" * 32 + ":0000", "0A"), [SocketRow(LISTEN, "127.0.0.1", 4002, 0, 0)]),
     (
         "a peer that is gone",
         line(V4, V4_PEER, "08", "00000000:00000012"),
-        [Row(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)],
+        [SocketRow(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)],
     ),
-    ("a dial", line(V4_PEER, V4, "02", "00000001:00000000"), [Row(SYN_SENT, "127.0.0.1", 40000, 4003, 0)]),
-    ("a client", line(V4, V4_PEER, "01"), [Row(ESTABLISHED, "127.0.0.1", 4003, 40000, 0)]),
+    ("a dial", line(V4_PEER, V4, "02", "00000001:00000000"), [SocketRow(SYN_SENT, "127.0.0.1", 40000, 4003, 0)]),
+    ("a client", line(V4, V4_PEER, "01"), [SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40000, 0)]),
     ("states that do not matter", line(V4, V4_PEER, "03") + line(V4, V4_PEER, "06"), []),
     ("cut in the middle", line(V4, "00000000:0000", "0A")[:30], []),
     ("no hexadecimal", line("gggggggg:0FA3", "00000000:0000", "0A"), []),
@@ -54,26 +54,26 @@ def test_a_table_of_proc_is_read(text, rows):
 
 def test_only_the_ports_asked_about_count():
     rows = [
-        Row(LISTEN, "0.0.0.0", 4003, 0, 1, 128),
-        Row(LISTEN, "0.0.0.0", 22, 0, 0, 128),
-        Row(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18),
-        Row(CLOSE_WAIT, "127.0.0.1", 40000, 4003, 0),  # the other end: a client of ours
-        Row(SYN_SENT, "127.0.0.1", 40001, 4003, 0),
-        Row(SYN_SENT, "127.0.0.1", 4003, 443, 0),
-        Row(ESTABLISHED, "127.0.0.1", 4003, 40001, 0),
-        Row(ESTABLISHED, "127.0.0.1", 40001, 4003, 0),
+        SocketRow(LISTEN, "0.0.0.0", 4003, 0, 1, 128),
+        SocketRow(LISTEN, "0.0.0.0", 22, 0, 0, 128),
+        SocketRow(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18),
+        SocketRow(CLOSE_WAIT, "127.0.0.1", 40000, 4003, 0),  # the other end: a client of ours
+        SocketRow(SYN_SENT, "127.0.0.1", 40001, 4003, 0),
+        SocketRow(SYN_SENT, "127.0.0.1", 4003, 443, 0),
+        SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40001, 0),
+        SocketRow(ESTABLISHED, "127.0.0.1", 40001, 4003, 0),
     ]
-    assert sockets.summary(rows, {4003}) == HostView((Listener("0.0.0.0", 4003, 1, 128),), 1, 1, 1)
+    assert sockets.summary(rows, {4003}) == HostView((ListeningSocket("0.0.0.0", 4003, 1, 128),), 1, 1, 1)
 
 
 def test_a_client_of_a_relay_is_not_counted_twice():
-    rows = [Row(ESTABLISHED, "127.0.0.1", port, 40000 + at, 0) for port in (4002, 4003) for at in range(20)]
+    rows = [SocketRow(ESTABLISHED, "127.0.0.1", port, 40000 + at, 0) for port in (4002, 4003) for at in range(20)]
     assert sockets.summary(rows, {4002, 4003}).established == 20
     assert sockets.summary(rows, ()).established == 0
 
 
 def test_a_thousand_listeners_are_not_kept():
-    rows = [Row(LISTEN, "127.0.0.1", 4003, 0, 0)] * 1000
+    rows = [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 0)] * 1000
     assert len(sockets.summary(rows, {4003}).listeners) == sockets.MAX_LISTENERS
 
 
@@ -107,8 +107,8 @@ def test_real_sockets_are_seen():
         view = wait_until(
             lambda: (seen := sockets.look({first, second, lost})).close_wait and seen, "the FIN has arrived"
         )
-        assert by_port(view)[first] == Listener("127.0.0.1", first, 1, 5)
-        assert second is None or by_port(view)[second] == Listener("::", second, 0, 3)
+        assert by_port(view)[first] == ListeningSocket("127.0.0.1", first, 1, 5)
+        assert second is None or by_port(view)[second] == ListeningSocket("::", second, 0, 3)
         assert (view.close_wait, view.syn_sent, view.established) == (1, 1, 1)  # what fills the black hole
 
 
@@ -119,7 +119,7 @@ def test_the_files_say_the_same_without_the_limit(monkeypatch):
         with_kernel = sockets.look({first, second, lost})
         monkeypatch.setattr(sockets, "from_kernel", lambda: None)
         files = sockets.look({first, second, lost})
-    assert by_port(files)[first] == Listener("127.0.0.1", first, 1, None)
+    assert by_port(files)[first] == ListeningSocket("127.0.0.1", first, 1, None)
     assert (files.close_wait, files.syn_sent) == (with_kernel.close_wait, with_kernel.syn_sent) == (1, 1)
     assert set(by_port(files)) == set(by_port(with_kernel))
 
@@ -151,4 +151,4 @@ DATAGRAMS = (
 def test_an_answer_of_the_kernel_is_read(data, count, end):
     rows = []
     assert sockets.read_answer(data, rows) == end
-    assert rows == [Row(LISTEN, "127.0.0.1", 4003, 0, 2, 5)] * count
+    assert rows == [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2, 5)] * count

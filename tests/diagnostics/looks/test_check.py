@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Route, Stage
+from diagnostics.evidence import Asked, Evidence, Outcome, ProbeStage, Route
 from diagnostics.looks.check import EXIT_CODES, Goal, Look, look, route_of
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.targets import ProbeTarget
@@ -79,7 +79,7 @@ async def test_a_look_for_a_session_has_the_exit_code_of_a_diagnosis(behaviour):
 
 
 def test_every_stage_has_an_exit_code_that_a_diagnosis_has_too():
-    assert list(EXIT_CODES) == list(Stage)
+    assert list(EXIT_CODES) == list(ProbeStage)
     assert set(EXIT_CODES.values()) == set(EXIT.values()) - {0}
 
 
@@ -94,6 +94,6 @@ def test_the_first_target_is_looked_at_or_the_likeliest_route_of_this_place():
 def test_what_was_not_asked_for_cannot_fail():
     from tests.diagnostics.looks.test_wait import seen
 
-    closed = seen(Stage.HELLO, Outcome.CLOSED)
+    closed = seen(ProbeStage.HELLO, Outcome.CLOSED)
     assert Look(Goal.TCP, "gw:1", closed.probe).ready
     assert not Look(Goal.SESSION, "gw:1", closed.probe).ready

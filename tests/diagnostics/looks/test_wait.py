@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from diagnostics.evidence import Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.looks.check import Goal, Look
 from diagnostics.looks.wait import HEARD, UNHEARD, become, pause, wait
 
@@ -17,14 +17,14 @@ ROUTE = Route("gw", 4002, "configured", "a test")
 def seen(stage=None, outcome=Outcome.OK):
     """A look that ended at this stage, or a good patience."""
     results, failed = [], False
-    for step in Stage:
+    for step in ProbeStage:
         results.append(StageResult(step, Outcome.SKIPPED if failed else outcome if step is stage else Outcome.OK))
         failed = failed or step is stage
     return Look(Goal.HELLO, "gw:4002", Probe(ROUTE, tuple(results)))
 
 
-GOOD, REFUSED = seen(), seen(Stage.CONNECT, Outcome.REFUSED)
-SILENT, CLOSED = seen(Stage.HELLO, Outcome.TIMED_OUT), seen(Stage.QUIET, Outcome.CLOSED)
+GOOD, REFUSED = seen(), seen(ProbeStage.CONNECT, Outcome.REFUSED)
+SILENT, CLOSED = seen(ProbeStage.HELLO, Outcome.TIMED_OUT), seen(ProbeStage.QUIET, Outcome.CLOSED)
 
 
 class Patience:

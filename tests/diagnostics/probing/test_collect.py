@@ -8,7 +8,18 @@ from time import monotonic
 
 import pytest
 
-from diagnostics.evidence import Asked, HostView, KernelView, Listener, Outcome, Probe, Route, Stage, dump, load
+from diagnostics.evidence import (
+    Asked,
+    HostView,
+    KernelView,
+    ListeningSocket,
+    Outcome,
+    Probe,
+    ProbeStage,
+    Route,
+    dump,
+    load,
+)
 from diagnostics.host import sockets
 from diagnostics.place.addresses import SIBLINGS
 from diagnostics.place.targets import ProbeTarget
@@ -33,7 +44,7 @@ def outcomes(found):
 
 
 def walked(*done):
-    return [*done, *[SKIPPED] * (len(Stage) - len(done))]
+    return [*done, *[SKIPPED] * (len(ProbeStage) - len(done))]
 
 
 @contextlib.contextmanager
@@ -139,7 +150,7 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
     with silent() as port:
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert (outcomes(probes[0]), probes[0].attempts) == (walked(OK, OK, OK, TIMED_OUT), 1)
-    assert view == HostView((Listener(LOOPBACK, port, 2, 8),), 0, 0, 1)
+    assert view == HostView((ListeningSocket(LOOPBACK, port, 2, 8),), 0, 0, 1)
 
 
 @pytest.mark.slow
@@ -249,8 +260,8 @@ def test_black_holes_on_every_route_take_less_than_five_seconds(monkeypatch):
 # The host's side.
 
 
-BEFORE = HostView((Listener("0.0.0.0", 4003, 0, 128),), 3, 0)
-WAITING = HostView((Listener("0.0.0.0", 4003, 2, 128),), 5, 1)
+BEFORE = HostView((ListeningSocket("0.0.0.0", 4003, 0, 128),), 3, 0)
+WAITING = HostView((ListeningSocket("0.0.0.0", 4003, 2, 128),), 5, 1)
 
 
 def test_the_hosts_side_is_what_says_most():
@@ -261,8 +272,8 @@ def test_the_hosts_side_is_what_says_most():
 ACCEPTING = (
     ("somebody waits", WAITING, LOOPBACK, 4003, True),
     ("on another port", WAITING, LOOPBACK, 4002, False),
-    ("at this very address", HostView((Listener(LOOPBACK, 4003, 2, 8),)), LOOPBACK, 4003, True),
-    ("at another address", HostView((Listener("127.0.0.2", 4003, 2, 8),)), LOOPBACK, 4003, False),
+    ("at this very address", HostView((ListeningSocket(LOOPBACK, 4003, 2, 8),)), LOOPBACK, 4003, True),
+    ("at another address", HostView((ListeningSocket("127.0.0.2", 4003, 2, 8),)), LOOPBACK, 4003, False),
     ("nobody waits", BEFORE, LOOPBACK, 4003, False),
     ("unknown", None, LOOPBACK, 4003, False),
     ("not looked at", HostView(), LOOPBACK, 4003, False),

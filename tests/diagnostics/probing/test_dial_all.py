@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from diagnostics.evidence import Outcome, Route, Stage
+from diagnostics.evidence import Outcome, ProbeStage, Route
 from diagnostics.probing import dial_all as module
 from diagnostics.probing import resolve
 from diagnostics.probing.dial import DialResult
@@ -28,7 +28,7 @@ def outcomes(found):
 
 
 def walked(*done):
-    return [*done, *[SKIPPED] * (len(Stage) - len(done))]
+    return [*done, *[SKIPPED] * (len(ProbeStage) - len(done))]
 
 
 def test_a_name_and_its_address_are_dialled_once():

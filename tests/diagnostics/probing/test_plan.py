@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.evidence import KernelView, Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import KernelView, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.probing import plan
 
 OK, REFUSED, TIMED_OUT, UNREACHABLE = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE
@@ -12,8 +12,8 @@ PORT = 4003
 
 def probe(address, *outcomes, port=PORT, kind="name", host=None, **more):
     """A probe whose first stages went like that; the others were skipped."""
-    walked = [*outcomes, *[SKIPPED] * (len(Stage) - len(outcomes))]
-    stages = tuple(StageResult(stage, outcome) for stage, outcome in zip(Stage, walked, strict=True))
+    walked = [*outcomes, *[SKIPPED] * (len(ProbeStage) - len(outcomes))]
+    stages = tuple(StageResult(stage, outcome) for stage, outcome in zip(ProbeStage, walked, strict=True))
     addresses = (address,) if address else ()
     return Probe(Route(host or address or "?", port, kind, ""), stages, addresses, address, **more)
 
@@ -69,7 +69,7 @@ NEXT = (
 
 @pytest.mark.parametrize("probes, index", [case[1:] for case in NEXT], ids=[case[0] for case in NEXT])
 def test_who_is_asked_next(probes, index):
-    assert plan.who_next(probes) == index
+    assert plan.next_handshake(probes) == index
 
 
 @pytest.mark.parametrize("answers", [OK, CLOSED, RESET, BAD_PEER, TIMED_OUT])
@@ -77,7 +77,7 @@ def test_it_always_comes_to_an_end(answers):
     """Whatever every handshake gives, there are few of them."""
     probes = [through(f"10.0.0.{at}") for at in range(20)]
     asked = 0
-    while (at := plan.who_next(probes)) is not None:
+    while (at := plan.next_handshake(probes)) is not None:
         again = probes[at].stages[3].outcome is not SKIPPED
         probes[at] = hello(probes[at].address, answers, attempts=probes[at].attempts + again)
         asked += 1

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult, dump, load
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult, dump, load
 from diagnostics.probing import probe
 from diagnostics.probing.connection import GOODBYE, leave, listen
 from diagnostics.probing.resolve import Resolution, resolve
@@ -43,7 +43,7 @@ def details(found):
 
 
 def walked(*done):
-    return [*done, *[SKIPPED] * (len(Stage) - len(done))]
+    return [*done, *[SKIPPED] * (len(ProbeStage) - len(done))]
 
 
 # Up to QUIET.
@@ -53,8 +53,8 @@ def test_a_gateway_waits_for_its_client():
     with practice("silent") as gateway:
         found = tcp(gateway.port)
     assert outcomes(found) == walked(OK, OK, OK)
-    assert [one.stage for one in found.stages] == list(Stage)
-    assert details(found) == [""] * 3 + [probe.ONE_IS_ENOUGH] * 3
+    assert [one.stage for one in found.stages] == list(ProbeStage)
+    assert details(found) == [""] * 3 + [probe.ONE_HANDSHAKE] * 3
     assert (found.addresses, found.address, found.source) == ((LOOPBACK,), LOOPBACK, LOOPBACK)
     assert (found.spoke_first, found.first_bytes, found.bytes_received, found.attempts) == (False, None, 0, 1)
 
@@ -132,7 +132,7 @@ AT_RESOLVE = (
 @pytest.mark.parametrize("resolution, outcome", [case[1:] for case in AT_RESOLVE], ids=[case[0] for case in AT_RESOLVE])
 def test_a_name_without_an_address_ends_it(resolution, outcome):
     found = opened(to(4003, "gate.example"), resolution)
-    first = StageResult(Stage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
+    first = StageResult(ProbeStage.RESOLVE, outcome, resolution.seconds, resolution.detail, resolution.error)
     assert found == Probe(to(4003, "gate.example"), (first, *found.stages[1:]))
     assert details(found)[1:] == ["RESOLVE failed"] * 5
 
@@ -154,7 +154,7 @@ def test_a_name_whose_first_family_is_refused_says_so():
 
 # The handshake.
 
-READY = [StageResult(stage, OK, 0.0) for stage in (Stage.RESOLVE, Stage.CONNECT, Stage.QUIET)]
+READY = [StageResult(stage, OK, 0.0) for stage in (ProbeStage.RESOLVE, ProbeStage.CONNECT, ProbeStage.QUIET)]
 
 
 def ready(port):
@@ -238,7 +238,7 @@ def test_a_gateway_that_is_gone_by_the_time_of_the_handshake():
 
 
 def test_a_gateway_that_is_gone_after_a_handshake_leaves_its_result():
-    hello = StageResult(Stage.HELLO, TIMED_OUT, 5.0, "no hello")
+    hello = StageResult(ProbeStage.HELLO, TIMED_OUT, 5.0, "no hello")
     before = Probe(to(unused_port()), probe.all_stages([*READY, hello]), (LOOPBACK,), LOOPBACK)
     found = probe.handshake(before, Asked())
     assert (outcomes(found), found.attempts) == (walked(OK, OK, OK, TIMED_OUT), 2)
@@ -249,17 +249,17 @@ def test_a_gateway_that_is_gone_after_a_handshake_leaves_its_result():
 
 
 WALKS = (
-    ("normal", Stage.CONNECT, walked(OK, OK, OK)),
-    ("normal", Stage.HELLO, walked(OK, OK, OK, OK)),
-    ("normal", Stage.SYNC, walked(OK, OK, OK, OK, OK, OK)),
-    ("silent", Stage.CONNECT, walked(OK, OK, OK)),
-    ("silent", Stage.HELLO, walked(OK, OK, OK, TIMED_OUT)),
-    ("close", Stage.CONNECT, walked(OK, OK, CLOSED)),
-    ("close", Stage.HELLO, walked(OK, OK, CLOSED)),
-    ("ssh", Stage.HELLO, walked(OK, OK, Outcome.BAD_PEER)),
-    ("tls", Stage.HELLO, walked(OK, OK, OK, Outcome.BAD_PEER)),
-    ("client-id-in-use", Stage.HELLO, walked(OK, OK, OK, OK)),
-    ("client-id-in-use", Stage.SYNC, walked(OK, OK, OK, OK, Outcome.REFUSED)),
+    ("normal", ProbeStage.CONNECT, walked(OK, OK, OK)),
+    ("normal", ProbeStage.HELLO, walked(OK, OK, OK, OK)),
+    ("normal", ProbeStage.SYNC, walked(OK, OK, OK, OK, OK, OK)),
+    ("silent", ProbeStage.CONNECT, walked(OK, OK, OK)),
+    ("silent", ProbeStage.HELLO, walked(OK, OK, OK, TIMED_OUT)),
+    ("close", ProbeStage.CONNECT, walked(OK, OK, CLOSED)),
+    ("close", ProbeStage.HELLO, walked(OK, OK, CLOSED)),
+    ("ssh", ProbeStage.HELLO, walked(OK, OK, Outcome.BAD_PEER)),
+    ("tls", ProbeStage.HELLO, walked(OK, OK, OK, Outcome.BAD_PEER)),
+    ("client-id-in-use", ProbeStage.HELLO, walked(OK, OK, OK, OK)),
+    ("client-id-in-use", ProbeStage.SYNC, walked(OK, OK, OK, OK, Outcome.REFUSED)),
 )
 
 
@@ -271,7 +271,7 @@ def test_a_walk_goes_as_far_as_asked(behaviour, until, expected):
         assert gateway.accepted == 1
     assert outcomes(found) == expected
     if all(one is OK or one is SKIPPED for one in expected):
-        why = probe.NO_SESSION if until is Stage.HELLO else probe.NO_MORE
+        why = probe.NO_SESSION if until is ProbeStage.HELLO else probe.NO_MORE
         assert {one.detail for one in found.stages if one.outcome is SKIPPED} <= {why}
 
 
@@ -310,7 +310,7 @@ def test_many_walks_at_once_do_not_disturb_each_other():
     found = []
     with practice() as gateway:
         threads = [
-            threading.Thread(target=lambda: found.append(probe.walk(to(gateway.port), Asked(), Stage.SYNC)))
+            threading.Thread(target=lambda: found.append(probe.walk(to(gateway.port), Asked(), ProbeStage.SYNC)))
             for _ in range(8)
         ]
         for thread in threads:

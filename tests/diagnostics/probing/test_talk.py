@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from diagnostics.evidence import Asked, KernelView, Outcome, Stage
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
 from diagnostics.probing import talk as module
 from diagnostics.probing.strangers import STRANGERS, stranger
 from diagnostics.probing.talk import own_client_id, talk
@@ -107,7 +107,7 @@ def test_a_healthy_session_tells_everything():
     lines = []
     with practice("normal", lines.append) as gateway:
         told = converse(gateway.port)
-    assert [one.stage for one in told.results] == [Stage.HELLO, Stage.START_API, Stage.SYNC]
+    assert [one.stage for one in told.results] == [ProbeStage.HELLO, ProbeStage.START_API, ProbeStage.SYNC]
     assert all(0 <= one.seconds < 1.0 for one in told.results)
     rest = replace(told, results=(), bytes_received=0)
     assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), FARMS_OK)
@@ -138,15 +138,15 @@ def test_our_own_client_ids_are_high_and_differ():
 
 
 DETAILS = (
-    ("no-accounts", Stage.START_API, "only the order id came in 0.1 s"),
-    ("empty-accounts", Stage.START_API, "only the order id and an empty account list came in 0.1 s"),
-    ("no-next-id", Stage.START_API, "only accounts came in 0.1 s"),
-    ("start-api-ignored", Stage.START_API, "neither order id nor accounts came in 0.1 s"),
-    ("silent", Stage.HELLO, "no hello from the gateway in 0.1 s"),
-    ("close-on-start-api", Stage.START_API, "closed "),
-    ("redirect=gate.example:4001", Stage.HELLO, "redirected to gate.example:4001"),
-    ("http", Stage.HELLO, "server hello: first bytes are HTTP, not an IB hello"),
-    ("pacing=1", Stage.SYNC, "closed "),
+    ("no-accounts", ProbeStage.START_API, "only the order id came in 0.1 s"),
+    ("empty-accounts", ProbeStage.START_API, "only the order id and an empty account list came in 0.1 s"),
+    ("no-next-id", ProbeStage.START_API, "only accounts came in 0.1 s"),
+    ("start-api-ignored", ProbeStage.START_API, "neither order id nor accounts came in 0.1 s"),
+    ("silent", ProbeStage.HELLO, "no hello from the gateway in 0.1 s"),
+    ("close-on-start-api", ProbeStage.START_API, "closed "),
+    ("redirect=gate.example:4001", ProbeStage.HELLO, "redirected to gate.example:4001"),
+    ("http", ProbeStage.HELLO, "server hello: first bytes are HTTP, not an IB hello"),
+    ("pacing=1", ProbeStage.SYNC, "closed "),
 )
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Verdict
 
@@ -12,8 +12,8 @@ HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u206
 
 def results(*outcomes):
     """(outcome, seconds) from RESOLVE on, SKIPPED after them."""
-    outcomes += ((Outcome.SKIPPED, None),) * (len(Stage) - len(outcomes))
-    return tuple(StageResult(stage, *outcome) for stage, outcome in zip(Stage, outcomes, strict=True))
+    outcomes += ((Outcome.SKIPPED, None),) * (len(ProbeStage) - len(outcomes))
+    return tuple(StageResult(stage, *outcome) for stage, outcome in zip(ProbeStage, outcomes, strict=True))
 
 
 SILENT = results((Outcome.OK, 0.001), (Outcome.OK, 0.001), (Outcome.OK, 0.15), (Outcome.TIMED_OUT, 5.0))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, Route, Stage, StageResult
-from diagnostics.report.table import MAX_ROWS, NOTHING, Cell, Row, cells, clean, duration, overview, several
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.report.table import MAX_ROWS, NOTHING, Cell, RouteRow, cells, clean, duration, overview, several
 
 OK, REFUSED, TIMED_OUT, SKIPPED = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.SKIPPED
 UNREACHABLE = Outcome.UNREACHABLE
@@ -11,8 +11,8 @@ UNREACHABLE = Outcome.UNREACHABLE
 
 def probe(host, *results, port=4003, kind="name", **known):
     """A probe; `results` are (outcome, seconds[, detail]) from RESOLVE on, SKIPPED after them."""
-    results += ((SKIPPED, None),) * (len(Stage) - len(results))
-    stages = tuple(StageResult(stage, *result) for stage, result in zip(Stage, results, strict=True))
+    results += ((SKIPPED, None),) * (len(ProbeStage) - len(results))
+    stages = tuple(StageResult(stage, *result) for stage, result in zip(ProbeStage, results, strict=True))
     return Probe(Route(host, port, kind, "why"), stages, **known)
 
 
@@ -95,7 +95,9 @@ def test_an_address_was_not_looked_up():
 
 
 def test_stages_that_are_missing_doubled_or_out_of_order_do_no_harm():
-    odd = Probe(Route("gw", 1, "x", ""), (StageResult(Stage.SYNC, OK, 1.0), StageResult(Stage.SYNC, REFUSED, 2.0)))
+    odd = Probe(
+        Route("gw", 1, "x", ""), (StageResult(ProbeStage.SYNC, OK, 1.0), StageResult(ProbeStage.SYNC, REFUSED, 2.0))
+    )
     assert cells(odd) == (*(NOTHING,) * 5, Cell(OK, "OK 1.0 s"))
     assert cells(Probe(Route("gw", 1, "x", ""), ())) == (NOTHING,) * 6
 
@@ -166,4 +168,4 @@ def test_a_thousand_routes_with_endless_names_stay_readable():
 
 def test_no_probe_no_table():
     assert (seen().rows, seen().notes) == ((), ())
-    assert Row("a", ()).chosen is False
+    assert RouteRow("a", ()).chosen is False

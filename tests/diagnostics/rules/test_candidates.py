@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import HostView, KernelView, Listener
+from diagnostics.evidence import HostView, KernelView, ListeningSocket
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules.candidates import explanation_of, meaning
 from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, LOCAL_SILENCE, LOGGED_IN, PLAIN, SILENT, probe, run
 
-OPEN = Listener("0.0.0.0", 4003, 0, 50)
+OPEN = ListeningSocket("0.0.0.0", 4003, 0, 50)
 
 
 def codes(evidence):

@@ -1,6 +1,6 @@
 """The words and selections rules are written with."""
 
-from diagnostics.evidence import Outcome, Stage
+from diagnostics.evidence import Outcome, ProbeStage
 from diagnostics.rules.rulebook import Match, counted, error_of, failing_at, match, milliseconds_after, names, time_at
 from diagnostics.rules.run_view import look_at
 from tests.diagnostics.recorded import BRIDGE, NOBODY, PROHIBITED, REFUSED, SILENT, probe, run
@@ -16,19 +16,19 @@ def test_routes_are_named_as_far_as_one_wants_to_read():
 def test_probes_are_chosen_by_stage_outcome_and_error():
     a, b, c = (probe(host, "configured", end) for host, end in (("a", REFUSED), ("b", NOBODY), ("c", SILENT)))
     view = look_at(run(BRIDGE, a, b, c))
-    assert failing_at(Stage.CONNECT, Outcome.REFUSED, Outcome.UNREACHABLE)(view) == (a, b)
-    assert failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH",))(view) == (b,)
-    assert failing_at(Stage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES",))(view) == ()
+    assert failing_at(ProbeStage.CONNECT, Outcome.REFUSED, Outcome.UNREACHABLE)(view) == (a, b)
+    assert failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("EHOSTUNREACH",))(view) == (b,)
+    assert failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("EACCES",))(view) == ()
 
 
 def test_a_match_begins_with_its_routes_and_without_routes_there_is_none():
     one = probe("a", "configured", REFUSED)
     assert match((one,), "refused") == Match("a:4003: refused", (one,))
     assert match((), "refused") is None
-    assert (time_at((), Stage.HELLO), error_of(())) == ("", "")
+    assert (time_at((), ProbeStage.HELLO), error_of(())) == ("", "")
 
 
 def test_words_for_numbers():
     assert [counted(number, "socket") for number in (0, 1, 2)] == ["0 sockets", "1 socket", "2 sockets"]
-    assert time_at((probe("a", "configured", PROHIBITED),), Stage.CONNECT) == " in 0.0 s"
+    assert time_at((probe("a", "configured", PROHIBITED),), ProbeStage.CONNECT) == " in 0.0 s"
     assert [milliseconds_after(seconds, "it") for seconds in (None, 0.0012)] == ["", " 1 ms after it"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import HostView, Listener, Outcome, Stage
+from diagnostics.evidence import HostView, ListeningSocket, Outcome, ProbeStage
 from diagnostics.rules.run_view import failure, look_at, name_of, reach, works
 from tests.diagnostics.recorded import (
     BRIDGE,
@@ -123,10 +123,10 @@ OWN = [
 
 @pytest.mark.parametrize(("name", "place", "one", "ours"), OWN, ids=[row[0] for row in OWN])
 def test_sockets_seen_here_are_the_other_end_s_only_if_it_is_here(name, place, one, ours):
-    view = HostView((Listener("0.0.0.0", 4003), Listener("0.0.0.0", 4001)), 1, 0)
+    view = HostView((ListeningSocket("0.0.0.0", 4003), ListeningSocket("0.0.0.0", 4001)), 1, 0)
     seen = look_at(run(place, one, host=view))
     assert seen.is_local(one) is ours
-    assert seen.listeners(one) == ((Listener("0.0.0.0", 4003),) if ours else None)
+    assert seen.listeners(one) == ((ListeningSocket("0.0.0.0", 4003),) if ours else None)
     assert seen.host((one,)) == (view if ours else None)
 
 
@@ -147,9 +147,9 @@ def test_the_best_is_the_first_of_those_that_came_furthest():
 
 def test_a_request_left_unanswered_is_no_failure_of_the_connection():
     one = probe("a", "configured", UNANSWERED)
-    assert works(one, session=True) and reach(one) == 5 and failure(one).stage is Stage.SYNC
+    assert works(one, session=True) and reach(one) == 5 and failure(one).stage is ProbeStage.SYNC
     assert not works(probe("a", "configured", replace(UNANSWERED, outcome=Outcome.CLOSED)), session=True)
 
 
 def test_a_stage_that_is_missing_was_skipped():
-    assert replace(probe("a", "name"), stages=()).result(Stage.HELLO).outcome is Outcome.SKIPPED
+    assert replace(probe("a", "name"), stages=()).result(ProbeStage.HELLO).outcome is Outcome.SKIPPED

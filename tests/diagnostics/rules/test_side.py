@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.evidence import Outcome, Stage
+from diagnostics.evidence import Outcome, ProbeStage
 from diagnostics.rules.run_view import look_at
 from diagnostics.rules.side import distinct, same_everywhere, ways
 from tests.diagnostics.recorded import BRIDGE, LISTENS, REFUSED, SILENT, probe, run
@@ -25,6 +25,6 @@ def test_a_failure_is_the_same_everywhere(name, probes, same):
 
 
 def test_every_way_to_fail_is_told_once():
-    assert ways((A, B, C, THROUGH)) == {(Stage.CONNECT, Outcome.REFUSED), (Stage.HELLO, Outcome.TIMED_OUT)}
+    assert ways((A, B, C, THROUGH)) == {(ProbeStage.CONNECT, Outcome.REFUSED), (ProbeStage.HELLO, Outcome.TIMED_OUT)}
     assert distinct((A, B, C, THROUGH)) == (A, B)
     assert distinct((A, B), most=1) == (A,)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Stage
+from diagnostics.evidence import Asked, Evidence, Outcome, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.rules.run_view import look_at
 from diagnostics.rules.signs import PREDICATES, closed_by_hello, is_shown
@@ -41,6 +41,11 @@ def test_an_end_is_late_from_two_seconds_on():
 
 def test_only_an_end_with_fin_in_answer_to_the_hello_is_one():
     assert closed_by_hello((probe("a", "configured", CLOSED),))
-    for end in (SILENT, REFUSED_BEHIND, replace(CLOSED, stage=Stage.QUIET), replace(CLOSED, outcome=Outcome.BAD_PEER)):
+    for end in (
+        SILENT,
+        REFUSED_BEHIND,
+        replace(CLOSED, stage=ProbeStage.QUIET),
+        replace(CLOSED, outcome=Outcome.BAD_PEER),
+    ):
         assert not closed_by_hello((probe("a", "configured", CLOSED), probe("b", "configured", end)))
     assert not closed_by_hello(())

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import Asked, KernelView, Outcome, Stage
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
@@ -127,7 +127,7 @@ def test_the_level_is_about_what_was_asked():
 
 
 def test_an_error_without_words_of_its_own_is_named_by_stage_and_number():
-    odd = replace(SILENT, stage=Stage.CONNECT, outcome=Outcome.UNREACHABLE, error="EMFILE")
+    odd = replace(SILENT, stage=ProbeStage.CONNECT, outcome=Outcome.UNREACHABLE, error="EMFILE")
     verdict = diagnose(run(BRIDGE, probe(DOCKER0, "configured", odd))).verdict
     assert verdict.line.startswith("Does not work: 172.17.0.1:4003 cannot be reached")
 
