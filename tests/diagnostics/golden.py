@@ -1,4 +1,4 @@
-"""The golden reports: what is said about files of tests/data/evidence, as text, JSON and HTML.
+"""The golden reports: what is said about some of the recorded runs, as text, JSON and HTML.
 
     python -m tests.diagnostics.golden      writes tests/data/reports anew; look at what git shows as changed
 
@@ -8,16 +8,16 @@ Look at every changed text at 80 columns as somebody would whose trading has sto
 from dataclasses import replace
 from pathlib import Path
 
-from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, ProbeStage, Route, StageResult, load
+from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.findings.entry import Side
 from diagnostics.report.html import html_report
 from diagnostics.report.json_report import json_report
 from diagnostics.report.text import text_report
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Verdict
+from tests.diagnostics.recorded import BY_NAME
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-EVIDENCE, REPORTS = DATA / "evidence", DATA / "reports"
+REPORTS = Path(__file__).resolve().parents[1] / "data" / "reports"
 # Every kind of verdict, and every part a report can have.
 NAMES = (
     "healthy-docker-desktop",
@@ -37,11 +37,11 @@ VERBOSE = NAMES[:2]  # of these the long text is kept too
 
 
 def evidence_of(name: str) -> Evidence:
-    return load((EVIDENCE / f"{name}.json").read_text(encoding="utf-8"))
+    return BY_NAME[name].evidence
 
 
 def reports(name: str) -> dict[str, str]:
-    """File name and content of all that is kept for an evidence file."""
+    """File name and content of all that is kept for a run."""
     evidence = evidence_of(name)
     diagnosis = diagnose(evidence)
     kept = {

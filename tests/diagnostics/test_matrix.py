@@ -1,7 +1,7 @@
 """The failure matrix on loopback: real peers play a failure; its cause must be named first, or be a candidate.
 
 What needs containers, a firewall or other machines is played in tests/docker. `test_every_code_is_played_somewhere`
-walks the catalogue over both and over the evidence files.
+walks the catalogue over both and over the recorded runs.
 """
 
 import concurrent.futures
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from diagnostics.evidence import Asked, load
+from diagnostics.evidence import Asked
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.collect import collect
@@ -26,7 +26,7 @@ from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
 from tests.diagnostics import commands
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole, practice, silent
-from tests.diagnostics.recorded import NOT_PLAYED
+from tests.diagnostics.recorded import CASES, NOT_PLAYED
 from tests.relay.kit.blackbox import CLOSE, RelayProcess
 from tests.relay.kit.scripted import wait_until
 
@@ -322,10 +322,6 @@ def test_what_is_healthy_has_no_finding(name, settings, plain_machine):
     assert (diagnose(outside_a_window).findings, diagnosis.verdict.level.value) == ((), "usable")
 
 
-# Codes that no peer can play here: their evidence files, recorded or made from a real run, and who reads them.
-RECORDED = ROOT / "tests/data/evidence"
-
-
 def played():
     for codes, _, _ in MATRIX:
         yield from codes.split()
@@ -333,12 +329,12 @@ def played():
 
 
 def recorded():
-    for path in sorted(RECORDED.glob("*.json")):
-        findings = diagnose(load(path.read_text(encoding="utf-8"))).findings
-        yield from (finding.code for finding in findings)
+    """Codes of the recorded runs, among them those that no peer can play here."""
+    for case in CASES:
+        yield from (finding.code for finding in diagnose(case.evidence).findings)
 
 
 def test_every_code_is_played_somewhere_and_nothing_else_is():
-    real, files = set(played()), set(recorded())
+    real = set(played())
     assert set(CATALOGUE) - NOT_PLAYED <= real <= set(CATALOGUE)
-    assert files >= NOT_PLAYED
+    assert set(recorded()) >= NOT_PLAYED
