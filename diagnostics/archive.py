@@ -53,6 +53,7 @@ class Importer:
 
     def find_spec(self, name, path=None, target=None):
         # type: (str, object, object) -> ModuleSpec | None
+        """The spec of a module of ours; None for others'. ModuleNotFoundError for what our packages do not have."""
         found = self._path(name)
         if found is None:
             if name.partition(".")[0] in self.packages:  # an installation beside us must not fill our gaps
@@ -65,10 +66,11 @@ class Importer:
 
     def create_module(self, spec):
         # type: (ModuleSpec) -> None
-        return None  # the ordinary kind
+        """None: the ordinary kind of module."""
 
     def exec_module(self, module):
         # type: (ModuleType) -> None
+        """Run the module's source in it."""
         spec = module.__spec__
         source = self.get_source(spec.name) if spec else None
         assert spec and spec.origin and source is not None, "not made by find_spec"
@@ -76,6 +78,7 @@ class Importer:
 
     def get_source(self, name):
         # type: (str) -> str | None
+        """For tracebacks: the source of a module; None if it is not ours."""
         found = self._path(name)
         return None if found is None else self.sources[found]
 

@@ -1,4 +1,4 @@
-"""The `ib-diagnose` command: arguments in, exit code out; what a command does is in commands.py.
+"""The `ib-diagnose` command: arguments in, exit code out; the commands are in commands.py, diagnosing.py, looking.py.
 
 Imports are inside the functions: `check` runs every few seconds in a container, and pays for nothing it does not use.
 """

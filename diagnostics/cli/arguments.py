@@ -22,9 +22,11 @@ class Parser(argparse.ArgumentParser):
     """argparse that neither exits nor writes by itself: it raises CommandError, and HelpWritten after the help."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises CommandError with the message and where to read more."""
         raise CommandError(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Raises HelpWritten: argparse calls this after its help only."""
         raise HelpWritten
 
     def _print_message(self, message: str, file: object = None) -> None:

@@ -25,6 +25,7 @@ class Ipv4Route(NamedTuple):
 
     @property
     def is_default(self) -> bool:
+        """Whether it is a route to everywhere."""
         return self.destination == 0 and self.mask == 0
 
     def covers(self, address: str) -> bool:

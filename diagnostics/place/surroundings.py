@@ -20,7 +20,7 @@ DECLARED = "env container"  # systemd's container interface; Podman and LXC set 
 WSL_DISTRO = "env WSL_DISTRO_NAME"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-# Everything `facts` has to read for this file; a folder or a socket counts as "" when it is there.
+# Everything `facts` has to read for `recognise`; a folder or a socket counts as "" when it is there.
 READ = (MOUNTINFO, CGROUP, VERSION, HOSTS, RESOLV, HOSTNAME, UID_MAP, DOCKERENV, CONTAINERENV, MANAGER)
 EXISTS = (SERVICE_ACCOUNT, "/dev/lxd/sock", "/dev/incus/sock", "/.singularity.d", "/proc/sys/fs/binfmt_misc/WSLInterop")
 VARIABLES = ("KUBERNETES_SERVICE_HOST", "container", "WSL_DISTRO_NAME")
@@ -38,4 +38,5 @@ class Surroundings:
     linux: bool = True
 
     def text(self, source: str) -> str:
+        """What that source says; "" where it could not be read."""
         return self.texts.get(source) or ""
