@@ -61,6 +61,8 @@ def test_complaints_without_a_listener_are_nobodys_problem(monkeypatch):
 def test_a_complaint_is_one_printable_line(capsys):
     output.complain("two\nlines \x1b[31m")
     assert capsys.readouterr().err == "ib-diagnose: two lines  [31m\n"
+    output.complain("Grüße\t\x9b\u202e")
+    assert capsys.readouterr().err == "ib-diagnose: Grüße   \n"
 
 
 def test_formats_that_are_utf8_are_so_in_any_locale(monkeypatch):
