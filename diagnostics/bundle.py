@@ -25,7 +25,7 @@ OURS = ("diagnostics", "relay")
 ZIPAPP, SINGLE = "ib-diagnose.pyz", "ib-diagnose.py"
 
 SHEBANG = "#!/usr/bin/env python3\n"
-HERE = "# The archive of the single file goes here.\n"
+ARCHIVE_LINE = "# The archive of the single file goes here.\n"
 MADE_BY = f"# ib-diagnose {__version__}, made by `ib-diagnose bundle`: readable in its repository, not here.\n"
 # In front of the archive, after the code that reads it. The directory of the script, or the working directory for a
 # script from a pipe, comes off the path: in a container that is somebody's project, which may have a types.py of its
@@ -74,9 +74,9 @@ def zipapp(sources: dict[str, str]) -> bytes:
 
 def single_file(sources: dict[str, str]) -> str:
     """The program as one ASCII text."""
-    before, here, after = _text("diagnostics.__main__").partition(HERE)
-    if not here:
-        raise BundleError(f"diagnostics/__main__.py: the line {HERE.strip()!r} was expected")
+    before, line, after = _text("diagnostics.__main__").partition(ARCHIVE_LINE)
+    if not line:
+        raise BundleError(f"diagnostics/__main__.py: the line {ARCHIVE_LINE.strip()!r} was expected")
     start = START.format(packed=archive.pack(sources))
     return SHEBANG + MADE_BY + before + _text("diagnostics.archive") + start + after
 
@@ -103,7 +103,8 @@ def _imports(module: str, text: str) -> list[str]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [name for name in inner if _is_ours(name) and _exists(name)] + [node.module]
+            found += [name for name in inner if _is_ours(name) and _exists(name)]
+            found += [node.module] if node.module else []
     foreign = sorted({name for name in found if not _is_ours(name) and _root(name) not in sys.stdlib_module_names})
     if foreign:
         raise BundleError(f"{module} imports {', '.join(foreign)}: only the standard library is there in a container")

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
 SCHEMA_VERSION = 1
 
+Json: typing.TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-class Stage(Enum):
+
+class ProbeStage(Enum):
     """The steps of a probe, in order."""
 
     RESOLVE = "resolve"  # name to address
@@ -67,7 +70,7 @@ class Route:
 class StageResult:
     """One step of one probe."""
 
-    stage: Stage
+    stage: ProbeStage
     outcome: Outcome
     seconds: float | None = None
     detail: str = ""  # for people; for SKIPPED: because of what
@@ -85,16 +88,15 @@ class KernelView:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One route, walked as far as it went: one result for every Stage, in order."""
+    """One route, walked as far as it went: one result for every ProbeStage, in order."""
 
     route: Route
     stages: tuple[StageResult, ...]
     addresses: tuple[str, ...] = ()  # all that the name resolved to, in the resolver's order
     address: str | None = None  # the one the result is about
     source: str | None = None  # our own address of that connection
-    same_as: str | None = (
-        None  # "host:port" of the earlier route with the same address; nothing of this one was dialled
-    )
+    # "host:port" of the earlier route with the same address; nothing of this one was dialled
+    same_as: str | None = None
     kernel: KernelView | None = None
     first_bytes: str | None = None  # of a stranger: http, tls, ssh, vnc, text, garbage
     spoke_first: bool | None = None  # bytes came before we had said anything
@@ -105,9 +107,13 @@ class Probe:
     codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
     attempts: int = 1  # handshakes tried on this route
 
+    def result(self, stage: ProbeStage) -> StageResult:
+        """How that stage went; one that is missing was skipped."""
+        return next((result for result in self.stages if result.stage is stage), StageResult(stage, Outcome.SKIPPED))
+
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListeningSocket:
     """A listening socket of this network namespace on one of the ports asked about (/proc/net/tcp, tcp6)."""
 
     address: str
@@ -120,10 +126,9 @@ class Listener:
 class HostView:
     """The gateway's side, where the run could see it: sockets of this host, None where it could not look."""
 
-    listeners: tuple[Listener, ...] | None = None
-    close_wait: int | None = (
-        None  # sockets on the ports asked about whose peer is gone and whose program has not noticed
-    )
+    listeners: tuple[ListeningSocket, ...] | None = None
+    # Sockets on the ports asked about whose peer is gone and whose program has not noticed
+    close_wait: int | None = None
     syn_sent: int | None = None  # dials towards these ports that are not answered
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
 
@@ -154,7 +159,7 @@ class Evidence:
 
     def fact(self, name: str) -> str | None:
         """The value of a fact; None when it is not known."""
-        return next((one.value for one in self.facts if one.name == name), None)
+        return next((fact.value for fact in self.facts if fact.name == name), None)
 
 
 class EvidenceError(ValueError):
@@ -163,16 +168,25 @@ class EvidenceError(ValueError):
 
 def dump(evidence: Evidence) -> str:
     """As JSON text, for `load`."""
-    return json.dumps(plain(evidence), indent=2) + "\n"
+    return json.dumps(plain_object(evidence), indent=2) + "\n"
 
 
-def plain(value):
-    """Dataclasses, Enums and tuples as dicts, strings and lists."""
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+def plain_object(instance: object) -> dict[str, Json]:
+    """A dataclass as a dict: its fields by name, dataclasses, Enums and tuples in them as dicts, values and lists."""
+    if not is_dataclass(instance) or isinstance(instance, type):
+        raise TypeError(f"{type(instance).__name__}: an instance of a dataclass was expected")
+    return {field.name: plain(getattr(instance, field.name)) for field in fields(instance)}
+
+
+def plain(value: object) -> Json:
+    """What JSON has for it; TypeError for anything that no field of an Evidence can hold."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, Enum):
-        return value.value
-    return [plain(one) for one in value] if isinstance(value, tuple) else value
+        return plain(value.value)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return plain_object(value)
 
 
 MAX_FILE = 4 << 20  # bytes; a run of 32 routes has some ten KiB
@@ -190,48 +204,60 @@ def load(text: str) -> Evidence:
         raise EvidenceError("no evidence of ib-diagnose: an object with schema_version was expected")
     if found["schema_version"] != SCHEMA_VERSION:
         raise EvidenceError(f"schema_version {found['schema_version']!r} was seen, this version reads {SCHEMA_VERSION}")
-    return _read(Evidence, found, "evidence")
+    evidence = _read(Evidence, found, "evidence")
+    assert isinstance(evidence, Evidence)
+    return evidence
 
 
-def _read(wanted, found, where: str):
-    """`found` as a value of the annotated type `wanted`."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+def _read(annotation: object, found: object, where: str) -> object:
+    """`found` as a value of the annotated type."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
         if found is None and type(None) in arguments:
             return None
-        return _read(next(one for one in arguments if one is not type(None)), found, where)
+        return _read(next(argument for argument in arguments if argument is not type(None)), found, where)
     if origin is tuple:
-        if not isinstance(found, list) or len(found) > MAX_ITEMS:
-            raise EvidenceError(f"{where}: a list of at most {MAX_ITEMS} was expected, {_kind(found)} was seen")
-        return tuple(_read(arguments[0], one, f"{where}[{at}]") for at, one in enumerate(found))
-    if is_dataclass(wanted):
-        return _read_object(wanted, found, where)
-    if issubclass(wanted, Enum):
-        try:
-            return wanted(found)
-        except ValueError:
-            allowed = ", ".join(one.value for one in wanted)
-            raise EvidenceError(f"{where}: one of {allowed} was expected, {found!r:.40} was seen") from None
-    if wanted is float and type(found) in (int, float):
+        return _read_list(arguments[0], found, where)
+    assert isinstance(annotation, type), annotation
+    if is_dataclass(annotation):
+        return _read_object(annotation, found, where)
+    if issubclass(annotation, Enum):
+        return _read_enum(annotation, found, where)
+    if annotation is float and (type(found) is int or type(found) is float):
         return _read_number(found, where)
-    if type(found) is not wanted:
-        raise EvidenceError(f"{where}: {wanted.__name__} was expected, {_kind(found)} was seen")
+    if type(found) is not annotation:
+        raise EvidenceError(f"{where}: {annotation.__name__} was expected, {_kind(found)} was seen")
     return found
 
 
-def _read_object(wanted, found, where: str):
+def _read_list(annotation: object, found: object, where: str) -> tuple[object, ...]:
+    if not isinstance(found, list) or len(found) > MAX_ITEMS:
+        raise EvidenceError(f"{where}: a list of at most {MAX_ITEMS} was expected, {_kind(found)} was seen")
+    return tuple(_read(annotation, item, f"{where}[{at}]") for at, item in enumerate(found))
+
+
+def _read_object(dataclass_type: type, found: object, where: str) -> object:
     if not isinstance(found, dict):
         raise EvidenceError(f"{where}: an object was expected, {_kind(found)} was seen")
-    hints = typing.get_type_hints(wanted)
+    hints = typing.get_type_hints(dataclass_type)
     unknown = sorted(set(found) - set(hints))
     if unknown:
         raise EvidenceError(f"{where}: unknown key {unknown[0]!r:.40}")
     values = {name: _read(hints[name], value, f"{where}.{name}") for name, value in found.items()}
+    make: Callable[..., object] = dataclass_type
     try:
-        return wanted(**values)
+        return make(**values)
     except TypeError:
-        missing = [field.name for field in fields(wanted) if field.name not in values]
+        missing = [name for name in hints if name not in values]
         raise EvidenceError(f"{where}: {', '.join(missing[:3])} missing") from None
+
+
+def _read_enum(enum_type: type[Enum], found: object, where: str) -> Enum:
+    try:
+        return enum_type(found)
+    except ValueError:
+        allowed = ", ".join(member.value for member in enum_type)
+        raise EvidenceError(f"{where}: one of {allowed} was expected, {found!r:.40} was seen") from None
 
 
 def _read_number(found: float, where: str) -> float:
@@ -240,5 +266,5 @@ def _read_number(found: float, where: str) -> float:
     return float(found)
 
 
-def _kind(value) -> str:
+def _kind(value: object) -> str:
     return "null" if value is None else f"{type(value).__name__} {value!r:.40}"

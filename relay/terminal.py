@@ -146,9 +146,9 @@ def tell(text: str) -> None:
         _silence(stream)
 
 
-def complain(message: str) -> None:
-    """One line to standard error that begins with our name, whatever the message holds."""
-    tell(f"{NAME}: {one_line(message)}")
+def complain(message: str, program: str = NAME) -> None:
+    """One line to standard error that begins with the name of the program, whatever the message holds."""
+    tell(f"{program}: {one_line(message)}")
 
 
 def one_line(text: str) -> str:

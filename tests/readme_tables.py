@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from diagnostics.findings import CATALOGUE
+from diagnostics.findings.catalogue import CATALOGUE
 from relay.config.keys import MAP_KEYS, TOP_KEYS, Key
 from relay.config.load import Config, PortMap
 from relay.logs.events import EVENTS, RECORD_FIELDS

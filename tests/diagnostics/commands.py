@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diagnostics import place
+from diagnostics.place.surroundings import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PLAIN_MACHINE = Path(__file__).with_name("plain_machine")
@@ -39,7 +39,7 @@ class Ended:
 
 def surroundings(**variables: str) -> dict[str, str]:
     """The environment of this process without the variables we read, and with these."""
-    ours = ("IB_", "NO_COLOR", "PYTHONPATH", "COLUMNS", "TRADING_MODE", *place.VARIABLES)
+    ours = ("IB_", "NO_COLOR", "PYTHONPATH", "COLUMNS", "TRADING_MODE", *VARIABLES)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": f"{PLAIN_MACHINE}:{ROOT}", **variables}
 

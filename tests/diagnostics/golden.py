@@ -1,4 +1,4 @@
-"""The golden reports: what is said about files of tests/data/evidence, as text, JSON and HTML.
+"""The golden reports: what is said about some of the recorded runs, as text, JSON and HTML.
 
     python -m tests.diagnostics.golden      writes tests/data/reports anew; look at what git shows as changed
 
@@ -8,14 +8,16 @@ Look at every changed text at 80 columns as somebody would whose trading has sto
 from dataclasses import replace
 from pathlib import Path
 
-from diagnostics.diagnosis import Candidate, Diagnosis, Finding, Level, Side, Verdict
-from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, Route, Stage, StageResult, load
-from diagnostics.html_report import html
-from diagnostics.report import json_text, text
-from diagnostics.rules import diagnose
+from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.findings.entry import Side
+from diagnostics.report.html import html_report
+from diagnostics.report.json_report import json_report
+from diagnostics.report.text import text_report
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, Level, Verdict
+from tests.diagnostics.recorded import BY_NAME
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-EVIDENCE, REPORTS = DATA / "evidence", DATA / "reports"
+REPORTS = Path(__file__).resolve().parents[1] / "data" / "reports"
 # Every kind of verdict, and every part a report can have.
 NAMES = (
     "healthy-docker-desktop",
@@ -35,35 +37,35 @@ VERBOSE = NAMES[:2]  # of these the long text is kept too
 
 
 def evidence_of(name: str) -> Evidence:
-    return load((EVIDENCE / f"{name}.json").read_text(encoding="utf-8"))
+    return BY_NAME[name].evidence
 
 
 def reports(name: str) -> dict[str, str]:
-    """File name and content of all that is kept for an evidence file."""
+    """File name and content of all that is kept for a run."""
     evidence = evidence_of(name)
     diagnosis = diagnose(evidence)
     kept = {
-        f"{name}.txt": text(evidence, diagnosis),
-        f"{name}.json": json_text(evidence, diagnosis),
-        f"{name}.html": html(evidence, diagnosis),
+        f"{name}.txt": text_report(evidence, diagnosis),
+        f"{name}.json": json_report(evidence, diagnosis),
+        f"{name}.html": html_report(evidence, diagnosis),
     }
-    return kept | ({f"{name}-verbose.txt": text(evidence, diagnosis, verbose=True)} if name in VERBOSE else {})
+    return kept | ({f"{name}-verbose.txt": text_report(evidence, diagnosis, verbose=True)} if name in VERBOSE else {})
 
 
-def hostile(words: str):
-    """Evidence and a diagnosis with the words wherever a string can come from outside."""
+def hostile(text: str):
+    """Evidence and a diagnosis with the text wherever a string can come from outside."""
     outcomes = (Outcome.OK, Outcome.OK, Outcome.OK, Outcome.TIMED_OUT, Outcome.SKIPPED, Outcome.SKIPPED)
-    stages = tuple(StageResult(*one, 1.0, words, words) for one in zip(Stage, outcomes, strict=True))
-    seen = (KernelView(1, 2, 3), words, True, 17, 178, words, (words,), (326,))
-    first = Probe(Route(words, 4003, words, words), stages, (words,), words, words, None, *seen)
-    second = replace(first, route=Route("b", 4001, "name", words), same_as=words)
+    stages = tuple(StageResult(*step, 1.0, text, text) for step in zip(ProbeStage, outcomes, strict=True))
+    rest = (KernelView(1, 2, 3), text, True, 17, 178, text, (text,), (326,))
+    first = Probe(Route(text, 4003, text, text), stages, (text,), text, text, None, *rest)
+    second = replace(first, route=Route("b", 4001, "name", text), same_as=text)
     unknown = (replace(stages[0], outcome=Outcome.UNREACHABLE),)
-    third = replace(first, route=Route(f"{words}c", 4001, "name", words), stages=unknown)
-    fourth = replace(first, stages=tuple(replace(one, outcome=Outcome.SKIPPED) for one in stages))
-    facts = (Fact(words, words, words, words),)
-    evidence = Evidence(0.0, words, Asked(), facts, (first, second, third, fourth), log_states=(words,))
-    finding = Finding("IBD303", words, (f"{words}:4003",), (Candidate("IBD305", words),), (words,))
-    return evidence, Diagnosis(Verdict(Level.NO_HANDSHAKE, words, f"{words}:4003", Side.GATEWAY), (finding,))
+    third = replace(first, route=Route(f"{text}c", 4001, "name", text), stages=unknown)
+    fourth = replace(first, stages=tuple(replace(result, outcome=Outcome.SKIPPED) for result in stages))
+    facts = (Fact(text, text, text, text),)
+    evidence = Evidence(0.0, text, Asked(), facts, (first, second, third, fourth), log_states=(text,))
+    finding = Finding("IBD303", text, (f"{text}:4003",), (Candidate("IBD305", text),), (text,))
+    return evidence, Diagnosis(Verdict(Level.NO_HANDSHAKE, text, f"{text}:4003", Side.GATEWAY), (finding,))
 
 
 def main() -> None:

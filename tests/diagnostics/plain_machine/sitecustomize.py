@@ -11,19 +11,19 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "root")
 
 
 class Elsewhere:
-    """A finder that changes where `diagnostics.facts.look_around` looks, as soon as somebody imports it."""
+    """A finder that changes where `diagnostics.place.facts.look_around` looks, as soon as somebody imports it."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name != "diagnostics.facts":
+        if name != "diagnostics.place.facts":
             return None
-        finders = [one for one in sys.meta_path if one is not cls]
+        finders = [finder for finder in sys.meta_path if finder is not cls]
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)))
         execute = spec.loader.exec_module
 
         def exec_module(module):
             execute(module)
-            module.look_around.__defaults__ = (ROOT, os.environ)
+            module.ROOT = ROOT
 
         spec.loader.exec_module = exec_module
         return spec

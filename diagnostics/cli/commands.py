@@ -1,0 +1,92 @@
+"""The commands of `ib-diagnose`, and the two small ones of them: explain and bundle.
+
+Imports are inside the functions: `check` runs every few seconds in a container, and pays for nothing it does not use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from diagnostics.cli import diagnosing, looking, output
+from diagnostics.cli.output import NAME, CommandError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from diagnostics.cli.arguments import Parser
+
+
+class Subcommand(NamedTuple):
+    """One command: what it is for, what adds its options, and what runs it and returns the exit code."""
+
+    summary: str
+    add_options: Callable[[Parser], None]
+    run: Callable[[Namespace], int]
+
+
+def _explain_options(parser: Parser) -> None:
+    parser.add_argument(
+        "code",
+        metavar="CODE",
+        nargs="?",
+        default="list",
+        help="like IBD303, 303 or its slug; without one, or with `list`, all of them",
+    )
+
+
+def _explain(options: Namespace) -> int:
+    from diagnostics.findings.catalogue import CATALOGUE
+    from diagnostics.report.explain import list_text, page_text
+
+    if options.code == "list":
+        output.write(list_text())
+        return 0
+    wanted = options.code.lower().removeprefix("ibd")
+    for entry in CATALOGUE.values():
+        if wanted in (entry.code.lower().removeprefix("ibd"), entry.slug):
+            output.write(page_text(entry))
+            return 0
+    raise CommandError(f"no finding {options.code!r:.80}; `{NAME} explain list` names them all")
+
+
+def _bundle_options(parser: Parser) -> None:
+    from diagnostics.cli.arguments import file_name
+
+    parser.add_argument("--into", metavar="FOLDER", type=file_name, default=".", help="where the two files go [.]")
+
+
+def _bundle(options: Namespace) -> int:
+    try:
+        from diagnostics import bundle
+    except ImportError:
+        raise CommandError("bundle: made from an installation or a checkout only, not from a bundle") from None
+    try:
+        paths = bundle.write(options.into)
+    except OSError as error:
+        raise CommandError(f"bundle: {error.filename}: {error.strerror}") from None
+    except bundle.BundleError as error:
+        raise CommandError(f"bundle: {error}") from None
+    output.write("".join(f"{path}\n" for path in paths))
+    return 0
+
+
+COMMANDS = {
+    "diagnose": Subcommand(
+        "all routes, where they fail and why; what runs without a COMMAND", diagnosing.add_options, diagnosing.run
+    ),
+    "wait": Subcommand(
+        "return, or become COMMAND, as soon as the gateway can be used", looking.wait_options, looking.wait
+    ),
+    "check": Subcommand(
+        "one line and an exit code, for a container's HEALTHCHECK", looking.check_options, looking.check
+    ),
+    "watch": Subcommand(
+        "a line whenever the state of the gateway changes, until Ctrl-C", looking.watch_options, looking.watch
+    ),
+    "explain": Subcommand("the page of a finding, or the list of all", _explain_options, _explain),
+    "bundle": Subcommand(
+        "make the forms that need no installation: a zipapp and a single file", _bundle_options, _bundle
+    ),
+}
+DEFAULT = "diagnose"

@@ -1,0 +1,12 @@
+"""The catalogue: every entry by its code. Its order is the order in which findings of equal rank are reported."""
+
+from __future__ import annotations
+
+from diagnostics.findings import account, broker, first_bytes, logins, names, peers, sessions, ways
+from diagnostics.findings.entry import FindingEntry
+
+CATALOGUE: dict[str, FindingEntry] = {
+    entry.code: entry
+    for hundred in (names, ways, peers, first_bytes, sessions, logins, broker, account)
+    for entry in hundred.ENTRIES
+}

@@ -1,0 +1,172 @@
+"""1xx: names, and what they stand for."""
+
+from __future__ import annotations
+
+from diagnostics.findings.entry import NAME_FAULTS, FindingEntry, Side, Sign
+
+ENTRIES = (
+    FindingEntry(
+        code="IBD101",
+        slug="name-unknown",
+        title="the name is not known here",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "on Linux nobody defines host.docker.internal unless the container was started with it",
+            "host networking: the name does not exist there, and 127.0.0.1 is the host",
+            "a typing error in IB_HOST or --target",
+            "the name is a container's, and this container is on another network",
+        ),
+        fix=(
+            "On Docker Engine for Linux start the container with the name, or use the address of the default "
+            "gateway. On Docker Desktop, OrbStack, Colima and Rancher Desktop the name is there already: do "
+            "not add it."
+        ),
+        commands=(
+            "docker run --add-host host.docker.internal:host-gateway ...",
+            "getent hosts HOST",
+            "docker network inspect --format '{{json .Containers}}' NETWORK",
+        ),
+        check=("getent hosts HOST inside the container: no line means unknown, a hang means the resolver (IBD102)."),
+        docs=(
+            "The resolver answered: there is no such name. Nothing was sent to a gateway, so this says "
+            "nothing about it. In a compose file the name is added with extra_hosts and the value "
+            "host-gateway. A container's name is known only to containers of the same user-defined network, "
+            "never on the default bridge."
+        ),
+        silenced_by=(),
+        does="is a name that is not known here",
+    ),
+    FindingEntry(
+        code="IBD102",
+        slug="resolver-down",
+        title="names cannot be looked up at all",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "the container has no network (network_mode: none)",
+            "the name server in /etc/resolv.conf does not answer",
+            "a VPN took the name server away while the container was running",
+        ),
+        fix=("Give the container a network, or correct its name server. Until then use an address instead of a name."),
+        commands=(
+            "cat /etc/resolv.conf",
+            "docker inspect --format '{{.HostConfig.NetworkMode}}' CLIENT",
+            "getent hosts HOST",
+        ),
+        check="Try a target that is an address: if that works, only the resolver is broken.",
+        docs=(
+            "The lookup failed because no name server gave an answer, which is not the same as an answer that "
+            "the name does not exist (IBD101). The gateway was not reached and may be fine."
+        ),
+        silenced_by=(),
+        does="is a name, and no name server answers",
+    ),
+    FindingEntry(
+        code="IBD103",
+        slug="name-wrong-family",
+        title="the name leads to IPv6, and only IPv4 answers",
+        severity="warning",
+        side=Side.LOCAL,
+        causes=(
+            "localhost is ::1 first, and the gateway listens on IPv4 only",
+            "the name has only an IPv6 address",
+            "a port is published for both families in front of a service that has one",
+        ),
+        fix="Use the IPv4 address, for the machine itself 127.0.0.1 instead of localhost.",
+        commands=(
+            "getent ahosts HOST",
+            "ss -ltn 'sport = :PORT'",
+        ),
+        check=(
+            "The same port on an IPv4 address of the same machine: it answers with this finding and fails with IBD201."
+        ),
+        docs=(
+            "Clients try the addresses of a name in the resolver's order, and many give up at the first. Here "
+            "that was an IPv6 address which failed, while an IPv4 address works. An IPv6 source address also "
+            "misses an entry of the gateway's trusted addresses that was written as IPv4."
+        ),
+        silenced_by=NAME_FAULTS,
+    ),
+    FindingEntry(
+        code="IBD104",
+        slug="hostname-is-vm",
+        title="the host's name points into the virtual machine, not to the host",
+        severity="error",
+        side=Side.ROUTING,
+        causes=(
+            "extra_hosts with host-gateway overrides the name that Docker Desktop, Colima or OrbStack provides itself",
+            "the compose file was written for Linux",
+        ),
+        fix=("Remove the extra_hosts line for this name on this machine; the runtime resolves it correctly by itself."),
+        commands=(
+            "grep host.docker.internal /etc/hosts",
+            "docker compose config",
+        ),
+        check=("Does another route work, and is the name's address that of docker0 (172.17.0.1)? Both: this finding."),
+        docs=(
+            "Where Docker runs in a virtual machine, host-gateway means the bridge inside that machine. The "
+            "gateway runs on the other side, so the name leads to a place where nothing listens. On Docker "
+            "Engine for Linux the same line is right and needed, which is why it travels between compose "
+            "files."
+        ),
+        silenced_by=NAME_FAULTS,
+        excluded_by=(Sign.NO_NAME_OF_A_VM_HOST,),
+    ),
+    FindingEntry(
+        code="IBD105",
+        slug="name-stale",
+        title="the host's name leads nowhere any more",
+        severity="error",
+        side=Side.ROUTING,
+        causes=(
+            "a VPN changed the routes after the container runtime was started",
+            "the machine changed networks or woke up, and the runtime kept the old address",
+        ),
+        fix=(
+            "Restart the container runtime, or disconnect the VPN and try again. Until then use the address that works."
+        ),
+        commands=(
+            "getent hosts HOST",
+            "ib-diagnose --target HOST:PORT --verbose",
+        ),
+        check=("Restart the runtime: if the name works afterwards it was this, else look at the firewall (IBD205)."),
+        docs=(
+            "The name resolves, nothing at that address answers, and the gateway can be reached another way. "
+            "So the gateway is running and its port is open: only the address behind the runtime's own name "
+            "is out of date."
+        ),
+        silenced_by=NAME_FAULTS,
+        excluded_by=(Sign.NO_HOST_NAME,),
+    ),
+    FindingEntry(
+        code="IBD106",
+        slug="localhost-in-container",
+        title="127.0.0.1 inside a container is the container itself",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "the gateway runs on the host or in another container, and the client was told 127.0.0.1 or localhost",
+        ),
+        fix=(
+            "Point the client at the host (host.docker.internal, or the default gateway's address), or at the "
+            "name of the gateway's container on a network that both share."
+        ),
+        commands=(
+            "ib-diagnose --target host.docker.internal:PORT",
+            "docker network connect NETWORK CLIENT",
+        ),
+        check=(
+            "With network_mode: host, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."
+        ),
+        docs=(
+            "Every container has its own loopback interface unless it was started with host networking or "
+            "joined to another container's network. Nothing listens on the port in this container, so the "
+            "connection was refused without leaving it."
+        ),
+        silenced_by=NAME_FAULTS,
+        excluded_by=(Sign.OWN_LOOPBACK_KNOWN,),
+        supported_by=(Sign.DIALS_LOOPBACK,),
+        where_to_look="the target is wrong, not the gateway",
+    ),
+)

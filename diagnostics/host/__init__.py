@@ -1,0 +1,1 @@
+"""The gateway's side, as far as this machine shows it: its sockets, and its log."""

@@ -1,0 +1,1 @@
+"""One route, looked at again and again: check, wait and watch."""

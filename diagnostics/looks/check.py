@@ -1,0 +1,119 @@
+"""One look at one route, as far as asked, in one line: the whole of `check`, and what `wait` and `watch` repeat.
+
+A look is one probe of the ordinary kind. What it means is only worked out when it failed, since a health check that
+succeeds is the usual one and should cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.place.addresses import label
+from diagnostics.place.routes import candidates
+from diagnostics.place.targets import ProbeTarget
+from diagnostics.probing.probe import walk
+
+# As diagnosis.EXIT, for the stage that failed.
+EX_READY, EX_NO_TCP, EX_NO_HANDSHAKE, EX_NO_SESSION = 0, 2, 3, 4
+
+
+class Goal(Enum):
+    """How far a route must work."""
+
+    TCP = "tcp"  # accepted, and not closed at once
+    HELLO = "hello"  # the gateway answers the IB handshake
+    SESSION = "session"  # START_API, accounts, an answered request
+
+
+LAST = {Goal.TCP: ProbeStage.QUIET, Goal.HELLO: ProbeStage.HELLO, Goal.SESSION: ProbeStage.SYNC}
+EXIT_CODES = {
+    ProbeStage.RESOLVE: EX_NO_TCP,
+    ProbeStage.CONNECT: EX_NO_TCP,
+    ProbeStage.QUIET: EX_NO_HANDSHAKE,
+    ProbeStage.HELLO: EX_NO_HANDSHAKE,
+    ProbeStage.START_API: EX_NO_SESSION,
+    ProbeStage.SYNC: EX_NO_SESSION,
+}
+
+# What a look tells, without times and addresses: the finding, and the stage, outcome and error of the failure; () is
+# success.
+State = tuple[()] | tuple[str, ProbeStage, Outcome, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look saw."""
+
+    goal: Goal
+    route: str  # host:port
+    probe: Probe
+    finding: str = ""  # "IBD201 its title", where the rules name one
+
+    @property
+    def failed(self) -> StageResult | None:
+        """The first stage that did not go well, of those that were asked for."""
+        stages = list(ProbeStage)
+        asked_for = stages[: stages.index(LAST[self.goal]) + 1]
+        failures = (
+            result for result in self.probe.stages if result.stage in asked_for and result.outcome is not Outcome.OK
+        )
+        return next(failures, None)
+
+    @property
+    def ready(self) -> bool:
+        """Does the route work as far as was asked?"""
+        return self.failed is None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or which part of the way is missing."""
+        return EX_READY if self.failed is None else EXIT_CODES[self.failed.stage]
+
+    @property
+    def state(self) -> State:
+        """Equal for two looks that tell the same."""
+        failed = self.failed
+        return (self.finding, failed.stage, failed.outcome, failed.error) if failed else ()
+
+    @property
+    def line(self) -> str:
+        """All of it for people, in one line."""
+        failed = self.failed
+        if failed is None:
+            return f"OK {self.route}: {self._success()}"
+        why = self.finding or failed.detail or failed.error or ""
+        return f"FAIL {self.route}: {failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
+
+    def _success(self) -> str:
+        took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
+        version = f", server version {self.probe.server_version}" if self.probe.server_version is not None else ""
+        accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
+        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms"
+
+
+def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
+    """The route to look at: the first target, or where nothing is configured the likeliest one of this place."""
+    if targets:
+        return candidates((), targets, port)[0]
+    from diagnostics.place.facts import look_around
+
+    return candidates(look_around(), (), port)[0]
+
+
+def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) -> Look:
+    """Look once, within `limit` seconds and a polite goodbye."""
+    result = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit))
+    return result if result.ready else replace(result, finding=_finding(result.probe, asked))
+
+
+def _finding(failed: Probe, asked: Asked) -> str:
+    """What the rules make of it: code and title of the first finding, "" if there is none."""
+    from diagnostics.findings.catalogue import CATALOGUE
+    from diagnostics.place.facts import look_around
+    from diagnostics.rules.diagnose import diagnose
+
+    findings = diagnose(Evidence(time.time(), "", asked, look_around(), (failed,))).findings
+    return f"{findings[0].code} {CATALOGUE[findings[0].code].title}" if findings else ""

@@ -1,0 +1,146 @@
+"""A whole run: look around, dial every candidate at once, handshake where `plan` wants it; all of it as Evidence.
+
+    facts -> routes -> names and TCP of all routes together -> siblings, if all refuse -> handshakes, one at a time
+
+The time it takes is bounded whatever the network does: BUDGET for names and connects together, then `asked.timeout` for
+each of the few handshakes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
+from diagnostics.host import sockets
+from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
+from diagnostics.place.facts import look_around
+from diagnostics.place.routes import candidates, siblings
+from diagnostics.place.targets import ProbeTarget
+from diagnostics.probing import plan, probe
+from diagnostics.probing.dial_all import dial_all
+from diagnostics.probing.resolve import Resolution, literal
+
+BUDGET = 4.6  # seconds from the start until the last connect is given up: a slow name leaves less time to its connect
+SIBLING_BUDGET = 1.0  # seconds; their hosts have just refused another port, and that took milliseconds
+
+# Of `asked.timeout`, for handshakes after one that was not answered: who answers at all does so within 70 ms, and the
+# first one was given more in case of a gateway that is merely slow.
+LATER = 0.4
+LATER_AT_LEAST = 2.0  # seconds, unless less was asked for
+
+Progress = Callable[[str], None]
+
+
+def _no_progress(text: str) -> None:
+    """Nobody wants to know."""
+
+
+def collect(
+    targets: Sequence[ProbeTarget],
+    port: int | None,
+    asked: Asked,
+    *,
+    facts: tuple[Fact, ...] | None = None,
+    every_route: bool = False,
+    progress: Progress | None = None,
+    only: bool = False,
+    gateway_log: str | None = None,
+    tool_version: str = "",
+) -> Evidence:
+    """Everything a verdict is made of. `progress` is told what is going on, `gateway_log` is the text of a log.
+
+    `facts` are those of this place if they are not given. `every_route`: a handshake on each that gets through, not on
+    the best one only. `only`: nothing but the first target, on one connection, as far as `asked` says.
+    """
+    tell = progress or _no_progress
+    facts = look_around() if facts is None else facts
+    routes = candidates(facts, targets, port)[: plan.MOST_ROUTES]
+    probes: tuple[Probe, ...]
+    if only:
+        probes, host = (_only(routes[0], asked, tell),), None
+    else:
+        probes, host = examine(routes, asked, every_route=every_route, progress=tell)
+    return Evidence(time.time(), tool_version, asked, facts, probes, host, _states(gateway_log))
+
+
+def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
+    tell(f"asking {label(route)}")
+    return probe.walk(route, asked, ProbeStage.SYNC if asked.session else ProbeStage.HELLO)
+
+
+def examine(
+    routes: Sequence[Route], asked: Asked, *, every_route: bool = False, progress: Progress = _no_progress
+) -> tuple[tuple[Probe, ...], HostView | None]:
+    """A Probe for each route, then the siblings if any were tried; and the host's side."""
+    ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
+    before = sockets.look(ports)
+    progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
+    probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
+    if plan.want_siblings(probes):
+        probes += _siblings(probes, routes[0].port if routes else DEFAULT_PORT, progress)
+    silence = _handshakes(probes, asked, every_route, progress, lambda: sockets.look(ports))
+    return tuple(probes), merged(before, silence)
+
+
+def merged(before: HostView | None, silence: HostView | None) -> HostView | None:
+    """What the namespace showed before we dialled and while we waited for an answer, each where it says more.
+
+    Connections that wait unaccepted and dials of a proxy in between are caused by our waiting. Sockets that wait to be
+    closed are a mark of earlier clients only as long as our own have not come and gone.
+    """
+    if before is None or silence is None:
+        return before
+    return replace(silence, close_wait=before.close_wait)
+
+
+def _states(log: str | None) -> tuple[str, ...]:
+    if log is None:
+        return ()
+    from diagnostics.host.gateway_log import read
+
+    return read(log)
+
+
+def _handshakes(
+    probes: list[Probe], asked: Asked, every_route: bool, tell: Progress, look: Callable[[], HostView | None]
+) -> HostView | None:
+    """Those that `plan` wants, one after the other; what `look` saw when the first of them was not answered."""
+    silences: list[HostView | None] = []
+
+    def ask(index: int) -> None:
+        tell(f"handshake with {label(probes[index].route)}")
+        later = min(asked.timeout, max(LATER_AT_LEAST, asked.timeout * LATER))
+        timeout = later if silences else asked.timeout
+        probes[index] = probe.handshake(
+            probes[index], asked, timeout=timeout, on_silence=lambda: silences.append(look())
+        )
+
+    for _ in range(plan.MOST_HANDSHAKES):
+        index = plan.next_handshake(probes)
+        if index is None or (silences and nobody_accepts(silences[0], probes[index])):
+            break
+        ask(index)
+    for index in plan.rest(probes) if every_route else ():
+        ask(index)
+    return silences[0] if silences else None
+
+
+def nobody_accepts(view: HostView | None, route: Probe) -> bool:
+    """Do connections wait in the accept queue of that route's listener? Another handshake would wait there, too."""
+    listeners = view.listeners if view is not None and view.listeners is not None else ()
+    addresses = (route.address, "0.0.0.0", "::")
+    return any(
+        listener.queue and listener.port == route.route.port and listener.address in addresses for listener in listeners
+    )
+
+
+def _siblings(probes: Sequence[Probe], port: int, tell: Progress) -> list[Probe]:
+    """The usual other ports of the hosts that refused."""
+    hosts = plan.refused(probes)
+    tell(f"refused; looking at the usual other ports of {', '.join(hosts)}")
+    known = {(tried.addresses, tried.route.port) for tried in probes}
+    routes = [route for route in siblings(tuple(hosts), port) if (hosts[route.host], route.port) not in known]
+    routes = routes[: plan.MOST_SIBLINGS]
+    return dial_all(routes, [Resolution(hosts[route.host], 0.0) for route in routes], SIBLING_BUDGET)

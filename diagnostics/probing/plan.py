@@ -1,0 +1,121 @@
+"""What to ask of which route: decisions over what was seen so far, for `collect` to carry out. Pure.
+
+A handshake that is not answered may be what a troubled gateway was short of, so there are few of them:
+
+    one, on the best route                                                     if it is answered, that is all
+    one more, on a route with another address, or else on the same one again   what differs by route is routing, what is
+                                                                               the same on both is the gateway
+    a last one, on the first route, when the other one was answered            a route that is bad stays silent; a
+                                                                               gateway that was slow once does not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from diagnostics.evidence import Outcome, Probe, ProbeStage, Route
+
+MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
+MOST_ROUTES = 32  # of a run, the siblings not counted
+MOST_SIBLINGS = 32  # four hosts with eight ports each
+MOST_SIBLING_HOSTS = 4
+
+
+def same_as(
+    index: int, routes: Sequence[Route], addresses: Sequence[tuple[str, ...]], dialled: Collection[int]
+) -> int | None:
+    """The route among `dialled` that leads to the same addresses and port as this one; the first of them."""
+    mine = frozenset(addresses[index]), routes[index].port
+    for other in sorted(dialled):
+        if other != index and (frozenset(addresses[other]), routes[other].port) == mine:
+            return other
+    return None
+
+
+def gets_through(probe: Probe) -> bool:
+    """Is it a route on which a handshake makes sense?"""
+    return probe.same_as is None and probe.result(ProbeStage.QUIET).outcome is Outcome.OK
+
+
+def best(probes: Sequence[Probe]) -> int | None:
+    """The route for the first handshake: the first that gets through, since the likely ones come first."""
+    return next((index for index, probe in enumerate(probes) if gets_through(probe)), None)
+
+
+def next_handshake(probes: Sequence[Probe]) -> int | None:
+    """The route for the next handshake, judging by those that were tried; None when enough is known."""
+    tried = [index for index, probe in enumerate(probes) if _hello(probe) is not Outcome.SKIPPED]
+    if not tried:
+        return best(probes)
+    handshakes = sum(probes[index].attempts for index in tried)
+    if handshakes >= MOST_HANDSHAKES:
+        return None
+    again = next((index for index in tried if _is_worth_another(probes[index])), None)
+    if any(_hello(probes[index]) is Outcome.OK for index in tried):
+        return again
+    if handshakes >= MOST_HANDSHAKES - 1:
+        return None
+    other = _elsewhere(probes)
+    return again if other is None else other
+
+
+def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
+    """With every route asked for: those that get through and have had no handshake, each address once."""
+    indexes: list[int] = []
+    places = _tried_places(probes)
+    for index, probe in enumerate(probes):
+        if gets_through(probe) and _hello(probe) is Outcome.SKIPPED and _place(probe) not in places:
+            indexes.append(index)
+            places.add(_place(probe))
+    return tuple(indexes[:MOST_ROUTES])
+
+
+def want_siblings(probes: Sequence[Probe]) -> bool:
+    """Is it worth looking at the neighbouring ports? If nothing connects, and what counts was refused, not ignored.
+
+    What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
+    """
+    if any(_connect(probe) is Outcome.OK for probe in probes):
+        return False
+    configured = [probe for probe in probes if probe.route.kind == "configured"]
+    outcomes = {_connect(probe) for probe in configured or probes}
+    return Outcome.REFUSED in outcomes and Outcome.TIMED_OUT not in outcomes
+
+
+def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
+    """The hosts that refused, each with its addresses; a host without an address of its own is left out."""
+    hosts: dict[str, tuple[str, ...]] = {}
+    for probe in probes:
+        new = set(probe.addresses).difference(*hosts.values())
+        if new and len(hosts) < MOST_SIBLING_HOSTS and _connect(probe) is Outcome.REFUSED:
+            hosts.setdefault(probe.route.host, probe.addresses)
+    return hosts
+
+
+def _connect(probe: Probe) -> Outcome:
+    return probe.result(ProbeStage.CONNECT).outcome
+
+
+def _hello(probe: Probe) -> Outcome:
+    return probe.result(ProbeStage.HELLO).outcome
+
+
+def _is_worth_another(probe: Probe) -> bool:
+    """Was it silent, once, and not because our hello got lost on the way? That it would do again."""
+    lost = probe.kernel is not None and bool(probe.kernel.unacknowledged)
+    return _hello(probe) is Outcome.TIMED_OUT and probe.attempts == 1 and not lost
+
+
+def _place(probe: Probe) -> tuple[str | None, int]:
+    return probe.address, probe.route.port
+
+
+def _tried_places(probes: Sequence[Probe]) -> set[tuple[str | None, int]]:
+    return {_place(probe) for probe in probes if _hello(probe) is not Outcome.SKIPPED}
+
+
+def _elsewhere(probes: Sequence[Probe]) -> int | None:
+    """The first route that gets through to an address without a handshake so far."""
+    places = _tried_places(probes)
+    untried = (index for index, probe in enumerate(probes) if gets_through(probe) and _place(probe) not in places)
+    return next(untried, None)

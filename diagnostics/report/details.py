@@ -1,0 +1,88 @@
+"""What is known beside the table, as lines: of every route, of the place, its sockets and the gateway's log."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from diagnostics.evidence import Evidence, Fact, HostView, KernelView, ListeningSocket, Outcome, Probe
+from diagnostics.place.addresses import host_and_port, label
+from diagnostics.report.table import MAX_ROWS, clean, route_name, several, silent_sibling
+
+
+def details(evidence: Evidence) -> list[list[str]]:
+    """For every route a line with its why, then lines with what else is known of it."""
+    return [
+        [f"{route_name(label(probe.route))}: {clean(probe.route.why)}", *_stages(probe), *_fields(probe)]
+        for probe in evidence.probes[:MAX_ROWS]
+        if not silent_sibling(probe)
+    ]
+
+
+def _stages(probe: Probe) -> list[str]:
+    return [
+        ", ".join(
+            filter(
+                None,
+                (
+                    f"{result.stage.value}: {result.outcome.value}",
+                    clean(result.error or "", 40),
+                    clean(result.detail),
+                ),
+            )
+        )
+        for result in probe.stages
+        if result.outcome is not Outcome.SKIPPED and (result.error or result.detail)
+    ]
+
+
+def _fields(probe: Probe) -> list[str]:
+    is_address = probe.route.host in probe.addresses
+    known = {
+        "same address as": route_name(probe.same_as or ""),
+        "addresses": "" if is_address else several(clean(address, 60) for address in probe.addresses),
+        "our address": clean(probe.source or "", 60),
+        "first bytes": clean(probe.first_bytes or "", 40),
+        "redirect to": clean(probe.redirect or "", 100),
+        "codes": several(map(str, probe.codes), 16),
+        "our kernel": _kernel(probe.kernel),
+        "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
+    }
+    return [f"{name}: {value}" for name, value in known.items() if value]
+
+
+def _kernel(view: KernelView | None) -> str:
+    values = [] if view is None else [(field.name, getattr(view, field.name)) for field in fields(view)]
+    return several(f"{name} {value}" for name, value in values if value is not None)
+
+
+def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """(name, value, where it is from) of every fact, of the sockets that could be seen and of the gateway's log."""
+    rows = [_fact(fact) for fact in evidence.facts]
+    if evidence.host is not None:
+        rows += [(name, value, "the sockets of this machine") for name, value in _sockets(evidence.host)]
+    if evidence.log_states:
+        states = several((clean(state, 40) for state in evidence.log_states), 16)
+        rows.append(("gateway log", states, "--gateway-log, since its last start"))
+    return rows
+
+
+def _fact(fact: Fact) -> tuple[str, str, str]:
+    value = "unknown" if fact.value is None else clean(fact.value) or "none"
+    confidence = "" if fact.confidence == "certain" else f", {clean(fact.confidence, 20)}"
+    return clean(fact.name, 60), value, clean(fact.source, 100) + confidence
+
+
+def _sockets(host: HostView) -> list[tuple[str, str]]:
+    listening = "unknown"
+    if host.listeners is not None:
+        listening = several(map(_listener, host.listeners)) or "nothing on these ports"
+    counts = {"ESTABLISHED": host.established, "CLOSE_WAIT": host.close_wait, "SYN_SENT": host.syn_sent}
+    return [
+        ("listening", listening),
+        *((name, "unknown" if count is None else str(count)) for name, count in counts.items()),
+    ]
+
+
+def _listener(listener: ListeningSocket) -> str:
+    waiting = f" ({listener.queue} waiting)" if listener.queue else ""
+    return host_and_port(clean(listener.address, 60), listener.port) + waiting

@@ -1,0 +1,22 @@
+"""The words in capitals in a command, and what a user puts there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# HOST and PORT are left only where no route is known.
+PLACEHOLDERS = {
+    "HOST": "the host that is dialled",
+    "PORT": "the port that is dialled",
+    "GATEWAY": "the name of the gateway's container",
+    "CLIENT": "the name of this container",
+    "NETWORK": "the name of the Docker network",
+}
+
+
+def legend(commands: Iterable[str]) -> str:
+    """A sentence about the placeholders that are in these commands; "" when there are none."""
+    used = {word for command in commands for word in re.findall(r"\b[A-Z]+\b", command)}
+    meanings = [f"{name} is {meaning}" for name, meaning in PLACEHOLDERS.items() if name in used]
+    return f"In the commands {', '.join(meanings)}." if meanings else ""

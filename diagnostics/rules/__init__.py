@@ -1,0 +1,1 @@
+"""From evidence to a diagnosis: which findings apply, and one line of verdict."""

@@ -1,0 +1,57 @@
+"""What a finding could be where the run alone cannot tell: explanations in order, with the check that decides.
+
+The catalogue has the orders, likely ones first. What is seen of the gateway's side, of this place, or in its log takes
+off what it excludes and moves up what it supports. It never makes one certain: that is what rules are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from diagnostics.evidence import Probe
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.entry import Explanation, FindingEntry, Sign
+from diagnostics.rules.diagnosis import Candidate
+from diagnostics.rules.run_view import RunView
+from diagnostics.rules.signs import closed_by_hello, is_shown
+
+
+def candidates(run: RunView, code: str, probes: tuple[Probe, ...]) -> tuple[Candidate, ...]:
+    """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation."""
+
+    def any_of(signs: Iterable[Sign]) -> bool:
+        return any(is_shown(sign, run, probes) for sign in signs)
+
+    def rank(entry: FindingEntry) -> int:
+        if any_of(entry.supported_by):
+            return 0
+        return 2 if any_of(entry.doubted_by) else 1
+
+    possible = [
+        explanation
+        for explanation in CATALOGUE[code].explanations
+        if not any_of(CATALOGUE[explanation.code].excluded_by)
+    ]
+    possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
+    if [explanation.code for explanation in possible] in ([], [code]):
+        return ()
+    return tuple(Candidate(explanation.code, _check(explanation, probes)) for explanation in possible)
+
+
+def _check(explanation: Explanation, probes: tuple[Probe, ...]) -> str:
+    after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
+    check = after_fin or explanation.check or CATALOGUE[explanation.code].check
+    return check.replace("PORT", str(probes[0].route.port)) if probes else check
+
+
+def explanation_of(code: str, candidate: str) -> Explanation | None:
+    """What the entry of a finding says of one of its candidates."""
+    return next((known for known in CATALOGUE[code].explanations if known.code == candidate), None)
+
+
+def meaning(code: str, candidate: str) -> str:
+    """What a candidate of this finding is: its title, or the likeliest cause of the finding if it is the finding."""
+    known, entry = explanation_of(code, candidate), CATALOGUE[candidate]
+    if known is not None and known.meaning:
+        return known.meaning
+    return entry.causes[0] if candidate == code else entry.title

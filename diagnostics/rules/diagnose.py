@@ -1,0 +1,90 @@
+"""Evidence in, Diagnosis out: a table of small predicates, reported in the order of the catalogue.
+
+All that match are collected first; then an effect is left out on the routes on which one of its causes (silenced_by)
+was found too. A rule may only claim what was seen: what cannot be told apart from here is one finding with candidates
+(candidates.py), unless the sockets of the gateway's side or its log were seen and decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from diagnostics.evidence import Evidence, Probe
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.rules import maintenance
+from diagnostics.rules.candidates import candidates
+from diagnostics.rules.diagnosis import Diagnosis, Finding
+from diagnostics.rules.logins import LOGIN_RULES
+from diagnostics.rules.peers import PEER_RULES
+from diagnostics.rules.routes import ROUTE_RULES
+from diagnostics.rules.rulebook import Match
+from diagnostics.rules.run_view import RunView, look_at, name_of
+from diagnostics.rules.sessions import SESSION_RULES
+from diagnostics.rules.verdict import verdict
+
+RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOGIN_RULES)
+
+
+def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maintenance.WINDOWS) -> Diagnosis:
+    """What is the matter, or that nothing is. `windows` are IB's maintenance times."""
+    run = look_at(evidence)
+    matches = {code: match for code, rule in RULES if (match := rule(run)) is not None}
+    if _may_be_maintenance(matches) and (now := maintenance.inside(evidence.created, windows)):
+        matches["IBD703"] = Match(f"the run was during {now[0].sentence} (as of {maintenance.AS_OF})")
+    left = sorted(_without_effects(matches), key=lambda pair: _rank(*pair))
+    findings = tuple(_finding(run, code, match) for code, match in left)
+    return Diagnosis(verdict(run, findings), findings)
+
+
+def _without_effects(matches: dict[str, Match]) -> Iterator[tuple[str, Match]]:
+    """The matches in the order of the catalogue, each without the routes on which a cause of it was found too.
+
+    A cause without routes is the gateway's own and explains all of them.
+    """
+    for code, entry in CATALOGUE.items():
+        if code not in matches:
+            continue
+        match = matches[code]
+        causes = [matches[cause].probes for cause in entry.silenced_by if cause in matches]
+        explained = {id(probe) for probes in causes for probe in probes}
+        left = tuple(probe for probe in match.probes if id(probe) not in explained)
+        if not causes or (left and all(causes)):
+            yield code, Match(match.message, left)
+
+
+def _rank(code: str, match: Match) -> int:
+    """What the user asked for comes first, other routes after it; within these the catalogue's order stays."""
+    if CATALOGUE[code].severity == "info":
+        return 2
+    return 0 if not match.probes or any(probe.route.kind == "configured" for probe in match.probes) else 1
+
+
+def _may_be_maintenance(codes: Iterable[str]) -> bool:
+    return any(CATALOGUE[code].may_be_maintenance for code in codes)
+
+
+def _finding(run: RunView, code: str, match: Match) -> Finding:
+    routes = tuple(name_of(probe) for probe in match.probes)
+    about = match.probes[0] if match.probes else run.best
+    commands = tuple(_filled_in(command, about) for command in CATALOGUE[code].commands)
+    return Finding(code, match.message, routes, candidates(run, code, match.probes), commands)
+
+
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
+
+
+def _filled_in(command: str, probe: Probe | None) -> str:
+    """The command for this route.
+
+    A host that is not plainly a name or an address is not put in: it may come from a file.
+    """
+    if probe is None:
+        return command
+    if probe.redirect:
+        return command.replace("HOST:PORT", probe.redirect) if _is_plain(probe.redirect) else command
+    command = command.replace("PORT", str(probe.route.port))
+    return command.replace("HOST", probe.route.host) if _is_plain(probe.route.host) else command
+
+
+def _is_plain(host: str) -> bool:
+    return bool(host) and set(host) <= PLAIN and host[0] != "-"

@@ -1,0 +1,199 @@
+"""Rules for what answers behind an accepted connection (3xx), and whether it is an IB gateway (4xx)."""
+
+from __future__ import annotations
+
+from diagnostics.evidence import Outcome, Probe, ProbeStage, StageResult
+from diagnostics.place.addresses import is_loopback
+from diagnostics.rules.rulebook import (
+    Match,
+    Rule,
+    counted,
+    failing_at,
+    match,
+    milliseconds_after,
+    no_hello,
+    refused,
+    silent,
+    time_at,
+    was_reset,
+)
+from diagnostics.rules.run_view import RunView, failures, name_of, ok
+
+# 3xx: what is behind an accepted connection.
+
+_ended_early = failing_at(ProbeStage.QUIET, Outcome.CLOSED, Outcome.RESET)
+_ended_by_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
+
+
+def _no_backend(run: RunView) -> Match | None:
+    probes = _ended_early(run)
+    if not probes:
+        return None
+    how = "reset" if was_reset(probes[0]) else "closed"
+    after = milliseconds_after(probes[0].result(ProbeStage.QUIET).seconds, "it was accepted")
+    return match(probes, f"connected, and {how}{after}, before a byte was said")
+
+
+def _peer_rejected(run: RunView) -> Match | None:
+    """Turned away, while from another source address it is not: by way of loopback the same machine's port answers."""
+    ended = _ended_early(run) + _ended_by_hello(run)
+    inside = [probe for probe in run.counted if is_loopback(probe.address or "") and ok(probe, ProbeStage.HELLO)]
+    probes = tuple(probe for probe in ended if run.is_local(probe) and not is_loopback(probe.address or ""))
+    if not probes or not inside:
+        return None
+    return match(probes, f"connected and closed; from 127.0.0.1 ({name_of(inside[0])}) the handshake works")
+
+
+def _silence(run: RunView) -> Match | None:
+    probes = silent(run)
+    if not probes:
+        return None
+    first = probes[0]
+    arrived = "whether our bytes were acknowledged is not known"
+    if first.kernel is not None and first.kernel.unacknowledged is not None:
+        arrived = "our bytes were acknowledged"
+    tries = f", {first.attempts} handshakes" if first.attempts > 1 else ""
+    answer = f"no byte in answer to the hello{time_at(probes, ProbeStage.HELLO)}{tries}"
+    return match(probes, f"connected, {answer}; {arrived}")
+
+
+def _wedged(run: RunView) -> Match | None:
+    """The gateway's own sockets: what it never accepted or never closed."""
+    for probe in silent(run):
+        host, waiting = run.host((probe,)), _waiting(run, probe)
+        left = (host.close_wait or 0) if host else 0
+        dialling = host.syn_sent if host else None
+        if waiting or (left and not dialling):
+            signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
+            signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
+            return match((probe,), f"no answer to the hello, and on this machine {' and '.join(signs)}")
+    return None
+
+
+def _waiting(run: RunView, probe: Probe) -> int:
+    """Connections to this address that the program has not accepted."""
+    return sum(listener.queue or 0 for listener in run.serving(probe))
+
+
+def _proxy_dialing(run: RunView) -> Match | None:
+    """It accepts, so it is not the one that hangs; and it, or somebody beside it, dials such a port in vain."""
+    probes = tuple(probe for probe in silent(run) if not _waiting(run, probe))
+    host = run.host(probes)
+    if host and host.syn_sent:
+        return match(probes, "no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)")
+    if "forwarder_timed_out" in run.evidence.log_states:
+        return match(probes, "no answer to the hello, and the forwarder's log says that its own dial timed out")
+    return None
+
+
+def _first_slow(run: RunView) -> Match | None:
+    probes = tuple(probe for probe in run.judged if probe.attempts > 1 and ok(probe, ProbeStage.HELLO))
+    if not probes:
+        return None
+    return match(probes, f"the first handshake got no answer, number {probes[0].attempts} did")
+
+
+def _never_opened(run: RunView) -> Match | None:
+    """The log says that it is logged in, and the machine that nobody listens: only the two together show it."""
+    if not {"configured", "logged_in"} & set(run.evidence.log_states):
+        return None
+    probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
+    return match(probes, "the log says that the login is complete, and nothing listens on the port on this machine")
+
+
+# 4xx: the first bytes.
+
+PROTOCOLS = {
+    "http": "HTTP",
+    "tls": "TLS",
+    "ssh": "the greeting of an SSH server",
+    "vnc": "the greeting of a VNC server",
+    "text": "text",
+}
+
+
+def _bad_peer(run: RunView) -> tuple[Probe, ...]:
+    return tuple(probe for probe in run.failed_at(ProbeStage.HELLO, Outcome.BAD_PEER) if probe.redirect is None)
+
+
+def _banner(run: RunView) -> Match | None:
+    probes = run.failed_at(ProbeStage.QUIET, Outcome.BAD_PEER)
+    probes += tuple(probe for probe in _bad_peer(run) if probe.spoke_first or probe.first_bytes in ("ssh", "vnc"))
+    if not probes:
+        return None
+    protocol = PROTOCOLS.get(probes[0].first_bytes or "", "bytes of no protocol known here")
+    when = " before we had said anything" if probes[0].spoke_first else ""
+    return match(probes, f"{protocol} came{when}")
+
+
+def _not_ib(protocol: str, message: str) -> Rule:
+    def rule(run: RunView) -> Match | None:
+        answering = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first)
+        return match(tuple(probe for probe in answering if probe.first_bytes == protocol), message)
+
+    return rule
+
+
+def _closed_after_hello(run: RunView) -> Match | None:
+    probes = _ended_by_hello(run)
+    if not probes:
+        return None
+    how = "reset" if was_reset(probes[0]) else "closed (FIN)"
+    after = _after(probes[0].result(ProbeStage.HELLO).seconds)
+    return match(probes, f"quiet until our hello, then {how}{after} without an answer")
+
+
+def _after(seconds: float | None) -> str:
+    """Whether it came at once tells more than anything else about such an end."""
+    if seconds is None:
+        return ""
+    return f" after {seconds * 1000:.0f} ms" if seconds < 1.0 else f" after {seconds:.1f} s"
+
+
+def _bad_frame(run: RunView) -> Match | None:
+    named = ("http", "tls", "ssh", "vnc")
+    strange = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first and probe.first_bytes not in named)
+    strange += tuple(probe for probe in no_hello(run) if probe.bytes_received)
+    strange += run.failed_at(ProbeStage.START_API, Outcome.BAD_PEER) + run.failed_at(ProbeStage.SYNC, Outcome.BAD_PEER)
+    return match(strange, _strange_answer(strange[0], failures(strange)[0])) if strange else None
+
+
+def _strange_answer(probe: Probe, failed: StageResult) -> str:
+    if failed.outcome is Outcome.TIMED_OUT:
+        took = time_at((probe,), ProbeStage.HELLO)
+        return f"{counted(probe.bytes_received, 'byte')} came, and no whole hello{took}"
+    return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
+
+
+OLDEST_ACCEPTED = 157  # server version: MinClientVersion of ib_insync and ib_async client.py
+
+
+def _old_server(run: RunView) -> Match | None:
+    versions = [(probe, probe.server_version) for probe in run.judged if probe.server_version is not None]
+    old = [(probe, version) for probe, version in versions if version < OLDEST_ACCEPTED]
+    if not old:
+        return None
+    return match(tuple(probe for probe, _ in old), f"server version {old[0][1]}, below {OLDEST_ACCEPTED}")
+
+
+def _redirected(run: RunView) -> Match | None:
+    probes = tuple(probe for probe in run.judged if probe.redirect is not None)
+    return match(probes, f"the answer to the hello was: ask {probes[0].redirect}") if probes else None
+
+
+PEER_RULES: tuple[tuple[str, Rule], ...] = (
+    ("IBD301", _no_backend),
+    ("IBD302", _peer_rejected),
+    ("IBD303", _silence),
+    ("IBD305", _wedged),
+    ("IBD307", _proxy_dialing),
+    ("IBD308", _first_slow),
+    ("IBD310", _never_opened),
+    ("IBD401", _banner),
+    ("IBD402", _not_ib("http", "the answer to the hello was HTTP")),
+    ("IBD403", _not_ib("tls", "the answer to the hello was TLS")),
+    ("IBD404", _closed_after_hello),
+    ("IBD405", _bad_frame),
+    ("IBD406", _old_server),
+    ("IBD407", _redirected),
+)

@@ -1,0 +1,190 @@
+"""How each Sign is recognised. A sign is False while what it is about is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnostics.evidence import Outcome, Probe, ProbeStage
+from diagnostics.findings.entry import Sign
+from diagnostics.place.addresses import is_loopback
+from diagnostics.place.host_names import HOST_NAMES
+from diagnostics.rules.logins import DONE
+from diagnostics.rules.run_view import RunView, failure
+from diagnostics.rules.sessions import MAX_CLIENTS
+
+Predicate = Callable[[RunView, tuple[Probe, ...]], bool]
+
+ARP_TAKES = 3.2  # seconds, at most, until the system knows that nobody has an address
+# Seconds from our hello to the end. A refusal that a relay passes on takes milliseconds, or 1.02 s where it was heard
+# at the second attempt only. A dial to an address that nobody has takes it 3.06 s, one without an answer five
+# (connect_timeout).
+AT_ONCE = 2.0
+
+
+def is_shown(sign: Sign, run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """Whether the run, or these probes of it, show the sign."""
+    return PREDICATES[sign](run, probes)
+
+
+# The gateway's log.
+
+
+def _logged_in(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return bool(set(DONE) & set(run.evidence.log_states))
+
+
+def _session_elsewhere(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return "existing_session" in run.evidence.log_states
+
+
+def _logged_in_alone(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return _logged_in(run, probes) and not _session_elsewhere(run, probes)
+
+
+def _forwarder_found_nobody(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return "forwarder_refused" in run.evidence.log_states
+
+
+def _forwarder_waits(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return "forwarder_timed_out" in run.evidence.log_states
+
+
+# The sockets of the gateway's side.
+
+
+def _listens_here(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return bool(probes) and all(run.listeners(probe) for probe in probes)
+
+
+def _nobody_listens_here(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return bool(probes) and all(run.listeners(probe) == () for probe in probes)
+
+
+def _not_only_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """The rule for IBD202 would have matched, or a runtime carries connections to the host's loopback."""
+    to_loopback = all(is_loopback(probe.address or "") for probe in probes)
+    return _nobody_listens_here(run, probes) or run.in_vm or to_loopback
+
+
+def _queue_has_room(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    serving = [listener for probe in probes for listener in run.serving(probe)]
+    return bool(serving) and all(listener.queue == 0 for listener in serving)
+
+
+def _nothing_left_over(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """A gateway that accepts and then does nothing leaves something only later."""
+    host = run.host(probes)
+    return host is not None and host.close_wait == 0 and _queue_has_room(run, probes)
+
+
+def _leftovers(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    host = run.host(probes)
+    return host is not None and bool(host.close_wait)
+
+
+def _few_clients(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    host = run.host(probes)
+    return host is not None and host.established is not None and host.established < MAX_CLIENTS
+
+
+def _nobody_dials(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """The sockets are looked at while we wait for an answer. An end that came at once was no wait, but no dial."""
+    if _ended_by_hello(probes):
+        return not _ended_late(run, probes)
+    host = run.host(probes)
+    return host is not None and host.syn_sent == 0
+
+
+# The place and the targets.
+
+
+def _own_loopback_known(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return run.shares_the_host or not _dials_loopback(run, probes)
+
+
+def _dials_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return any(is_loopback(probe.route.host) for probe in probes)
+
+
+def _has_host_name(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return any(probe.route.host in HOST_NAMES for probe in probes)
+
+
+def _from_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """A forwarder may be in between, though."""
+    return bool(probes) and all(is_loopback(probe.address or "") for probe in probes)
+
+
+# How the connections went.
+
+
+def _accepted_before(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """The address exists, and the queue had room then."""
+    return any(probe.source is not None for probe in probes)
+
+
+def _connect_took_seconds(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return any((probe.result(ProbeStage.CONNECT).seconds or 0.0) > ARP_TAKES for probe in probes)
+
+
+def _bytes_arrived(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return bool(probes) and all(probe.kernel is not None and probe.kernel.unacknowledged == 0 for probe in probes)
+
+
+def _reset_at_accept(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """Forwarders with nobody behind them, and gateways, close with FIN instead."""
+    return _all_ended_at(ProbeStage.QUIET, probes, Outcome.RESET)
+
+
+def _ended_by_hello(probes: tuple[Probe, ...]) -> bool:
+    """They were quiet until our hello and ended then."""
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.CLOSED, Outcome.RESET)
+
+
+def closed_by_hello(probes: tuple[Probe, ...]) -> bool:
+    """They were quiet until our hello, and ended then with FIN."""
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.CLOSED)
+
+
+def _all_ended_at(stage: ProbeStage, probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
+    ends = [failure(probe) for probe in probes]
+    return bool(ends) and all(end and end.stage is stage and end.outcome in outcomes for end in ends)
+
+
+def _ended_late(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    late = all((probe.result(ProbeStage.HELLO).seconds or 0.0) >= AT_ONCE for probe in probes)
+    return _ended_by_hello(probes) and late
+
+
+def _reset_at_once(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.RESET) and not _ended_late(run, probes)
+
+
+PREDICATES: dict[Sign, Predicate] = {
+    Sign.ALWAYS: lambda run, probes: True,
+    Sign.ACCEPTED_BEFORE: _accepted_before,
+    Sign.BYTES_ARRIVED: _bytes_arrived,
+    Sign.CONNECT_TOOK_SECONDS: _connect_took_seconds,
+    Sign.DIALS_LOOPBACK: _dials_loopback,
+    Sign.ENDED_LATE: _ended_late,
+    Sign.FEW_CLIENTS: _few_clients,
+    Sign.FORWARDER_FOUND_NOBODY: _forwarder_found_nobody,
+    Sign.FORWARDER_WAITS: _forwarder_waits,
+    Sign.FROM_LOOPBACK: _from_loopback,
+    Sign.LISTENS_HERE: _listens_here,
+    Sign.LOGGED_IN: _logged_in,
+    Sign.LOGGED_IN_ALONE: _logged_in_alone,
+    Sign.LOGIN_NOT_KNOWN: lambda run, probes: not _logged_in(run, probes),
+    Sign.NOBODY_DIALS: _nobody_dials,
+    Sign.NOBODY_LISTENS_HERE: _nobody_listens_here,
+    Sign.NOTHING_LEFT_OVER: _nothing_left_over,
+    Sign.NOT_ONLY_LOOPBACK: _not_only_loopback,
+    Sign.NO_HOST_NAME: lambda run, probes: not _has_host_name(run, probes),
+    Sign.NO_LEFTOVERS_KNOWN: lambda run, probes: not _leftovers(run, probes),
+    Sign.NO_NAME_OF_A_VM_HOST: lambda run, probes: not (run.in_vm and _has_host_name(run, probes)),
+    Sign.OWN_LOOPBACK_KNOWN: _own_loopback_known,
+    Sign.QUEUE_HAS_ROOM: _queue_has_room,
+    Sign.RESET_AT_ACCEPT: _reset_at_accept,
+    Sign.RESET_AT_ONCE: _reset_at_once,
+    Sign.SESSION_ELSEWHERE: _session_elsewhere,
+}

@@ -1,0 +1,98 @@
+"""diagnostics/cli/arguments.py: which of flag, target, environment and default wins, and what is refused."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from diagnostics.cli import arguments
+from diagnostics.cli.arguments import Parser, read_asked, read_targets
+from diagnostics.cli.output import CommandError
+from diagnostics.evidence import Asked
+from diagnostics.place.addresses import DEFAULT_PORT
+from diagnostics.place.targets import ProbeTarget
+
+
+def given(*target, port=None, client_id=None):
+    return SimpleNamespace(target=list(target), port=port, client_id=client_id)
+
+
+PLACES = [
+    ("nothing at all", given(), {}, [], DEFAULT_PORT),
+    ("a target", given("gw"), {}, [ProbeTarget("gw")], DEFAULT_PORT),
+    (
+        "a target's port is everybody's",
+        given("gw:7497", "gw2"),
+        {},
+        [ProbeTarget("gw", 7497), ProbeTarget("gw2")],
+        7497,
+    ),
+    ("--port beats a target's for the others", given("gw:7497", port="4002"), {}, [ProbeTarget("gw", 7497)], 4002),
+    ("the environment", given(), {"IB_HOST": "gw", "IB_PORT": "4001"}, [ProbeTarget("gw", None, "IB_HOST")], 4001),
+    ("a port in IB_HOST", given(), {"IB_HOST": "gw:4002"}, [ProbeTarget("gw", 4002, "IB_HOST")], 4002),
+    (
+        "IB_PORT beats the one in IB_HOST for the others",
+        given(),
+        {"IB_HOST": "gw:4002", "IB_PORT": "1"},
+        [ProbeTarget("gw", 4002, "IB_HOST")],
+        1,
+    ),
+    ("a flag beats the environment", given("gw", port="5"), {"IB_HOST": "no", "IB_PORT": "6"}, [ProbeTarget("gw")], 5),
+    ("a target without a port takes IB_PORT", given("gw"), {"IB_PORT": "6"}, [ProbeTarget("gw")], 6),
+    ("empty variables are unset ones", given(), {"IB_HOST": "", "IB_PORT": " "}, [], DEFAULT_PORT),
+    (
+        "a variable that does not count is not read",
+        given("gw:1"),
+        {"IB_HOST": "::bad::", "IB_PORT": "bad"},
+        [ProbeTarget("gw", 1)],
+        1,
+    ),
+]
+
+
+@pytest.mark.parametrize("options, environ, targets, port", [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])
+def test_where_to_look(options, environ, targets, port):
+    assert read_targets(options, environ) == (tuple(targets), port)
+
+
+REFUSED = [
+    ("port 0", given(port="0"), {}, "--port '0'"),
+    ("port 70000", given(port="70000"), {}, "--port '70000'"),
+    ("a word as port", given(port="paper"), {}, "--port 'paper'"),
+    ("a target's port", given("gw:70000"), {}, "--target 'gw:70000'"),
+    ("a scheme", given("tcp://gw:1"), {}, "--target 'tcp://gw:1'"),
+    ("IB_PORT", given(), {"IB_PORT": "4002x"}, "IB_PORT '4002x'"),
+    ("IB_HOST", given(), {"IB_HOST": "a b"}, "IB_HOST 'a b'"),
+]
+
+
+@pytest.mark.parametrize("options, environ, said", [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_is_no_place_is_refused_by_name(options, environ, said):
+    with pytest.raises(CommandError) as refused:
+        read_targets(options, environ)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_the_client_id_is_read_where_a_session_is_wanted():
+    target = (ProbeTarget("gw", 1, "IB_HOST"),)
+    environ = {"IB_CLIENT_ID": "7"}
+    assert read_asked(given(), target, session=True, timeout=2.0, environ=environ) == Asked(True, 7, 2.0, "IB_HOST")
+    assert read_asked(given(client_id="0"), (), session=True, timeout=5.0, environ=environ) == Asked(True, 0, 5.0, "")
+    assert read_asked(given(), (), session=False, timeout=5.0, environ={"IB_CLIENT_ID": "x"}) == Asked(
+        False, None, 5.0, ""
+    )
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", "2147483648", "9" * 5000, "٣"])
+def test_what_is_no_client_id_is_refused(text):
+    with pytest.raises(CommandError, match="--client-id"):
+        read_asked(given(client_id=text), (), session=True, timeout=5.0, environ={})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", "601"])
+def test_what_is_no_time_is_refused_by_the_parser(text):
+    parser = Parser(prog="ib-diagnose x")
+    parser.add_argument("--timeout", type=arguments.seconds(0.1, 600))
+    with pytest.raises(
+        CommandError, match=r"--timeout: .* 0\.1 to 600 seconds were expected \(see ib-diagnose x --help\)"
+    ):
+        parser.parse_args([f"--timeout={text}"])

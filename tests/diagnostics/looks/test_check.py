@@ -1,0 +1,99 @@
+"""diagnostics/looks/check.py: one look at real gateways, healthy and not, and the one line it makes."""
+
+import asyncio
+import socket
+
+import pytest
+
+from diagnostics.evidence import Asked, Evidence, Outcome, ProbeStage, Route
+from diagnostics.looks.check import EXIT_CODES, Goal, Look, look, route_of
+from diagnostics.place.addresses import DEFAULT_PORT
+from diagnostics.place.targets import ProbeTarget
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.diagnosis import EXIT, exit_code
+from relay.practice import Practice, PracticeGateway
+
+HOST = "127.0.0.1"
+
+
+async def looked(port, goal=Goal.HELLO, limit=2.0, patience=0.3):
+    route = Route(HOST, port, "configured", "a test")
+    asked = Asked(session=goal is Goal.SESSION, timeout=patience)
+    return await asyncio.to_thread(look, route, goal, asked, limit)
+
+
+# behaviour of the gateway, goal, exit code, what the line begins with behind the place
+LOOKS = [
+    ("normal", Goal.TCP, 0, "tcp, "),
+    ("normal", Goal.HELLO, 0, "hello, server version 176, "),
+    ("normal", Goal.SESSION, 0, "session, server version 176, DU***567, "),
+    ("start-api-ignored", Goal.HELLO, 0, "hello, server version "),
+    ("start-api-ignored", Goal.SESSION, 4, "start_api TIMED_OUT: IBD503 "),
+    ("client-id-in-use", Goal.SESSION, 4, "start_api REFUSED: IBD501 "),
+    ("silent", Goal.TCP, 0, "tcp, "),
+    ("silent", Goal.HELLO, 3, "hello TIMED_OUT: IBD303 "),
+    ("close", Goal.TCP, 3, "quiet CLOSED: IBD301 "),
+    ("close", Goal.HELLO, 3, "quiet CLOSED: IBD301 "),
+    ("http", Goal.HELLO, 3, "hello BAD_PEER: IBD402 "),
+    ("ssh", Goal.SESSION, 3, "quiet BAD_PEER: IBD401 "),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behaviour, goal, code, said", LOOKS, ids=[f"{row[0]}, {row[1].value}" for row in LOOKS])
+async def test_a_look_says_how_far_it_came_and_why_not_further(behaviour, goal, code, said):
+    async with PracticeGateway(Practice.named(behaviour)) as gateway:
+        seen = await looked(gateway.port, goal)
+        word = "FAIL" if code else "OK"
+        assert (seen.exit_code, seen.ready, seen.line.partition(said)[:2]) == (
+            code,
+            not code,
+            (f"{word} {HOST}:{gateway.port}: ", said),
+        )
+        assert gateway.accepted == 1, "one look is one connection"
+
+
+async def test_a_port_where_nothing_listens_is_no_tcp():
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+    seen = await looked(port)
+    assert (seen.exit_code, seen.line.split(": ")[1]) == (2, "connect REFUSED")
+
+
+async def test_looks_that_tell_the_same_have_the_same_state():
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+    first, second = await looked(port), await looked(port)
+    assert first.probe != second.probe and first.state == second.state
+    async with PracticeGateway() as gateway:
+        assert (await looked(gateway.port)).state == () != first.state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behaviour", ["normal", "silent", "close", "http", "start-api-ignored", "client-id-in-use"])
+async def test_a_look_for_a_session_has_the_exit_code_of_a_diagnosis(behaviour):
+    async with PracticeGateway(Practice.named(behaviour)) as gateway:
+        seen = await looked(gateway.port, Goal.SESSION)
+    asked = Asked(session=True, timeout=0.3)
+    assert seen.exit_code == exit_code(diagnose(Evidence(0.0, "", asked, (), (seen.probe,))))
+
+
+def test_every_stage_has_an_exit_code_that_a_diagnosis_has_too():
+    assert list(EXIT_CODES) == list(ProbeStage)
+    assert set(EXIT_CODES.values()) == set(EXIT.values()) - {0}
+
+
+def test_the_first_target_is_looked_at_or_the_likeliest_route_of_this_place():
+    assert route_of((ProbeTarget("gw", 4002), ProbeTarget("other")), 7497) == Route(
+        "gw", 4002, "configured", "--target says so"
+    )
+    assert route_of((ProbeTarget("gw"),), 7497).port == 7497
+    assert route_of((), DEFAULT_PORT).port == DEFAULT_PORT
+
+
+def test_what_was_not_asked_for_cannot_fail():
+    from tests.diagnostics.looks.test_wait import seen
+
+    closed = seen(ProbeStage.HELLO, Outcome.CLOSED)
+    assert Look(Goal.TCP, "gw:1", closed.probe).ready
+    assert not Look(Goal.SESSION, "gw:1", closed.probe).ready

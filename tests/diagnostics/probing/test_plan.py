@@ -1,0 +1,158 @@
+"""Who is asked next, as tables over probes: few handshakes, each for a reason."""
+
+import pytest
+
+from diagnostics.evidence import KernelView, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.probing import plan
+
+OK, REFUSED, TIMED_OUT, UNREACHABLE = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE
+CLOSED, RESET, BAD_PEER, SKIPPED = Outcome.CLOSED, Outcome.RESET, Outcome.BAD_PEER, Outcome.SKIPPED
+PORT = 4003
+
+
+def probe(address, *outcomes, port=PORT, kind="name", host=None, **more):
+    """A probe whose first stages went like that; the others were skipped."""
+    walked = [*outcomes, *[SKIPPED] * (len(ProbeStage) - len(outcomes))]
+    stages = tuple(StageResult(stage, outcome) for stage, outcome in zip(ProbeStage, walked, strict=True))
+    addresses = (address,) if address else ()
+    return Probe(Route(host or address or "?", port, kind, ""), stages, addresses, address, **more)
+
+
+def through(address, **more):
+    return probe(address, OK, OK, OK, **more)
+
+
+def hello(address, outcome, **more):
+    return probe(address, OK, OK, OK, outcome, **more)
+
+
+A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+LOST = KernelView(1, 3, 17)
+HAVE = KernelView(0, 0, 0)
+
+NEXT = (
+    ("nothing to ask", [], None),
+    ("nobody got through", [probe(A, OK, REFUSED), probe(None, UNREACHABLE), probe(B, OK, OK, CLOSED)], None),
+    ("the first that got through", [probe(A, OK, REFUSED), through(B), through(C)], 1),
+    ("not one of the same address", [through(A, same_as="x:4003"), through(B)], 1),
+    ("not one that spoke first", [probe(A, OK, OK, BAD_PEER), through(B)], 1),
+    ("answered: enough", [hello(A, OK), through(B)], None),
+    (
+        "answered, and the session failed: the same gateway again would not help",
+        [probe(A, OK, OK, OK, OK, CLOSED), through(B)],
+        None,
+    ),
+    ("closed: another address", [hello(A, CLOSED), through(A), through(B)], 2),
+    ("reset: another address", [hello(A, RESET), through(B)], 1),
+    ("a stranger: another port of the same host", [hello(A, BAD_PEER), through(A, port=4002)], 1),
+    ("closed, and nobody else", [hello(A, CLOSED), through(A)], None),
+    ("silent: another address tells routing from the gateway", [hello(A, TIMED_OUT), through(B)], 1),
+    ("silent, and nobody else: once more", [hello(A, TIMED_OUT, kernel=HAVE), through(A)], 0),
+    ("silent and our kernel cannot say why: once more", [hello(A, TIMED_OUT)], 0),
+    ("our bytes got lost, and nobody else", [hello(A, TIMED_OUT, kernel=LOST)], None),
+    ("our bytes got lost: another address", [hello(A, TIMED_OUT, kernel=LOST), through(B)], 1),
+    ("silent twice on one route", [hello(A, TIMED_OUT, attempts=2)], None),
+    ("silent on two routes: it is the gateway", [hello(A, TIMED_OUT), hello(B, TIMED_OUT), through(C)], None),
+    ("silent here, answered there: was it slow or is it the route", [hello(A, TIMED_OUT), hello(B, OK)], 0),
+    (
+        "our bytes got lost here, answered there: it is the route",
+        [hello(A, TIMED_OUT, kernel=LOST), hello(B, OK)],
+        None,
+    ),
+    ("that was asked as well", [hello(A, TIMED_OUT, attempts=2), hello(B, OK)], None),
+    ("slow it was", [hello(A, OK, attempts=2), hello(B, OK)], None),
+    ("closed here, silent there", [hello(A, CLOSED), hello(B, TIMED_OUT), through(C)], None),
+    ("closed on two routes", [hello(A, CLOSED), hello(B, CLOSED), through(C)], None),
+    ("three are the most", [hello(A, CLOSED, attempts=3), through(B)], None),
+)
+
+
+@pytest.mark.parametrize("probes, index", [case[1:] for case in NEXT], ids=[case[0] for case in NEXT])
+def test_who_is_asked_next(probes, index):
+    assert plan.next_handshake(probes) == index
+
+
+@pytest.mark.parametrize("answers", [OK, CLOSED, RESET, BAD_PEER, TIMED_OUT])
+def test_it_always_comes_to_an_end(answers):
+    """Whatever every handshake gives, there are few of them."""
+    probes = [through(f"10.0.0.{at}") for at in range(20)]
+    asked = 0
+    while (at := plan.next_handshake(probes)) is not None:
+        again = probes[at].stages[3].outcome is not SKIPPED
+        probes[at] = hello(probes[at].address, answers, attempts=probes[at].attempts + again)
+        asked += 1
+        assert asked <= plan.MOST_HANDSHAKES
+    assert asked == (1 if answers is OK else 2)
+
+
+REST = (
+    ("those that got through, without the asked one", [hello(A, OK), through(B), probe(C, OK, REFUSED)], (1,)),
+    ("every address once", [through(A), through(A), through(A, port=4002)], (0, 2)),
+    ("not the address that was asked", [hello(A, CLOSED), through(A), through(B)], (2,)),
+    ("none", [], ()),
+)
+
+
+@pytest.mark.parametrize("probes, indexes", [case[1:] for case in REST], ids=[case[0] for case in REST])
+def test_every_route_means_every_address_once(probes, indexes):
+    assert plan.rest(probes) == indexes
+
+
+def test_every_route_has_an_end():
+    assert len(plan.rest([through(f"10.0.0.{at}") for at in range(100)])) == plan.MOST_ROUTES
+
+
+SIBLINGS = (
+    ("all refused", [probe(A, OK, REFUSED), probe(B, OK, REFUSED)], True),
+    ("refused, and names that are not known", [probe(None, UNREACHABLE), probe(A, OK, REFUSED)], True),
+    (
+        "refused, and a guess that leads nowhere",
+        [probe(A, OK, REFUSED, kind="configured"), probe(B, OK, TIMED_OUT)],
+        True,
+    ),
+    ("what was configured is not answered", [probe(A, OK, TIMED_OUT, kind="configured"), probe(B, OK, REFUSED)], False),
+    ("nothing was configured, and one is not answered", [probe(A, OK, TIMED_OUT), probe(B, OK, REFUSED)], False),
+    ("one gets through", [probe(A, OK, REFUSED, kind="configured"), through(B)], False),
+    ("one is accepted and closed", [probe(A, OK, REFUSED), probe(B, OK, OK, CLOSED)], False),
+    ("nobody is there", [probe(A, OK, UNREACHABLE), probe(None, UNREACHABLE)], False),
+    ("nothing at all", [], False),
+)
+
+
+@pytest.mark.parametrize("probes, wanted", [case[1:] for case in SIBLINGS], ids=[case[0] for case in SIBLINGS])
+def test_when_the_other_ports_are_worth_a_look(probes, wanted):
+    assert plan.want_siblings(probes) is wanted
+
+
+def test_the_other_ports_are_those_of_hosts_that_refused_every_address_once():
+    probes = [
+        probe(A, OK, REFUSED, host="gate"),
+        probe(A, OK, REFUSED, host="same"),
+        probe(B, OK, TIMED_OUT),
+        probe(None, UNREACHABLE, host="unknown"),
+        probe(C, OK, REFUSED),
+    ]
+    assert plan.refused(probes) == {"gate": (A,), C: (C,)}
+
+
+def test_the_other_ports_of_a_few_hosts_are_enough():
+    assert len(plan.refused([probe(f"10.0.0.{at}", OK, REFUSED) for at in range(20)])) == plan.MOST_SIBLING_HOSTS
+
+
+ROUTES = [
+    Route(host, port, "name", "") for host, port in (("a", 4003), ("b", 4003), ("c", 4002), ("d", 4003), ("e", 4003))
+]
+ADDRESSES = [(A, B), (B, A), (A, B), (A,), ()]
+SAME = (
+    ("the first has nobody before it", 0, [], None),
+    ("the same addresses in another order", 1, [0], 0),
+    ("another port", 2, [0, 1], None),
+    ("only one of the addresses", 3, [0, 1, 2], None),
+    ("a later one that was dialled before", 0, [1, 3], 1),
+    ("itself", 0, [0], None),
+)
+
+
+@pytest.mark.parametrize("index, dialled, other", [case[1:] for case in SAME], ids=[case[0] for case in SAME])
+def test_routes_to_the_same_place_are_found(index, dialled, other):
+    assert plan.same_as(index, ROUTES, ADDRESSES, dialled) == other

@@ -1,0 +1,136 @@
+"""The first line of a report: what it says of a run, and what it must never say."""
+
+from dataclasses import replace
+
+import pytest
+
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.entry import Side
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.diagnosis import Level
+from diagnostics.rules.verdict import FAILS
+from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, SILENT, probe, run
+
+LINES = {
+    "healthy-docker-bridge": "Works via 172.17.0.1:4003: session usable (server version 176, 1 account).",
+    "healthy-hello-only": (
+        "Answers via 172.17.0.1:4003: handshake done (server version 176); no session was asked for."
+    ),
+    "seed-accept-then-silence": (
+        "Does not work: every route connects, and the gateway never answers the handshake (tried via "
+        "host.docker.internal:4003). The same on every route: the fault is on the gateway's side, not in Docker's "
+        "networking. (IBD303)"
+    ),
+    "refused-everywhere": (
+        "Does not work: every route refuses the connection. The same on every route: look on the gateway's side "
+        "(what listens there, and for whom), not in Docker's networking. (IBD201)"
+    ),
+    "bound-to-the-other-bridge": (
+        "Works via host.docker.internal:4003: session usable (server version 176, 1 account), but not via "
+        "172.18.0.1:4003 as configured: it refuses the connection. The routes differ, so this is routing: the "
+        "gateway itself works. (IBD203)"
+    ),
+    "refused-here-dropped-there": (
+        "Does not work: 10.0.0.5:4003 leaves the connection attempt without an answer; host.docker.internal:4003 "
+        "refuses the connection. The routes fail differently, so this does not tell on which side the fault is. "
+        "(IBD205)"
+    ),
+    "id-in-use": (
+        "Does not work: 172.17.0.1:4003 reaches the gateway, where the client id is in use. The way there works: "
+        "the fault is on the gateway's side, not in Docker's networking. (IBD501)"
+    ),
+    "twofa-pending": (
+        "Does not work: host.docker.internal:4003 connects and is closed at once, before a byte was said. The "
+        "fault is on the gateway's side, not in Docker's networking: the login waits for the second factor. "
+        "(IBD602)"
+    ),
+    "silence-nothing-known-of-the-kernel": (
+        "Does not work: 192.168.1.5:4003 connects, and the gateway never answers the handshake. The fault is most "
+        "likely on the gateway's side. (IBD303)"
+    ),
+    "upstream-lost": (
+        "Works via 172.17.0.1:4003: session usable (server version 176, 1 account). Note: connectivity is fine, "
+        "and the gateway has lost IB's servers. (IBD701)"
+    ),
+    "localhost-in-container": (
+        "Does not work: 127.0.0.1:4003 refuses the connection. The target is wrong, not the gateway. (IBD106)"
+    ),
+}
+BY_NAME = {case.name: case for case in CASES}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_line(name):
+    assert diagnose(BY_NAME[name].evidence).verdict.line == LINES[name]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_line_is_one_line_that_says_what_the_level_says(case):
+    verdict = diagnose(case.evidence).verdict
+    first = {Level.USABLE: "Works via ", Level.ANSWERS: "Answers via "}.get(verdict.level, "Does not work: ")
+    assert verdict.line.startswith(first) and "\n" not in verdict.line and len(verdict.line) <= 360
+    assert (verdict.route is None) == (verdict.level is Level.NO_TCP)
+    codes = [code for code in case.codes if CATALOGUE[code].severity != "info"]
+    assert not codes or f"({codes[0]})" in verdict.line
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_connection_without_a_handshake_is_never_called_working(case):
+    """Every case again, as far as TCP."""
+    probes = tuple(
+        replace(
+            one,
+            stages=(*one.stages[:3], *(replace(stage, outcome=Outcome.SKIPPED) for stage in one.stages[3:])),
+            codes=(),
+        )
+        for one in case.evidence.probes
+    )
+    verdict = diagnose(replace(case.evidence, probes=probes)).verdict
+    assert verdict.level in (Level.NO_TCP, Level.NO_HANDSHAKE)
+    assert "orks via" not in verdict.line and "Answers" not in verdict.line
+
+
+def test_routes_that_only_connect_prove_nothing():
+    verdict = diagnose(run(BRIDGE, probe(DOCKER0, "configured", LISTENS))).verdict
+    assert (verdict.level, verdict.side) == (Level.NO_HANDSHAKE, Side.UNCLEAR)
+    assert verdict.line == "Not known: 172.17.0.1:4003 connects, which proves nothing yet, and no handshake was tried."
+
+
+def test_no_route_at_all():
+    verdict = diagnose(run(BRIDGE)).verdict
+    assert (verdict.line, verdict.level, verdict.route) == ("Does not work: no route was tried.", Level.NO_TCP, None)
+
+
+def test_silence_on_all_routes_gives_no_advice_about_routing():
+    found = diagnose(BY_NAME["seed-accept-then-silence"].evidence)
+    words = " ".join((found.verdict.line, *(CATALOGUE[one.code].fix for one in found.findings)))
+    assert found.verdict.side is Side.GATEWAY
+    assert not {"extra_hosts", "--add-host", "network connect", "host networking"} & set(words.split())
+
+
+def test_a_handshake_that_works_on_another_route_makes_silence_a_matter_of_routing():
+    evidence = run(
+        BRIDGE,
+        probe(HDI, "configured", SILENT, "192.168.65.254", kernel=KernelView(0, 0, 0)),
+        probe(DOCKER0, "gateway"),
+    )
+    verdict = diagnose(evidence).verdict
+    assert (verdict.level, verdict.route, verdict.side) == (Level.USABLE, "172.17.0.1:4003", Side.ROUTING)
+
+
+def test_the_level_is_about_what_was_asked():
+    case = BY_NAME["never-ready"]
+    hello_only = replace(case.evidence, asked=Asked(False))
+    assert diagnose(hello_only).verdict.level is Level.ANSWERS
+    assert diagnose(case.evidence).verdict.level is Level.NO_SESSION
+
+
+def test_an_error_without_words_of_its_own_is_named_by_stage_and_number():
+    odd = replace(SILENT, stage=ProbeStage.CONNECT, outcome=Outcome.UNREACHABLE, error="EMFILE")
+    verdict = diagnose(run(BRIDGE, probe(DOCKER0, "configured", odd))).verdict
+    assert verdict.line.startswith("Does not work: 172.17.0.1:4003 cannot be reached")
+
+
+def test_the_table_names_ways_to_fail():
+    assert not {outcome for _, outcome in FAILS} & {Outcome.OK, Outcome.SKIPPED}
