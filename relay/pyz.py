@@ -66,13 +66,13 @@ def contents() -> Iterator[tuple[str, bytes]]:
 
 def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
     """What an installed distribution consists of: its package and its dist-info, nothing outside and no bytecode."""
-    for one in found.files or ():
+    for file in found.files or ():
         if (
-            one.suffix != ".pyc"
-            and ".." not in one.parts
-            and one.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+            file.suffix != ".pyc"
+            and ".." not in file.parts
+            and file.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
         ):
-            yield one.as_posix(), one.locate().read_bytes()
+            yield file.as_posix(), file.read_binary()
 
 
 def main(words: list[str]) -> int:

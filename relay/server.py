@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Callable
 from time import time
+from typing import TYPE_CHECKING
 
 from relay.config.load import ConfigError, Loaded, PortMap
 from relay.connection.connection import Connection
@@ -19,8 +20,7 @@ from relay.connection.opening import Opening
 from relay.connection.services import Services
 from relay.entry.admission import Admit, Limits, MapAdmission, Refuse, Sources, access_list, decide
 from relay.entry.descriptors import descriptor_budget
-from relay.entry.listeners import BindError, Listener, Listeners
-from relay.logs.log import Log
+from relay.entry.listeners import BindError, Listener, Listeners, Unclaimed
 from relay.logs.logfile import log_file_of, same_log_file
 from relay.logs.record import Cause, EndPhase, Reason, Record
 from relay.manager.activation import Activation
@@ -33,6 +33,9 @@ from relay.survival.handover import Handover
 from relay.survival.survival import RelayHooks, Survival, hand_to
 from relay.upkeep import Upkeep, UpkeepHooks
 
+if TYPE_CHECKING:
+    from relay.logs.sink import RelayLog
+
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -44,7 +47,7 @@ class Relay:
     def __init__(
         self,
         loaded: Loaded,
-        log: Log,
+        log: RelayLog,
         reload: Callable[[], Loaded] | None = None,
         activation: Activation | None = None,
         handed: Handover | None = None,
@@ -263,7 +266,7 @@ class Relay:
 
     # Accepting
 
-    def _accept(self, listener: Listener) -> bool:
+    def _accept(self, listener: Listener | Unclaimed) -> bool:
         """The poller's handler of a listening socket."""
         for _ in range(ACCEPT_BATCH):
             try:
@@ -276,7 +279,7 @@ class Relay:
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
             try:
-                if listener.map is None:
+                if isinstance(listener, Unclaimed):
                     tcp.reset(sock)
                     continue
                 sock.setblocking(False)

@@ -76,6 +76,7 @@ TESTED_BY = {
     "relay/connection/snapshot.py": "tests/relay/conformance/test_log.py",
     "relay/entry/descriptors.py": "tests/relay/conformance/test_resources.py",
     "relay/logs/explain.py": "tests/relay/logs/test_record.py",
+    "relay/logs/sink.py": "tests/relay/cli/test_demo.py",
     "relay/run.py": "tests/relay/conformance/test_process.py",
     "relay/service/actions.py": "tests/systemd/test_service.py",
     "relay/service/bytecode.py": "tests/relay/test_pyz.py",

@@ -96,9 +96,11 @@ class Group(click.Group):
 
     command_class = Command
 
-    def make_context(self, *words, **options) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
         with _uninterrupted():
-            return super().make_context(*words, **options)
+            return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -107,7 +109,9 @@ class Group(click.Group):
         with _at(ctx):
             return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not ctx.resilient_parsing:
             ctx.fail(f"no command {_clipped(args[0])}; there are {', '.join(self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
@@ -136,16 +140,16 @@ def _writing(option: click.Option | None) -> click.Option | None:
     return option
 
 
-class Number(click.ParamType):
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases of click than we ask for
     """A number within bounds."""
 
-    def __init__(self, kind: type, low: float, high: float | None = None) -> None:
+    def __init__(self, kind: type[int] | type[float], low: float, high: float | None = None) -> None:
         self._kind, self._low, self._high = kind, low, high
         self.name = "a whole number" if kind is int else "a number"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            number = self._kind(value)
+            number: float | None = self._kind(value)
         except (ValueError, OverflowError):
             number = None
         if number is None or not self._low <= number <= (number if self._high is None else self._high):
@@ -154,7 +158,7 @@ class Number(click.ParamType):
         return number
 
 
-class OneOf(click.ParamType):
+class OneOf(click.ParamType):  # type: ignore[type-arg]  # as above
     """One of some words."""
 
     name = "word"
@@ -162,7 +166,7 @@ class OneOf(click.ParamType):
     def __init__(self, *words: str) -> None:
         self._words = words
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self._words:
             self.fail(f"seen {_clipped(value)}; allowed: {' or '.join(self._words)}", param, ctx)
         return value

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 try:
     import fcntl
 except ImportError:  # not on Unix
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # None where there is none: _ipv4_of asks
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 

@@ -12,12 +12,18 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from relay.config.addresses import Listen, host_port
 from relay.config.load import PortMap
 from relay.manager.activation import Activation, ActivationError, Given
 from relay.net import tcp
 from relay.net.poller import READ
+
+if TYPE_CHECKING:
+    from relay.entry.bridges import Bridge
+    from relay.logs.sink import EventLog
+    from relay.net.poller import Poller
 
 NAMED = 3  # addresses of one map in the status line
 BACKLOG = 128  # a burst of 64 clients must not be sent into SYN retries, as socat's 5 does
@@ -48,15 +54,21 @@ class ListenAddress:
 
 @dataclass(slots=True)
 class Listener:
-    """A bound socket and the port map it serves; the map changes on reload, the socket does not.
-
-    A socket that was handed over and is no map's has None: its clients are to be turned away.
-    """
+    """A bound socket and the port map it serves; the map changes on reload, the socket does not."""
 
     place: ListenAddress
     sock: socket.socket
-    map: PortMap | None
+    map: PortMap
     handed_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """A socket that was handed over and is no map's: its clients are to be turned away."""
+
+    place: ListenAddress
+    sock: socket.socket
+    handed_over: ClassVar[bool] = True
 
 
 class Listeners:
@@ -65,12 +77,18 @@ class Listeners:
     `change` makes the set what a configuration and the bridges of the moment ask for, or leaves it as it was.
     """
 
-    def __init__(self, poller, log, accept: Callable[[Listener], bool], activation: Activation | None = None) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        log: EventLog,
+        accept: Callable[[Listener | Unclaimed], bool],
+        activation: Activation | None = None,
+    ) -> None:
         self._poller = poller
         self._log = log
         self._accept = accept
         self._activation = activation or Activation()
-        self._unused: dict[Given, Listener] = {}  # handed over, and no map's
+        self._unused: dict[Given, Unclaimed] = {}  # handed over, and no map's
         self._inherited: dict[tuple[str, int], int] = {}  # bound by the program this process was before
         self._replaced: dict[str, str] = {}  # map name -> what was said about its `listen`
         self._listeners: dict[tuple[str, int], Listener] = {}
@@ -91,7 +109,7 @@ class Listeners:
             by_map.setdefault(listener.map.name, []).append(listener)
         return "; ".join(f"{_several(group)} -> {group[0].map.upstream}" for group in by_map.values())
 
-    def change(self, maps: Iterable[PortMap], bridges: Iterable) -> None:
+    def change(self, maps: Iterable[PortMap], bridges: Iterable[Bridge]) -> None:
         """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound."""
         maps = tuple(maps)
         try:
@@ -153,7 +171,7 @@ class Listeners:
         self._turn_away(set())
         self._activation.close()
 
-    def _places(self, port_map: PortMap, given: Iterable[Given], bridges: Iterable) -> list[ListenAddress]:
+    def _places(self, port_map: PortMap, given: Iterable[Given], bridges: Iterable[Bridge]) -> list[ListenAddress]:
         """What this map listens on: what was handed over, and its own addresses unless that takes their place."""
         found = [_place(one) for one in given]
         own = [listen for listen in port_map.listen if not listen.handed_over]
@@ -179,7 +197,7 @@ class Listeners:
         for one in unused - self._unused.keys():
             words = f"{one} was handed over, but no map takes it: its clients are turned away"
             self._log.event("listener.unused", words, "WARN")
-            self._unused[one] = Listener(_place(one), one.sock, None, handed_over=True)
+            self._unused[one] = Unclaimed(_place(one), one.sock)
             self._watch(self._unused[one])
 
     def _open(
@@ -236,27 +254,27 @@ class Listeners:
         why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
         words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
         fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
-        self._log.event("listening", words, **fields)
+        self._log.event("listening", words, "INFO", **fields)
 
     def _watch_all(self, events: int) -> None:
         self._paused = not events
         for listener in self._all():
             self._poller.change(listener.sock.fileno(), events)
 
-    def _watch(self, listener: Listener) -> None:
+    def _watch(self, listener: Listener | Unclaimed) -> None:
         self._poller.watch(listener.sock.fileno(), 0 if self._paused else READ, lambda events: self._accept(listener))
 
-    def _all(self) -> list[Listener]:
+    def _all(self) -> list[Listener | Unclaimed]:
         return [*self._listeners.values(), *self._unused.values()]
 
-    def _release(self, listener: Listener) -> None:
+    def _release(self, listener: Listener | Unclaimed) -> None:
         if listener.sock.fileno() >= 0:
             self._poller.unwatch(listener.sock.fileno())
             if not listener.handed_over:
                 listener.sock.close()
 
 
-def listen_addresses(listen: Listen, bridges: Iterable) -> list[ListenAddress]:
+def listen_addresses(listen: Listen, bridges: Iterable[Bridge]) -> list[ListenAddress]:
     """Every address one `listen` value stands for; BindError when its name cannot be looked up."""
     if listen.auto:
         found = _loopbacks(listen.port)
@@ -273,7 +291,7 @@ def listen_addresses(listen: Listen, bridges: Iterable) -> list[ListenAddress]:
             f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})"
         ) from None
     return [
-        ListenAddress(family, address[0], listen.port, "listen", scope=address[3] if family == socket.AF_INET6 else 0)
+        ListenAddress(family, str(address[0]), listen.port, "listen", scope=address[3] if len(address) == 4 else 0)
         for family, _, _, _, address in answers
     ]
 

@@ -117,12 +117,12 @@ class Activation:
             if not found:
                 raise ActivationError(f"{where}: launchd gave no socket")
             return found
-        found = self._given.get((SYSTEMD, name))
-        if not found:
+        given = self._given.get((SYSTEMD, name))
+        if not given:
             names = ", ".join(sorted({one.name for one in self.all() if one.manager == SYSTEMD}))
             seen = f"it gave {names}" if names else "it gave none: was the service started without its .socket unit?"
             raise ActivationError(f"{where}: systemd gave no such socket (FileDescriptorName=); {seen}")
-        return found
+        return given
 
     def _from_launchd(self, name: str) -> list[Given]:
         known = self._given.get((LAUNCHD, name))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config.addresses import Upstream
+from relay.config.addresses import Network, Upstream
 from relay.config.files import read_config
 from relay.config.load import Config, ConfigError, Loaded, PortMap
 from relay.entry.bridges import Bridge
@@ -202,8 +202,10 @@ def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
     return ("localhost", *map(str, dict.fromkeys(wide)))
 
 
-def _within(one, other) -> bool:
-    return one != other and one.version == other.version and one.subnet_of(other)
+def _within(inner: Network, outer: Network) -> bool:
+    if isinstance(inner, ipaddress.IPv4Network):
+        return isinstance(outer, ipaddress.IPv4Network) and inner != outer and inner.subnet_of(outer)
+    return isinstance(outer, ipaddress.IPv6Network) and inner != outer and inner.subnet_of(outer)
 
 
 def _upstreams(upstreams: Iterable[Upstream]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class Launchctl:
     def disabled(self) -> bool:
         """Switched off by the user in System Settings, or by `launchctl disable`."""
         found = re.search(rf'"{re.escape(LABEL)}" => (\w+)', self("print-disabled", self.domain).out)
-        return bool(found) and found[1] in ("disabled", "true")
+        return found is not None and found[1] in ("disabled", "true")
 
     def state(self) -> str:
         """running, waiting, ... or "not loaded"."""

@@ -28,7 +28,7 @@ class Program:
     prefix: str
     base_prefix: str
 
-    def command(self, installed_archive: Path) -> tuple[str, ...]:
+    def command(self, installed_archive: Path | None) -> tuple[str, ...]:
         """-I: no user site-packages, no PYTHON* variables, no current folder on the path; -S: no installed packages."""
         return (self.python, "-I", "-S", str(installed_archive)) if self.archive else (self.python, "-I", "-m", "relay")
 

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from time import gmtime, monotonic, strftime
+from typing import TYPE_CHECKING
 
 from relay.config.addresses import Upstream
 from relay.config.keys import Protocol
@@ -29,7 +30,6 @@ from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.connection.services import Services
 from relay.entry.listeners import bind_or_explain, listen_addresses
-from relay.logs.log import Log
 from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.net import offsets, tcp
@@ -43,6 +43,9 @@ from relay.survival.kept import PARTS, kept_of
 from relay.survival.numbers import Numbers
 from relay.survival.resume import go_on, restore
 from relay.survival.state import ConnectionState, InvalidState, from_json, state_of
+
+if TYPE_CHECKING:
+    from relay.logs.sink import RelayLog
 
 LEAVE_WAIT = 1.0  # seconds for one message to the manager on the way out; then the rest is given up
 FLUSH_WAIT = 0.1  # seconds the last log lines may hold up an upgrade
@@ -74,7 +77,7 @@ class Survival:
     def __init__(
         self,
         relay: RelayHooks,
-        log: Log,
+        log: RelayLog,
         loop: asyncio.AbstractEventLoop,
         loaded: Loaded,
         handed: Handover | None,
