@@ -220,7 +220,7 @@ class Relay:
     def _status(self) -> str:
         """What the service manager is told: where it listens, what it dials, how many sessions there are."""
         live = len(self._connections)
-        return f"listening on {self._listeners.words()}, {live} live session{'s' * (live != 1)}"
+        return f"listening on {self._listeners.summary()}, {live} live session{'s' * (live != 1)}"
 
     # From one process to the next: what survival asks for
 
@@ -347,8 +347,8 @@ class Relay:
     def _pause_accepting(self, error: OSError) -> None:
         self._listeners.pause()
         live = len(self._connections)
-        words = f"no descriptors left ({error.strerror}), {live} connections live; new clients wait"
-        self.log.event("accept.paused", words, "WARN")
+        message = f"no descriptors left ({error.strerror}), {live} connections live; new clients wait"
+        self.log.event("accept.paused", message, "WARN")
         self._loop.call_later(ACCEPT_PAUSE, self._listeners.resume)
 
     # Faults of ours
@@ -376,8 +376,8 @@ class Relay:
     def fault(self, connection: Connection, error: Exception) -> None:
         """A fault of ours costs the connection it belongs to."""
         where = _last_line(error)
-        words = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
-        self.log.event("fault", words, "ERROR", where=where)
+        message = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
+        self.log.event("fault", message, "ERROR", where=where)
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 

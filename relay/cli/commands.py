@@ -261,11 +261,11 @@ def _leave_tls_out() -> None:
 def _list_behaviours() -> None:
     from relay.practice import BEHAVIOURS
 
-    width = max(len(one.usage) for one in BEHAVIOURS.values())
+    width = max(len(behaviour.usage) for behaviour in BEHAVIOURS.values())
     found = []
-    for one in BEHAVIOURS.values():
-        first, *more = textwrap.wrap(one.summary, 78 - width)
-        found += [f"{one.usage:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
+    for behaviour in BEHAVIOURS.values():
+        first, *more = textwrap.wrap(behaviour.summary, 78 - width)
+        found += [f"{behaviour.usage:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
     terminal.write("".join(f"{line}\n" for line in found))
 
 

@@ -72,8 +72,8 @@ class Records:
         """Until no connection is open, or for so long; a client's leave reaches the relay a moment after it."""
         try:
             async with asyncio.timeout(seconds):
-                while sum(one.event == "open" for one in self.records) > sum(
-                    one.event == "close" for one in self.records
+                while sum(record.event == "open" for record in self.records) > sum(
+                    record.event == "close" for record in self.records
                 ):
                     self._written.clear()
                     await self._written.wait()
@@ -108,13 +108,13 @@ async def run_demo(settings: Practice, seconds: float, out: Stream, command: str
     _next_command(command, out)
 
 
-def typed(program: str, words: Sequence[str]) -> str:
+def typed(program: str, arguments: Sequence[str]) -> str:
     """What to type to start this program again (sys.argv[0], sys.orig_argv): its name alone where that leads here."""
-    if words[1:2] and os.path.basename(program) == "__main__.py" and "-m" in words:
-        return f"{shlex.quote(words[0])} -m relay"
+    if arguments[1:2] and os.path.basename(program) == "__main__.py" and "-m" in arguments:
+        return f"{shlex.quote(arguments[0])} -m relay"
     name = os.path.basename(program)
     if name.endswith(".pyz"):
-        return f"{shlex.quote(words[0])} {shlex.quote(program)}"
+        return f"{shlex.quote(arguments[0])} {shlex.quote(program)}"
     found = shutil.which(NAME)
     if name != NAME or not os.path.dirname(program) or (found and os.path.realpath(found) == os.path.realpath(program)):
         return NAME
@@ -153,14 +153,14 @@ async def _open(client: Client, begin: float, out: Stream) -> None:
         news = await client.next_events(monotonic() + PATIENCE)
         codes += [event.code for event in news if isinstance(event, events.Notice)]
     if codes:
-        words = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
-        _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", words))
+        listed = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
+        _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", listed))
     if session.outcome is not SessionOutcome.USABLE:
         _say(out, _wrapped(f"  {'it went no further':<30}  {_seconds(monotonic() - begin):>9}   ", session.detail))
 
 
 def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: Stream) -> None:
-    for stage, words in _STAGES:
+    for stage, label in _STAGES:
         if stage in session.times and stage not in shown:
             shown.add(stage)
             extra = ""
@@ -170,7 +170,7 @@ def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: S
                 extra = f"client id {session.client_id}"
             elif stage is Stage.READY:
                 extra = f"account {', '.join(session.accounts)}, next order id {session.order_id}"
-            _say(out, f"  {words:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
+            _say(out, f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
 
 
 async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: Stream) -> None:
@@ -234,8 +234,8 @@ def _explain(log: Records, out: Stream) -> None:
         ("times", _times(record)),
         ("last code", "none" if record.last_error_code is None else str(record.last_error_code)),
     ]
-    for name, words in rows:
-        _say(out, _wrapped(f"    {name:<10} ", words))
+    for name, text in rows:
+        _say(out, _wrapped(f"    {name:<10} ", text))
 
 
 _HOW = {
@@ -264,10 +264,10 @@ def _next_command(command: str, out: Stream) -> None:
     _say(out, f"\n    {command} demo --behaviour start-api-ignored\n    {command} practice --list\n")
 
 
-def _wrapped(head: str, words: str) -> str:
+def _wrapped(head: str, text: str) -> str:
     """Words beside a head, within the usual width."""
     return textwrap.fill(
-        words, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+        text, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
     )
 
 

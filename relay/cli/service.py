@@ -99,8 +99,8 @@ def status(scope: str | None) -> None:
     seen = _do(lambda: look.status(_scope(scope)))
     width = max(len(what) for what, _ in seen.rows)
     before, lines = "", []
-    for what, words in seen.rows:
-        lines.append(f"{'' if what == before else what:<{width}}  {words}\n")
+    for what, text in seen.rows:
+        lines.append(f"{'' if what == before else what:<{width}}  {text}\n")
         before = what
     terminal.write("".join(lines))
     sys.exit(seen.code)

@@ -32,12 +32,12 @@ def run(command: click.Command, args: list[str] | None, prog_name: str) -> int:
     except (_Interrupted, click.Abort):
         raise KeyboardInterrupt from None
     except click.UsageError as error:
-        terminal.complain(_words(error))
+        terminal.complain(_message(error))
         return EX_USAGE
     return code if isinstance(code, int) else 0
 
 
-def _words(error: click.UsageError) -> str:
+def _message(error: click.UsageError) -> str:
     context = error.ctx
     path = context.command_path if context is not None else terminal.NAME
     return f"{_slip(error, context)} (see `{path} --help`)"
@@ -45,15 +45,17 @@ def _words(error: click.UsageError) -> str:
 
 def _slip(error: click.UsageError, context: click.Context | None) -> str:
     params = context.command.get_params(context) if context is not None else []
-    options = [one for one in params if isinstance(one, click.Option)]
+    options = [param for param in params if isinstance(param, click.Option)]
     if isinstance(error, click.NoSuchOption):
-        others = [one for one in options if not one.hidden and "--help" not in one.opts]
-        names = [*(name for one in others for name in (*one.opts, *one.secondary_opts)), "--help"]
+        others = [option for option in options if not option.hidden and "--help" not in option.opts]
+        names = [*(name for option in others for name in (*option.opts, *option.secondary_opts)), "--help"]
         nearest = difflib.get_close_matches(error.option_name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
         return f"no option {error.option_name!r}; {hint}"
     if isinstance(error, click.BadOptionUsage):
-        option = next((one for one in options if error.option_name in (*one.opts, *one.secondary_opts)), None)
+        option = next(
+            (option for option in options if error.option_name in (*option.opts, *option.secondary_opts)), None
+        )
         if option is not None and option.is_flag:
             return f"{error.option_name}: seen with a value; allowed: {error.option_name} alone"
         if option is not None:
@@ -82,7 +84,7 @@ class Command(click.Command):
         with _at(ctx):
             rest = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
-            names = [one.human_readable_name for one in self.params if isinstance(one, click.Argument)]
+            names = [param.human_readable_name for param in self.params if isinstance(param, click.Argument)]
             allowed = f"options and one {names[0]}" if names else "options only"
             ctx.fail(f"seen {_clipped(ctx.args[0])}; allowed: {allowed}")
         return rest
@@ -163,12 +165,12 @@ class OneOf(click.ParamType):  # type: ignore[type-arg]  # as above
 
     name = "word"
 
-    def __init__(self, *words: str) -> None:
-        self._words = words
+    def __init__(self, *choices: str) -> None:
+        self._choices = choices
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self._words:
-            self.fail(f"seen {_clipped(value)}; allowed: {' or '.join(self._words)}", param, ctx)
+        if value not in self._choices:
+            self.fail(f"seen {_clipped(value)}; allowed: {' or '.join(self._choices)}", param, ctx)
         return value
 
 

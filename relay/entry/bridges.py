@@ -61,9 +61,9 @@ def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
         return Survey()
     v4, v4_why = _ipv4_of(names)
     v6, v6_why = _ipv6_of(if_inet6)
-    every = [Bridge(name, one) for name in names for one in (*v4.get(name, ()), *v6.get(name, ()))]
-    narrow = tuple(one for one in every if one.interface.network.prefixlen >= WIDEST[one.interface.version])
-    wide = [f"{one.name}: {one.interface} is too wide to be trusted" for one in every if one not in narrow]
+    every = [Bridge(name, interface) for name in names for interface in (*v4.get(name, ()), *v6.get(name, ()))]
+    narrow = tuple(bridge for bridge in every if bridge.interface.network.prefixlen >= WIDEST[bridge.interface.version])
+    wide = [f"{bridge.name}: {bridge.interface} is too wide to be trusted" for bridge in every if bridge not in narrow]
     return Survey(narrow, (*v4_why, *v6_why, *wide))
 
 
@@ -77,11 +77,11 @@ def parse_if_inet6(text: str) -> Mapping[str, tuple[Interface, ...]]:
     for line in text.splitlines():
         try:
             digits, _, length, _, _, name = line.split()
-            one = ipaddress.IPv6Interface((bytes.fromhex(digits), int(length, 16)))
+            interface = ipaddress.IPv6Interface((bytes.fromhex(digits), int(length, 16)))
         except ValueError:
             continue
-        if not one.is_link_local:
-            found[name] = (*found.get(name, ()), one)
+        if not interface.is_link_local:
+            found[name] = (*found.get(name, ()), interface)
     return found
 
 

@@ -224,8 +224,8 @@ def _address(text: str) -> str | None:
 
 
 def _status(text: str) -> str:
-    words = " ".join(text.split())  # a line feed would begin another assignment
-    return "STATUS=" + words.encode(errors="replace")[:STATUS_LIMIT].decode(errors="ignore")
+    line = " ".join(text.split())  # a line feed would begin another assignment
+    return "STATUS=" + line.encode(errors="replace")[:STATUS_LIMIT].decode(errors="ignore")
 
 
 def _checked(name: str) -> str:

@@ -107,25 +107,25 @@ class SystemdActions:
 
     def last_words(self) -> list[str]:
         state = self.ctl.show(SERVICE, "ActiveState", "SubState", "Result", "ExecMainStatus")
-        words = " ".join(f"{key}={value}" for key, value in state.items())
-        return [words, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
+        values = " ".join(f"{key}={value}" for key, value in state.items())
+        return [values, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
 
     def log_command(self) -> str:
         return f"journalctl {'--user ' if self.where.scope is Scope.USER else ''}-u ib-relay"
 
-    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
+    def _run(self, *arguments: str, essential: bool = True) -> list[steps.Step]:
         def why() -> str:
             return "\n".join(self.last_words())
 
-        return self._perform(steps.Run(self.ctl.command(*words), essential, None, why))
+        return self._perform(steps.Run(self.ctl.command(*arguments), essential, None, why))
 
-    def _launch(self, *words: str) -> None:
+    def _launch(self, *arguments: str) -> None:
         """Start or restart, and wait until the relay is ready.
 
         systemctl itself would wait for ever: a job of a service that crashes and is restarted (RestartMode=direct)
         never ends.
         """
-        self._run(*words[:1], "--no-block", *words[1:])
+        self._run(*arguments[:1], "--no-block", *arguments[1:])
         until = time.monotonic() + READY_WAIT
         while not self.dry_run:
             state = self.ctl.show(SERVICE, "ActiveState", "Job", "NRestarts")
@@ -206,8 +206,8 @@ class LaunchdActions:
     def log_command(self) -> str:
         return f"ls {self.where.logs}"
 
-    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
-        return steps.perform([steps.Run(self.ctl.command(*words), essential)], self.say, self.dry_run)
+    def _run(self, *arguments: str, essential: bool = True) -> list[steps.Step]:
+        return steps.perform([steps.Run(self.ctl.command(*arguments), essential)], self.say, self.dry_run)
 
 
 Actions = SystemdActions | LaunchdActions

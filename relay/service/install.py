@@ -73,7 +73,7 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
         return
     if not changed:
         say("nothing to change")
-    say(_after_words(plan))
+    say(_summary(plan))
     _prove(plan, hands, say)
 
 
@@ -212,7 +212,7 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
     return found
 
 
-def _after_words(plan: Wanted) -> str:
+def _summary(plan: Wanted) -> str:
     doors = "; ".join(
         f"{door.name}: {', '.join(host_port(host, port) for host, port in door.addresses)}"
         for door in plan.target.doors
@@ -225,7 +225,7 @@ def _prove(plan: Wanted, hands: Actions, say: Say) -> None:
     """Every map through its first address; Refusal when a relay does not answer."""
     for port_map, door in zip(plan.loaded.config.maps, plan.target.doors, strict=True):
         proof = _first_answer(port_map, *door.addresses[0])
-        say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.words)
+        say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.message)
         if not proof.relay:
             raise Refusal("\n".join(["the relay does not answer", *hands.last_words()]))
     say(f"log: {hands.log_command()}")

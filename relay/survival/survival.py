@@ -129,8 +129,8 @@ class Survival:
             since = self.handed.since
             pause = "" if since is None else f", after a pause of {(monotonic() - since) * 1000:.0f} ms"
             lost = len(sessions) - live
-            words = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
-            self._log.event("resumed", words, "WARN" if lost else "INFO", live=live, lost=lost)
+            message = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
+            self._log.event("resumed", message, "WARN" if lost else "INFO", live=live, lost=lost)
         self.handed = Handover()
         if self._inflight is not None and self.keeper is None:
             systemd.unstore(inflight.NAMES, LEAVE_WAIT)
@@ -212,8 +212,8 @@ class Survival:
         systemd.unstore([f"{connection_id}.{part}" for part in PARTS])
         if self._inflight is not None:
             self._inflight.remove(connection_id)
-        words = f"connection {connection_id} could not go on and was reset: {error}"
-        self._log.event("resume.failed", words, "ERROR", connection=connection_id)
+        message = f"connection {connection_id} could not go on and was reset: {error}"
+        self._log.event("resume.failed", message, "ERROR", connection=connection_id)
 
     # The end
 

@@ -178,7 +178,7 @@ def test_a_socket_handed_over_stands_instead_of_listen(host, bound):
     port = port_of(server)
     assert house.listeners.bound() == [(HOST, port)]
     assert house.log.seen == [("listening", "INFO", f"paper: {HOST}:{port} (systemd:paper) -> {HOST}:4002, ib")]
-    assert house.listeners.words() == f"{HOST}:{port} -> {HOST}:4002"
+    assert house.listeners.summary() == f"{HOST}:{port} -> {HOST}:4002"
     assert house.connect(HOST, port) == (HOST, port, "paper")
 
 
