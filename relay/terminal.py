@@ -110,7 +110,7 @@ class Teller:
             raise self._trouble
 
 
-class Stream(Protocol):
+class OutputStream(Protocol):
     """What can be written to and, perhaps, is a terminal."""
 
     def write(self, text: str, /) -> object: ...
@@ -138,7 +138,7 @@ class Output:
         return sys.stdout.fileno() if sys.stdout is not None else -1
 
 
-def columns(stream: Stream) -> int:
+def columns(stream: OutputStream) -> int:
     """Of the terminal that a stream leads to, as wide as it is now."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or WIDTH

@@ -219,6 +219,17 @@ def test_a_large_room_gives_its_reason(name):
     assert lines <= ABOUT_400 or "lines" in (ast.get_docstring(tree(name)) or ""), f"{lines} lines without a reason"
 
 
+@pytest.mark.parametrize("package", ["relay"])
+def test_no_two_classes_have_one_name(package):
+    """At the top of a file, and whether with an underscore before it or not."""
+    homes: dict[str, list[str]] = {}
+    for module in sorted(within(MODULES, package)):
+        for node in tree(MODULES[module]).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.lstrip("_"), []).append(f"{module}.{node.name}")
+    assert {name: classes for name, classes in homes.items() if len(classes) > 1} == {}
+
+
 def own_test(name: str) -> str:
     folder, _, file = name.rpartition("/")
     return f"tests/{folder}/test_{file}"

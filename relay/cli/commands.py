@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from relay import __version__, terminal
 from relay.cli.service import service
-from relay.cli.usage import Group, Number
+from relay.cli.usage import Function, Group, Number
 from relay.config.files import read_config
 from relay.config.load import ConfigError, Loaded, PortMap, aligned, effective
 from relay.terminal import EX_CONFIG, EX_UNAVAILABLE
@@ -24,8 +24,6 @@ from relay.terminal import EX_CONFIG, EX_UNAVAILABLE
 if TYPE_CHECKING:
     from relay.manager.activation import Activation
     from relay.practice.settings import Options, Practice
-
-Function = TypeVar("Function", bound=Callable[..., None])
 
 
 def _version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:

@@ -19,7 +19,7 @@ from relay.logs.lines import duration, size, text_record
 from relay.logs.record import Record, end_of
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
 from relay.server import Relay
-from relay.terminal import NAME, WIDTH, Stream, columns
+from relay.terminal import NAME, WIDTH, OutputStream, columns
 from relay.wire import events
 from relay.wire.codes import classify
 from relay.wire.session import ClientSession, SessionOutcome
@@ -84,7 +84,7 @@ class Records:
         return next((record for record in reversed(self.records) if record.event == event), None)
 
 
-async def run_demo(settings: Practice, seconds: float, out: Stream, command: str = NAME) -> None:
+async def run_demo(settings: Practice, seconds: float, out: OutputStream, command: str = NAME) -> None:
     """The whole show; everything it started is gone when it returns. `command` is what to type for another one."""
     gateway = PracticeGateway(settings)
     await gateway.start()
@@ -121,7 +121,7 @@ def typed(program: str, arguments: Sequence[str]) -> str:
     return shlex.quote(program)
 
 
-async def _session(host: str, port: int, relay: Relay, seconds: float, out: Stream) -> None:
+async def _session(host: str, port: int, relay: Relay, seconds: float, out: OutputStream) -> None:
     session = ClientSession(CLIENT_ID, hello_timeout=PATIENCE, start_timeout=PATIENCE)
     client = Client(host, port, session)
     begin = monotonic()
@@ -140,7 +140,7 @@ async def _session(host: str, port: int, relay: Relay, seconds: float, out: Stre
         await client.close()
 
 
-async def _open(client: Client, begin: float, out: Stream) -> None:
+async def _open(client: Client, begin: float, out: OutputStream) -> None:
     """Up to READY or the first failure; a line a stage, with its time."""
     session = client.session
     shown: set[Stage] = set()
@@ -159,7 +159,7 @@ async def _open(client: Client, begin: float, out: Stream) -> None:
         _say(out, _wrapped(f"  {'it went no further':<30}  {_seconds(monotonic() - begin):>9}   ", session.detail))
 
 
-def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: Stream) -> None:
+def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: OutputStream) -> None:
     for stage, label in _STAGES:
         if stage in session.times and stage not in shown:
             shown.add(stage)
@@ -173,7 +173,7 @@ def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: S
             _say(out, f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
 
 
-async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: Stream) -> None:
+async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: OutputStream) -> None:
     """Streaming prices, and the relay's own count of what passes."""
     terminal = out.isatty()
     client.session.request_market_data(1, SYMBOL)
@@ -212,7 +212,7 @@ def live_line(live: Record | None, passed: float, prices: dict[int, float]) -> s
     return f"{passed:>8.1f} s  {counters}  {quote}".rstrip()[: WIDTH - 1]
 
 
-def _explain(log: Records, out: Stream) -> None:
+def _explain(log: Records, out: OutputStream) -> None:
     """The close record as the log has it, and its fields in words."""
     record = log.last("close")
     if record is None:
@@ -256,7 +256,7 @@ def _times(record: Record) -> str:
     return ", ".join([*parts, f"lasted {duration(record.duration)}"])
 
 
-def _next_command(command: str, out: Stream) -> None:
+def _next_command(command: str, out: OutputStream) -> None:
     _say(out, "\n  For a real gateway on this machine (paper port 4002), type")
     _say(out, f"\n    {command} run\n")
     _say(out, "  and let the clients in containers connect to port 4003. To see what a failure")
@@ -286,6 +286,6 @@ def _seconds(value: float) -> str:
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def _say(out: Stream, line: str) -> None:
+def _say(out: OutputStream, line: str) -> None:
     out.write(line + "\n")
     out.flush()

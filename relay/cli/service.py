@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from relay import terminal
-from relay.cli.usage import Group, Number, OneOf
+from relay.cli.usage import Function, Group, Number, OneOf
 
 if TYPE_CHECKING:
     from relay.service.render import Scope
 
-Function = TypeVar("Function", bound=Callable[..., None])
 Result = TypeVar("Result")
 
 

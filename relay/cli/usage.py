@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import click
 
 from relay import terminal
 
 EX_USAGE = 2  # click's own
+
+Function = TypeVar("Function", bound=Callable[..., None])  # what becomes a command
 
 
 class _Interrupted(BaseException):

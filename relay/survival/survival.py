@@ -36,7 +36,7 @@ from relay.net import offsets, tcp
 from relay.net.signals import hold_signals, leave_to_main_thread, let_signals_in
 from relay.survival import fdstore, handover, inflight
 from relay.survival.checkpoint import Checkpoint
-from relay.survival.fdstore import Keeper
+from relay.survival.fdstore import StoreKeeper
 from relay.survival.handover import Handover, SavedSession
 from relay.survival.inflight import Entry, InFlight
 from relay.survival.kept import PARTS, kept_of
@@ -92,7 +92,7 @@ class Survival:
         self.handed = handed if handed is not None else Handover()
         self._upgraded = handed is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
-        self.keeper: Keeper | None = None
+        self.keeper: StoreKeeper | None = None
         self.numbers = Numbers("")
 
     # The start
@@ -100,7 +100,7 @@ class Survival:
     def begin(self) -> None:
         """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
         if self._wanted and fdstore.manager_keeps():
-            self.keeper = Keeper(self._loop, inflight=self._inflight)
+            self.keeper = StoreKeeper(self._loop, inflight=self._inflight)
             if self._inflight is None:
                 systemd.unstore(inflight.NAMES, LEAVE_WAIT)
                 systemd.store(self.keeper.inflight.files, LEAVE_WAIT)
