@@ -26,6 +26,11 @@ SIOCGIFADDR = 0x8915  # linux/sockios.h
 KNOCK = 0.5  # seconds; a packet on this machine arrives at once or never
 LAST = 3  # connection ends shown
 
+PROPERTIES = (  # of the service
+    *("ActiveState", "SubState", "StatusText", "MainPID", "Result", "ExecMainStatus", "NRestarts"),
+    *("ActiveEnterTimestamp", "UnitFileState", "NFileDescriptorStore", "NeedDaemonReload"),
+)
+
 EX_CONFIG = 78  # sysexits.h
 RUNNING, STOPPED, NOT_INSTALLED = 0, 3, 4  # as of `systemctl status`
 
@@ -77,39 +82,9 @@ def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
 
 def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     ctl = Systemctl(plan.where.scope)
-    unit = ctl.show(
-        SERVICE,
-        "ActiveState",
-        "SubState",
-        "StatusText",
-        "MainPID",
-        "Result",
-        "ExecMainStatus",
-        "NRestarts",
-        "ActiveEnterTimestamp",
-        "UnitFileState",
-        "NFileDescriptorStore",
-        "NeedDaemonReload",
-    )
+    unit = ctl.show(SERVICE, *PROPERTIES)
     running = unit["ActiveState"] == "active"
-    state = f"{unit['ActiveState']} ({unit['SubState']})"
-    if running:
-        state += f" since {unit['ActiveEnterTimestamp']}, pid {unit['MainPID']}, {unit['NRestarts']} automatic restarts"
-    elif unit["Result"] not in ("", "success"):
-        state += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
-    rows = [("manager", f"systemd {plan.target.version}, {plan.where.scope}"), ("service", state)]
-    if unit["StatusText"]:
-        rows.append(("says", unit["StatusText"]))
-    if running:
-        rows.append(("kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"))
-    starts = (
-        "starts with the machine"
-        if unit["UnitFileState"] == "enabled"
-        else f"does not start by itself ({unit['UnitFileState']})"
-    )
-    rows.append(("at boot", starts))
-    if unit["NeedDaemonReload"] == "yes":
-        rows.append(("units", "changed on disk since systemd read them: systemctl daemon-reload"))
+    rows = [("manager", f"systemd {plan.target.version}, {plan.where.scope}"), *_unit_rows(unit, running)]
     for door, name in zip(plan.target.doors, socket_names(plan.target), strict=True):
         rows.append(_socket_row(ctl, door, name))
     if plan.where.scope is Scope.SYSTEM:
@@ -123,6 +98,28 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
         line for line in ctl.journal(SERVICE, 200) if " closed after " in line or "ib_relay.connection.close" in line
     ]
     return running, rows + [("last end", line) for line in ends[-LAST:]]
+
+
+def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]:
+    """What the properties of the service say."""
+    state = f"{unit['ActiveState']} ({unit['SubState']})"
+    if running:
+        state += f" since {unit['ActiveEnterTimestamp']}, pid {unit['MainPID']}, {unit['NRestarts']} automatic restarts"
+    elif unit["Result"] not in ("", "success"):
+        state += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
+    yield "service", state
+    if unit["StatusText"]:
+        yield "says", unit["StatusText"]
+    if running:
+        yield "kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"
+    starts = (
+        "starts with the machine"
+        if unit["UnitFileState"] == "enabled"
+        else f"does not start by itself ({unit['UnitFileState']})"
+    )
+    yield "at boot", starts
+    if unit["NeedDaemonReload"] == "yes":
+        yield "units", "changed on disk since systemd read them: systemctl daemon-reload"
 
 
 def _socket_row(ctl: Systemctl, door: ManagedSocket, name: str) -> tuple[str, str]:
