@@ -355,7 +355,7 @@ class Relay:
 
     def _handler_failed(self, fd: int, error: Exception) -> None:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
-        culprit = next((each for each in self._connections if fd in _descriptors(each)), None)
+        culprit = next((connection for connection in self._connections if fd in _descriptors(connection)), None)
         if culprit is not None:
             self.fault(culprit, error)
             return

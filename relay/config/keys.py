@@ -11,7 +11,7 @@ from relay.config.addresses import InvalidValue, build_allow, read_allow, read_l
 T = TypeVar("T")
 Item = TypeVar("Item")
 Value_co = TypeVar("Value_co", covariant=True)
-Number = TypeVar("Number", int, float)
+NumberType = TypeVar("NumberType", int, float)
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 
@@ -45,10 +45,12 @@ def _choice(name: str, choices: type[Choice]) -> Key[Choice]:
     return Key(name, " or ".join(f'"{choice}"' for choice in choices), read)
 
 
-def _number(name: str, kind: type[Number], low: float, high: float, zero: str = "", unit: str = "") -> Key[Number]:
+def _number(
+    name: str, kind: type[NumberType], low: float, high: float, zero: str = "", unit: str = ""
+) -> Key[NumberType]:
     """A number in a range; `zero` says what 0 means if it is allowed besides."""
 
-    def read(value: object) -> Number:
+    def read(value: object) -> NumberType:
         if isinstance(value, bool) or not isinstance(value, (int, kind)):  # True is an int in Python, not in a file
             raise InvalidValue(value)
         if not (low <= value <= high or (zero and value == 0)):

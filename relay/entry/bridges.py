@@ -101,10 +101,10 @@ def _ipv4_of(names: list[str]) -> tuple[Mapping[str, tuple[Interface, ...]], lis
     if fcntl is None:
         return found, ["IPv4 addresses: no ioctl on this system"]
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for name in names:
                 try:
-                    address, mask = (_ask(asked, what, name) for what in (SIOCGIFADDR, SIOCGIFNETMASK))
+                    address, mask = (_ask(sock, question, name) for question in (SIOCGIFADDR, SIOCGIFNETMASK))
                     found[name] = (ipaddress.IPv4Interface(f"{address}/{mask}"),)
                 except (OSError, ValueError) as error:  # ValueError: a mask with holes
                     if getattr(error, "errno", None) not in HAS_NONE:
@@ -114,7 +114,7 @@ def _ipv4_of(names: list[str]) -> tuple[Mapping[str, tuple[Interface, ...]], lis
     return found, why
 
 
-def _ask(asked: socket.socket, what: int, name: str) -> str:
+def _ask(sock: socket.socket, question: int, name: str) -> str:
     """One field of struct ifreq: 16 bytes of name, then a sockaddr_in whose address is 4 bytes in."""
     request = struct.pack("16s24x", name.encode())
-    return socket.inet_ntoa(fcntl.ioctl(asked, what, request)[20:24])
+    return socket.inet_ntoa(fcntl.ioctl(sock, question, request)[20:24])

@@ -228,7 +228,11 @@ class Survival:
         if self.keeper is None:
             return 0
         self.keeper.close()
-        left = [each for each in self._relay.connections() if self.keeper.keep(each, LEAVE_WAIT, last=True)]
+        left = [
+            connection
+            for connection in self._relay.connections()
+            if self.keeper.keep(connection, LEAVE_WAIT, last=True)
+        ]
         systemd.barrier(BARRIER_WAIT)
         for connection in left:
             connection.leave()
