@@ -92,10 +92,16 @@ class Client:
         self._readable.clear()
         return True
 
+    def _connected(self) -> socket.socket:
+        """The socket; RuntimeError before `connect` and after `close`."""
+        if self._sock is None:
+            raise RuntimeError("not connected")
+        return self._sock
+
     def _receive(self) -> list[Event]:
         now = monotonic()
         try:
-            data = self._sock.recv(65536)
+            data = self._connected().recv(65536)
         except BlockingIOError:
             return []
         except OSError:
@@ -110,7 +116,7 @@ class Client:
         """A few dozen bytes into an empty send buffer: taken whole, or the connection is gone and the read tells."""
         if data:
             try:
-                self._sock.send(data)
+                self._connected().send(data)
             except OSError:
                 self._broken = True
 

@@ -66,25 +66,25 @@ def contents() -> Iterator[tuple[str, bytes]]:
 
 def _distribution(found: Distribution) -> Iterator[tuple[str, bytes]]:
     """What an installed distribution consists of: its package and its dist-info, nothing outside and no bytecode."""
-    for one in found.files or ():
+    for file in found.files or ():
         if (
-            one.suffix != ".pyc"
-            and ".." not in one.parts
-            and one.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+            file.suffix != ".pyc"
+            and ".." not in file.parts
+            and file.name not in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
         ):
-            yield one.as_posix(), one.locate().read_bytes()
+            yield file.as_posix(), file.read_binary()
 
 
-def main(words: list[str]) -> int:
-    """What `python -m relay.pyz` does with the words behind it; the exit code."""
-    if words[:1] in (["-h"], ["--help"]):
+def main(arguments: list[str]) -> int:
+    """What `python -m relay.pyz` does with the arguments behind it; the exit code."""
+    if arguments[:1] in (["-h"], ["--help"]):
         terminal.write(USAGE)
         return 0
-    if len(words) > 1 or (words and (not words[0] or words[0].startswith("-"))):
-        seen = repr(words[0]) if len(words) == 1 else f"{len(words)} words"
+    if len(arguments) > 1 or (arguments and (not arguments[0] or arguments[0].startswith("-"))):
+        seen = repr(arguments[0]) if len(arguments) == 1 else f"{len(arguments)} words"
         terminal.complain(f"seen {seen}; allowed: one FILE, or nothing (see `python -m relay.pyz --help`)")
         return EX_USAGE
-    place = Path(words[0] if words else NAME)
+    place = Path(arguments[0] if arguments else NAME)
     try:
         built = build(place)
     except PackageNotFoundError:

@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Callable
 from time import time
+from typing import TYPE_CHECKING
 
 from relay.config.load import ConfigError, Loaded, PortMap
 from relay.connection.connection import Connection
@@ -19,8 +20,7 @@ from relay.connection.opening import Opening
 from relay.connection.services import Services
 from relay.entry.admission import Admit, Limits, MapAdmission, Refuse, Sources, access_list, decide
 from relay.entry.descriptors import descriptor_budget
-from relay.entry.listeners import BindError, Listener, Listeners
-from relay.logs.log import Log
+from relay.entry.listeners import BindError, Listener, Listeners, Unclaimed
 from relay.logs.logfile import log_file_of, same_log_file
 from relay.logs.record import Cause, EndPhase, Reason, Record
 from relay.manager.activation import Activation
@@ -33,6 +33,9 @@ from relay.survival.handover import Handover
 from relay.survival.survival import RelayHooks, Survival, hand_to
 from relay.upkeep import Upkeep, UpkeepHooks
 
+if TYPE_CHECKING:
+    from relay.logs.sink import RelayLog
+
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -44,7 +47,7 @@ class Relay:
     def __init__(
         self,
         loaded: Loaded,
-        log: Log,
+        log: RelayLog,
         reload: Callable[[], Loaded] | None = None,
         activation: Activation | None = None,
         handed: Handover | None = None,
@@ -217,7 +220,7 @@ class Relay:
     def _status(self) -> str:
         """What the service manager is told: where it listens, what it dials, how many sessions there are."""
         live = len(self._connections)
-        return f"listening on {self._listeners.words()}, {live} live session{'s' * (live != 1)}"
+        return f"listening on {self._listeners.summary()}, {live} live session{'s' * (live != 1)}"
 
     # From one process to the next: what survival asks for
 
@@ -263,7 +266,7 @@ class Relay:
 
     # Accepting
 
-    def _accept(self, listener: Listener) -> bool:
+    def _accept(self, listener: Listener | Unclaimed) -> bool:
         """The poller's handler of a listening socket."""
         for _ in range(ACCEPT_BATCH):
             try:
@@ -276,7 +279,7 @@ class Relay:
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
             try:
-                if listener.map is None:
+                if isinstance(listener, Unclaimed):
                     tcp.reset(sock)
                     continue
                 sock.setblocking(False)
@@ -344,15 +347,15 @@ class Relay:
     def _pause_accepting(self, error: OSError) -> None:
         self._listeners.pause()
         live = len(self._connections)
-        words = f"no descriptors left ({error.strerror}), {live} connections live; new clients wait"
-        self.log.event("accept.paused", words, "WARN")
+        message = f"no descriptors left ({error.strerror}), {live} connections live; new clients wait"
+        self.log.event("accept.paused", message, "WARN")
         self._loop.call_later(ACCEPT_PAUSE, self._listeners.resume)
 
     # Faults of ours
 
     def _handler_failed(self, fd: int, error: Exception) -> None:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
-        culprit = next((each for each in self._connections if fd in _descriptors(each)), None)
+        culprit = next((connection for connection in self._connections if fd in _descriptors(connection)), None)
         if culprit is not None:
             self.fault(culprit, error)
             return
@@ -373,8 +376,8 @@ class Relay:
     def fault(self, connection: Connection, error: Exception) -> None:
         """A fault of ours costs the connection it belongs to."""
         where = _last_line(error)
-        words = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
-        self.log.event("fault", words, "ERROR", where=where)
+        message = f"{type(error).__name__} in connection {connection.connection_id} at {where}: {error}"
+        self.log.event("fault", message, "ERROR", where=where)
         connection.end(Cause("relay", "error", Reason.INTERNAL_ERROR, f"{type(error).__name__} at {where}"), True, True)
 
 

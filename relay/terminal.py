@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol, TextIO
 
 # Exit codes; 2 is click's for wrong words, see usage.py.
 EX_OUTPUT = 1  # standard output, or a file that was asked for, cannot be written
@@ -50,7 +50,7 @@ def exit_code(work: Callable[[], int]) -> int:
     try:
         return work()
     except SystemExit as end:
-        return end.code or 0
+        return int(end.code or 0)
     except KeyboardInterrupt:
         import signal
 
@@ -110,6 +110,18 @@ class Teller:
             raise self._trouble
 
 
+class OutputStream(Protocol):
+    """What can be written to and, perhaps, is a terminal."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+    def isatty(self) -> bool: ...
+
+    def fileno(self) -> int: ...
+
+
 class Output:
     """Standard output for those who want a file to write to, and Unwritable where an OSError would come."""
 
@@ -126,7 +138,7 @@ class Output:
         return sys.stdout.fileno() if sys.stdout is not None else -1
 
 
-def columns(stream) -> int:
+def columns(stream: OutputStream) -> int:
     """Of the terminal that a stream leads to, as wide as it is now."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or WIDTH
@@ -153,10 +165,10 @@ def complain(message: str, program: str = NAME) -> None:
 
 def one_line(text: str) -> str:
     """`text` without anything a terminal could take for an order."""
-    return "".join(one if one.isprintable() else " " for one in text)
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _silence(stream) -> None:
+def _silence(stream: TextIO) -> None:
     """What is left in the buffer would be tried again at exit, and fail again with a message of the interpreter's."""
     if stream in (sys.__stdout__, sys.__stderr__):
         null = os.open(os.devnull, os.O_WRONLY)

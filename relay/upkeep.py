@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from relay.config.load import Loaded
 from relay.connection.connection import Connection
 from relay.entry.bridges import Bridge, find_bridges
 from relay.entry.listeners import BindError
-from relay.logs.log import Log
 from relay.logs.record import Record
+
+if TYPE_CHECKING:
+    from relay.logs.sink import RelayLog
 
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
 
@@ -33,7 +36,7 @@ class UpkeepHooks:
 class Upkeep:
     """The timers of one relay. `bridges` are the container bridges as of the last look."""
 
-    def __init__(self, relay: UpkeepHooks, log: Log, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, relay: UpkeepHooks, log: RelayLog, loop: asyncio.AbstractEventLoop) -> None:
         self._relay = relay
         self._log = log
         self._loop = loop

@@ -17,18 +17,18 @@ def main() -> NoReturn:
     terminal.leave(run(sys.argv[1:]))
 
 
-def run(words: list[str]) -> int:
-    """Run the command in `words`; its exit code. Raises nothing but faults of ours."""
-    return terminal.exit_code(lambda: _run(words))
+def run(arguments: list[str]) -> int:
+    """Run the command in `arguments`; its exit code. Raises nothing but faults of ours."""
+    return terminal.exit_code(lambda: _run(arguments))
 
 
-def _run(words: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
     try:
         terminal.prepare()
         from relay.cli import usage
         from relay.cli.commands import commands
 
-        return usage.run(commands, words, terminal.NAME)
+        return usage.run(commands, arguments, terminal.NAME)
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

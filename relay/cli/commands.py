@@ -9,15 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from relay import __version__, terminal
 from relay.cli.service import service
-from relay.cli.usage import Group, Number
+from relay.cli.usage import Function, Group, Number
 from relay.config.files import read_config
 from relay.config.load import ConfigError, Loaded, PortMap, aligned, effective
 from relay.terminal import EX_CONFIG, EX_UNAVAILABLE
+
+if TYPE_CHECKING:
+    from relay.manager.activation import Activation
+    from relay.practice.settings import Options, Practice
 
 
 def _version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
@@ -38,7 +44,7 @@ def commands() -> None:
 commands.add_command(service)
 
 
-def configured(command):
+def configured(command: Function) -> Function:
     """The options that `run` and `check-config` share."""
     options = [
         click.option("--config", metavar="FILE", help="TOML file; see `ib-relay check-config`."),
@@ -60,7 +66,7 @@ def configured(command):
 @commands.command(short_help="Relay connections until SIGTERM or Ctrl-C.")
 @configured
 @click.option("--rehearse", type=int, default=None, hidden=True)  # relay/survival/handover.py
-def run(config: str | None, rehearse: int | None, **flags) -> None:
+def run(config: str | None, rehearse: int | None, **flags: object) -> None:
     """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads, SIGUSR2 upgrades in place."""
     _leave_tls_out()
     import asyncio
@@ -117,7 +123,7 @@ def upgrade(pid: int | None) -> None:
 
 @commands.command("check-config", short_help="Check the configuration, show every value's origin.")
 @configured
-def check_config(config: str | None, **flags) -> None:
+def check_config(config: str | None, **flags: object) -> None:
     """Validate the configuration; print the value of every key and where it came from."""
     loaded = _load(config, flags)
     terminal.write("".join(f"{line}\n" for line in aligned(effective(loaded))))
@@ -152,7 +158,7 @@ def practice(listen: str, behaviour: str, server_version: int | None, list_them:
         pass
 
 
-async def _practise(settings, host: str, port: int) -> None:
+async def _practise(settings: Practice, host: str, port: int) -> None:
     """Until Ctrl-C, or until a line cannot be written: that is told here, not to the session that had it to say."""
     import asyncio
 
@@ -230,7 +236,7 @@ def _rehearse(document: int, loaded: Loaded) -> None:
         _fail(str(error), EX_UNAVAILABLE)
 
 
-def _handed_over():
+def _handed_over() -> Activation:
     """The sockets a service manager has bound for this process."""
     from relay.manager import launchd, systemd
     from relay.manager.activation import Activation
@@ -238,7 +244,7 @@ def _handed_over():
     return Activation(systemd.take_listening(), launchd.activate, guess=launchd.started_by_launchd())
 
 
-def _load(config: str | None, flags: dict) -> Loaded:
+def _load(config: str | None, flags: Mapping[str, object]) -> Loaded:
     try:
         return read_config(config, os.environ, flags)
     except ConfigError as error:
@@ -247,24 +253,24 @@ def _load(config: str | None, flags: dict) -> Loaded:
 
 def _leave_tls_out() -> None:
     """Asyncio imports ssl if there is one and does without if not; the relay has no TLS and saves 4 MiB and 20 ms."""
-    sys.modules.setdefault("ssl", None)
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # None: "there is no such module"
 
 
 def _list_behaviours() -> None:
     from relay.practice import BEHAVIOURS
 
-    width = max(len(one.usage) for one in BEHAVIOURS.values())
+    width = max(len(behaviour.usage) for behaviour in BEHAVIOURS.values())
     found = []
-    for one in BEHAVIOURS.values():
-        first, *more = textwrap.wrap(one.summary, 78 - width)
-        found += [f"{one.usage:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
+    for behaviour in BEHAVIOURS.values():
+        first, *more = textwrap.wrap(behaviour.summary, 78 - width)
+        found += [f"{behaviour.usage:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
     terminal.write("".join(f"{line}\n" for line in found))
 
 
-def _practice_settings(behaviour: str, server_version: int | None):
+def _practice_settings(behaviour: str, server_version: int | None) -> Practice:
     from relay.practice import Practice
 
-    version = {} if server_version is None else {"server_version": server_version}
+    version: Options = {} if server_version is None else {"server_version": server_version}
     try:
         return Practice.named(behaviour, **version)
     except ValueError as error:
@@ -281,6 +287,6 @@ def _address(text: str, flag: str) -> tuple[str, int]:
     return place.host, place.port
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     terminal.complain(message)
     sys.exit(code)

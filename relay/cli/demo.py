@@ -9,21 +9,24 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from time import monotonic
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 from relay.client import Client
 from relay.config.addresses import Listen, Upstream
 from relay.config.load import Config, Loaded, PortMap
 from relay.logs.explain import end_code, explain
 from relay.logs.lines import duration, size, text_record
-from relay.logs.record import Cause, Record
+from relay.logs.record import Record, end_of
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
 from relay.server import Relay
-from relay.terminal import NAME, WIDTH, columns
+from relay.terminal import NAME, WIDTH, OutputStream, columns
 from relay.wire import events
 from relay.wire.codes import classify
 from relay.wire.session import ClientSession, SessionOutcome
 from relay.wire.stage import Stage
+
+if TYPE_CHECKING:
+    from relay.logs.logfile import LogFile
 
 CLIENT_ID = 7
 SYMBOL = "SPY"
@@ -45,6 +48,7 @@ class Records:
     """Stands in for the log: keeps the records instead of writing them."""
 
     def __init__(self) -> None:
+        self.dropped = 0
         self.records: list[Record] = []
         self._written = asyncio.Event()
 
@@ -52,18 +56,24 @@ class Records:
         self.records.append(record)
         self._written.set()
 
-    def event(self, name: str, message: str, severity: str = "INFO", **fields) -> None:
+    def event(self, name: str, message: str, severity: str = "INFO", **fields: object) -> None:
         pass
 
     def set_format(self, log_format: str) -> None:
+        pass
+
+    def set_file(self, file: LogFile | None) -> None:
+        pass
+
+    def flush(self, wait: float = 0.0) -> None:
         pass
 
     async def closed(self, seconds: float) -> None:
         """Until no connection is open, or for so long; a client's leave reaches the relay a moment after it."""
         try:
             async with asyncio.timeout(seconds):
-                while sum(one.event == "open" for one in self.records) > sum(
-                    one.event == "close" for one in self.records
+                while sum(record.event == "open" for record in self.records) > sum(
+                    record.event == "close" for record in self.records
                 ):
                     self._written.clear()
                     await self._written.wait()
@@ -74,7 +84,7 @@ class Records:
         return next((record for record in reversed(self.records) if record.event == event), None)
 
 
-async def run_demo(settings: Practice, seconds: float, out: TextIO, command: str = NAME) -> None:
+async def run_demo(settings: Practice, seconds: float, out: OutputStream, command: str = NAME) -> None:
     """The whole show; everything it started is gone when it returns. `command` is what to type for another one."""
     gateway = PracticeGateway(settings)
     await gateway.start()
@@ -98,20 +108,20 @@ async def run_demo(settings: Practice, seconds: float, out: TextIO, command: str
     _next_command(command, out)
 
 
-def typed(program: str, words: Sequence[str]) -> str:
+def typed(program: str, arguments: Sequence[str]) -> str:
     """What to type to start this program again (sys.argv[0], sys.orig_argv): its name alone where that leads here."""
-    if words[1:2] and os.path.basename(program) == "__main__.py" and "-m" in words:
-        return f"{shlex.quote(words[0])} -m relay"
+    if arguments[1:2] and os.path.basename(program) == "__main__.py" and "-m" in arguments:
+        return f"{shlex.quote(arguments[0])} -m relay"
     name = os.path.basename(program)
     if name.endswith(".pyz"):
-        return f"{shlex.quote(words[0])} {shlex.quote(program)}"
+        return f"{shlex.quote(arguments[0])} {shlex.quote(program)}"
     found = shutil.which(NAME)
     if name != NAME or not os.path.dirname(program) or (found and os.path.realpath(found) == os.path.realpath(program)):
         return NAME
     return shlex.quote(program)
 
 
-async def _session(host: str, port: int, relay: Relay, seconds: float, out: TextIO) -> None:
+async def _session(host: str, port: int, relay: Relay, seconds: float, out: OutputStream) -> None:
     session = ClientSession(CLIENT_ID, hello_timeout=PATIENCE, start_timeout=PATIENCE)
     client = Client(host, port, session)
     begin = monotonic()
@@ -130,7 +140,7 @@ async def _session(host: str, port: int, relay: Relay, seconds: float, out: Text
         await client.close()
 
 
-async def _open(client: Client, begin: float, out: TextIO) -> None:
+async def _open(client: Client, begin: float, out: OutputStream) -> None:
     """Up to READY or the first failure; a line a stage, with its time."""
     session = client.session
     shown: set[Stage] = set()
@@ -143,14 +153,14 @@ async def _open(client: Client, begin: float, out: TextIO) -> None:
         news = await client.next_events(monotonic() + PATIENCE)
         codes += [event.code for event in news if isinstance(event, events.Notice)]
     if codes:
-        words = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
-        _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", words))
+        listed = ", ".join(f"{code} ({classify(code).value})" for code in dict.fromkeys(codes))
+        _say(out, _wrapped(f"  {'codes from the gateway':<30}  {'':>9}   ", listed))
     if session.outcome is not SessionOutcome.USABLE:
         _say(out, _wrapped(f"  {'it went no further':<30}  {_seconds(monotonic() - begin):>9}   ", session.detail))
 
 
-def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: TextIO) -> None:
-    for stage, words in _STAGES:
+def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: OutputStream) -> None:
+    for stage, label in _STAGES:
         if stage in session.times and stage not in shown:
             shown.add(stage)
             extra = ""
@@ -160,10 +170,10 @@ def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: T
                 extra = f"client id {session.client_id}"
             elif stage is Stage.READY:
                 extra = f"account {', '.join(session.accounts)}, next order id {session.order_id}"
-            _say(out, f"  {words:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
+            _say(out, f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
 
 
-async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: TextIO) -> None:
+async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: OutputStream) -> None:
     """Streaming prices, and the relay's own count of what passes."""
     terminal = out.isatty()
     client.session.request_market_data(1, SYMBOL)
@@ -202,13 +212,13 @@ def live_line(live: Record | None, passed: float, prices: dict[int, float]) -> s
     return f"{passed:>8.1f} s  {counters}  {quote}".rstrip()[: WIDTH - 1]
 
 
-def _explain(log: Records, out: TextIO) -> None:
+def _explain(log: Records, out: OutputStream) -> None:
     """The close record as the log has it, and its fields in words."""
     record = log.last("close")
     if record is None:
         _say(out, "\n  the relay saw no connection")
         return
-    cause: Cause = record.cause
+    cause, phase = end_of(record)
     _say(out, "\n  the line `ib-relay run` would log at its end:\n")
     _say(out, f"    {text_record(record, 0)}\n")
     _say(out, "  and what it says:")
@@ -217,18 +227,15 @@ def _explain(log: Records, out: TextIO) -> None:
         ("ended by", f"the {cause.by}, with {_HOW.get(cause.how, cause.how)}"),
         (
             "at",
-            (
-                f"phase {record.phase.value}, IB stage {record.ib_stage}; "
-                f"HAProxy would write {end_code(cause, record.phase)}"
-            ),
+            (f"phase {phase.value}, IB stage {record.ib_stage}; HAProxy would write {end_code(cause, phase)}"),
         ),
         ("up", f"{size(record.bytes_up)} in {record.messages_up} messages from client to gateway"),
         ("down", f"{size(record.bytes_down)} in {record.messages_down} messages from gateway to client"),
         ("times", _times(record)),
         ("last code", "none" if record.last_error_code is None else str(record.last_error_code)),
     ]
-    for name, words in rows:
-        _say(out, _wrapped(f"    {name:<10} ", words))
+    for name, text in rows:
+        _say(out, _wrapped(f"    {name:<10} ", text))
 
 
 _HOW = {
@@ -249,7 +256,7 @@ def _times(record: Record) -> str:
     return ", ".join([*parts, f"lasted {duration(record.duration)}"])
 
 
-def _next_command(command: str, out: TextIO) -> None:
+def _next_command(command: str, out: OutputStream) -> None:
     _say(out, "\n  For a real gateway on this machine (paper port 4002), type")
     _say(out, f"\n    {command} run\n")
     _say(out, "  and let the clients in containers connect to port 4003. To see what a failure")
@@ -257,10 +264,10 @@ def _next_command(command: str, out: TextIO) -> None:
     _say(out, f"\n    {command} demo --behaviour start-api-ignored\n    {command} practice --list\n")
 
 
-def _wrapped(head: str, words: str) -> str:
+def _wrapped(head: str, text: str) -> str:
     """Words beside a head, within the usual width."""
     return textwrap.fill(
-        words, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+        text, WIDTH - 1, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
     )
 
 
@@ -279,6 +286,6 @@ def _seconds(value: float) -> str:
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def _say(out: TextIO, line: str) -> None:
+def _say(out: OutputStream, line: str) -> None:
     out.write(line + "\n")
     out.flush()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from relay import terminal
-from relay.cli.usage import Group, Number, OneOf
+from relay.cli.usage import Function, Group, Number, OneOf
+
+if TYPE_CHECKING:
+    from relay.service.render import Scope
+
+Result = TypeVar("Result")
 
 
 @click.group(cls=Group, short_help="Install the relay as a background service; its status.")
@@ -21,7 +28,7 @@ def service() -> None:  # click: a paragraph after \b stays as it is
     """
 
 
-def scoped(command):
+def scoped(command: Function) -> Function:
     """The options that every one of them has."""
     command = click.option("--system", "scope", flag_value="system", help="The service of the machine.")(command)
     return click.option("--user", "scope", flag_value="user", help="A service of yours.")(command)
@@ -30,7 +37,7 @@ def scoped(command):
 dry = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
-def placed(command):
+def placed(command: Function) -> Function:
     """Where the relay listens and what it dials, when there is no configuration yet."""
     command = click.option("--upstream", metavar="HOST:PORT", help="Where the gateway listens. [127.0.0.1:4002]")(
         command
@@ -91,8 +98,8 @@ def status(scope: str | None) -> None:
     seen = _do(lambda: look.status(_scope(scope)))
     width = max(len(what) for what, _ in seen.rows)
     before, lines = "", []
-    for what, words in seen.rows:
-        lines.append(f"{'' if what == before else what:<{width}}  {words}\n")
+    for what, text in seen.rows:
+        lines.append(f"{'' if what == before else what:<{width}}  {text}\n")
         before = what
     terminal.write("".join(lines))
     sys.exit(seen.code)
@@ -106,7 +113,14 @@ def status(scope: str | None) -> None:
 )
 @click.option("--systemd", "version", type=Number(int, 252), metavar="VERSION", help="[the one of this machine]")
 @click.argument("file", required=False)
-def print_(scope: str | None, listen, upstream, manager: str | None, version: int | None, file: str | None) -> None:
+def print_(
+    scope: str | None,
+    listen: tuple[str, ...],
+    upstream: str | None,
+    manager: str | None,
+    version: int | None,
+    file: str | None,
+) -> None:
     """The exact bytes that install would write: all files, or only FILE."""
     from relay.service import install as work
     from relay.service.render import Manager
@@ -122,20 +136,20 @@ def print_(scope: str | None, listen, upstream, manager: str | None, version: in
     terminal.write("".join(head.format(plan.where.units / name) + text for name, text in plan.files.items()))
 
 
-def _scope(given: str | None):
+def _scope(given: str | None) -> Scope:
     from relay.service.render import Scope
 
     return Scope(given) if given else (Scope.SYSTEM if os.geteuid() == 0 else Scope.USER)
 
 
-def _act(work) -> None:
+def _act(work: Callable[[terminal.Teller], None]) -> None:
     """Work that changes the machine: it is not left half done because its lines cannot be written."""
     say = terminal.Teller()
     _do(lambda: work(say))
     say.check()
 
 
-def _do(work):
+def _do(work: Callable[[], Result]) -> Result:
     from relay.service.definition import Refusal
 
     try:

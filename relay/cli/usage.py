@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import click
 
 from relay import terminal
 
 EX_USAGE = 2  # click's own
+
+Function = TypeVar("Function", bound=Callable[..., None])  # what becomes a command
 
 
 class _Interrupted(BaseException):
@@ -32,12 +35,12 @@ def run(command: click.Command, args: list[str] | None, prog_name: str) -> int:
     except (_Interrupted, click.Abort):
         raise KeyboardInterrupt from None
     except click.UsageError as error:
-        terminal.complain(_words(error))
+        terminal.complain(_message(error))
         return EX_USAGE
     return code if isinstance(code, int) else 0
 
 
-def _words(error: click.UsageError) -> str:
+def _message(error: click.UsageError) -> str:
     context = error.ctx
     path = context.command_path if context is not None else terminal.NAME
     return f"{_slip(error, context)} (see `{path} --help`)"
@@ -45,15 +48,17 @@ def _words(error: click.UsageError) -> str:
 
 def _slip(error: click.UsageError, context: click.Context | None) -> str:
     params = context.command.get_params(context) if context is not None else []
-    options = [one for one in params if isinstance(one, click.Option)]
+    options = [param for param in params if isinstance(param, click.Option)]
     if isinstance(error, click.NoSuchOption):
-        others = [one for one in options if not one.hidden and "--help" not in one.opts]
-        names = [*(name for one in others for name in (*one.opts, *one.secondary_opts)), "--help"]
+        others = [option for option in options if not option.hidden and "--help" not in option.opts]
+        names = [*(name for option in others for name in (*option.opts, *option.secondary_opts)), "--help"]
         nearest = difflib.get_close_matches(error.option_name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
         return f"no option {error.option_name!r}; {hint}"
     if isinstance(error, click.BadOptionUsage):
-        option = next((one for one in options if error.option_name in (*one.opts, *one.secondary_opts)), None)
+        option = next(
+            (option for option in options if error.option_name in (*option.opts, *option.secondary_opts)), None
+        )
         if option is not None and option.is_flag:
             return f"{error.option_name}: seen with a value; allowed: {error.option_name} alone"
         if option is not None:
@@ -82,7 +87,7 @@ class Command(click.Command):
         with _at(ctx):
             rest = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
-            names = [one.human_readable_name for one in self.params if isinstance(one, click.Argument)]
+            names = [param.human_readable_name for param in self.params if isinstance(param, click.Argument)]
             allowed = f"options and one {names[0]}" if names else "options only"
             ctx.fail(f"seen {_clipped(ctx.args[0])}; allowed: {allowed}")
         return rest
@@ -96,9 +101,11 @@ class Group(click.Group):
 
     command_class = Command
 
-    def make_context(self, *words, **options) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
         with _uninterrupted():
-            return super().make_context(*words, **options)
+            return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -107,7 +114,9 @@ class Group(click.Group):
         with _at(ctx):
             return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not ctx.resilient_parsing:
             ctx.fail(f"no command {_clipped(args[0])}; there are {', '.join(self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
@@ -136,16 +145,16 @@ def _writing(option: click.Option | None) -> click.Option | None:
     return option
 
 
-class Number(click.ParamType):
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases of click than we ask for
     """A number within bounds."""
 
-    def __init__(self, kind: type, low: float, high: float | None = None) -> None:
+    def __init__(self, kind: type[int] | type[float], low: float, high: float | None = None) -> None:
         self._kind, self._low, self._high = kind, low, high
         self.name = "a whole number" if kind is int else "a number"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            number = self._kind(value)
+            number: float | None = self._kind(value)
         except (ValueError, OverflowError):
             number = None
         if number is None or not self._low <= number <= (number if self._high is None else self._high):
@@ -154,17 +163,17 @@ class Number(click.ParamType):
         return number
 
 
-class OneOf(click.ParamType):
+class OneOf(click.ParamType):  # type: ignore[type-arg]  # as above
     """One of some words."""
 
     name = "word"
 
-    def __init__(self, *words: str) -> None:
-        self._words = words
+    def __init__(self, *choices: str) -> None:
+        self._choices = choices
 
-    def convert(self, value, param, ctx):
-        if value not in self._words:
-            self.fail(f"seen {_clipped(value)}; allowed: {' or '.join(self._words)}", param, ctx)
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self._choices:
+            self.fail(f"seen {_clipped(value)}; allowed: {' or '.join(self._choices)}", param, ctx)
         return value
 
 

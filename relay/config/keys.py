@@ -11,7 +11,7 @@ from relay.config.addresses import InvalidValue, build_allow, read_allow, read_l
 T = TypeVar("T")
 Item = TypeVar("Item")
 Value_co = TypeVar("Value_co", covariant=True)
-Number = TypeVar("Number", int, float)
+NumberType = TypeVar("NumberType", int, float)
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 
@@ -50,11 +50,11 @@ def _choice(name: str, choices: type[Choice], *, meaning: str) -> Key[Choice]:
 
 
 def _number(
-    name: str, kind: type[Number], low: float, high: float, zero: str = "", unit: str = "", *, meaning: str
-) -> Key[Number]:
+    name: str, kind: type[NumberType], low: float, high: float, zero: str = "", unit: str = "", *, meaning: str
+) -> Key[NumberType]:
     """A number in a range; `zero` says what 0 means if it is allowed besides."""
 
-    def read(value: object) -> Number:
+    def read(value: object) -> NumberType:
         if isinstance(value, bool) or not isinstance(value, (int, kind)):  # True is an int in Python, not in a file
             raise InvalidValue(value)
         if not (low <= value <= high or (zero and value == 0)):

@@ -123,14 +123,14 @@ def aligned(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ConfiguredValue:
     """A value as it was written, already checked, and its origin."""
 
     value: object
     origin: str
 
 
-_Table = dict[str, _Given]  # by name of the key
+_Table = dict[str, _ConfiguredValue]  # by name of the key
 
 
 def _value(table: _Table, key: Key[T], default: T) -> T:
@@ -268,10 +268,10 @@ def _key(name: str) -> Key[object]:
     return TOP_KEYS[name] if name in TOP_KEYS else MAP_KEYS[name]
 
 
-def _checked(key: Key[object], value: object, where: str, origin: str) -> _Given:
+def _checked(key: Key[object], value: object, where: str, origin: str) -> _ConfiguredValue:
     try:
         key.read(value)
-        return _Given(value, origin)
+        return _ConfiguredValue(value, origin)
     except InvalidValue as refused:
         hint = f" ({refused.hint})" if refused.hint else ""
         raise ConfigError(f"{where}: seen {_seen(refused.seen)}{hint}; allowed: {key.allowed}") from refused

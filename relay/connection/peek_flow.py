@@ -54,11 +54,11 @@ class PeekFlow(Flow):
 
     def pull(self) -> bool | None:
         """Look once and pass it on."""
-        return self._told(self._look_and_send())
+        return self._report(self._look_and_send())
 
     def take(self, count: int, now: float) -> bool | None:
         """Pass on the first `count` bytes of what `peek` saw."""
-        return self._told(self._send(count, now))
+        return self._report(self._send(count, now))
 
     def flush(self) -> bool:
         """The sink is writable: pass on what waits, then read on. True when the owner was told something."""
@@ -71,7 +71,7 @@ class PeekFlow(Flow):
             if self.owner.delivered(self):
                 return True
             self.resume()  # before anybody hears what was learnt, and acts on it
-        return bool(self._told(events))
+        return bool(self._report(events))
 
     def _look_and_send(self) -> Sequence[Event] | None:
         """What was learnt of one look; None when the owner was told of an end instead."""
@@ -107,7 +107,7 @@ class PeekFlow(Flow):
         drop(self.source, self.scratch, sent)
         return events
 
-    def _told(self, events: Sequence[Event] | None) -> bool | None:
+    def _report(self, events: Sequence[Event] | None) -> bool | None:
         """True when the loop may have been touched."""
         if events:
             self.owner.learned(events)

@@ -49,11 +49,9 @@ class AccessList:
 
     def __init__(self, networks: Iterable[Network]) -> None:
         wanted = tuple(networks)
-        self.networks: tuple[Network, ...] = tuple(
-            network
-            for version in (4, 6)
-            for network in ipaddress.collapse_addresses(one for one in wanted if one.version == version)
-        )
+        v4 = (network for network in wanted if isinstance(network, ipaddress.IPv4Network))
+        v6 = (network for network in wanted if isinstance(network, ipaddress.IPv6Network))
+        self.networks: tuple[Network, ...] = (*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6))
         self._memo: dict[str, tuple[str, bool]] = {}
 
     def look_up(self, peer: str) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 try:
     import fcntl
 except ImportError:  # not on Unix
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # None where there is none: _ipv4_of asks
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -61,9 +61,9 @@ def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
         return Survey()
     v4, v4_why = _ipv4_of(names)
     v6, v6_why = _ipv6_of(if_inet6)
-    every = [Bridge(name, one) for name in names for one in (*v4.get(name, ()), *v6.get(name, ()))]
-    narrow = tuple(one for one in every if one.interface.network.prefixlen >= WIDEST[one.interface.version])
-    wide = [f"{one.name}: {one.interface} is too wide to be trusted" for one in every if one not in narrow]
+    every = [Bridge(name, interface) for name in names for interface in (*v4.get(name, ()), *v6.get(name, ()))]
+    narrow = tuple(bridge for bridge in every if bridge.interface.network.prefixlen >= WIDEST[bridge.interface.version])
+    wide = [f"{bridge.name}: {bridge.interface} is too wide to be trusted" for bridge in every if bridge not in narrow]
     return Survey(narrow, (*v4_why, *v6_why, *wide))
 
 
@@ -77,11 +77,11 @@ def parse_if_inet6(text: str) -> Mapping[str, tuple[Interface, ...]]:
     for line in text.splitlines():
         try:
             digits, _, length, _, _, name = line.split()
-            one = ipaddress.IPv6Interface((bytes.fromhex(digits), int(length, 16)))
+            interface = ipaddress.IPv6Interface((bytes.fromhex(digits), int(length, 16)))
         except ValueError:
             continue
-        if not one.is_link_local:
-            found[name] = (*found.get(name, ()), one)
+        if not interface.is_link_local:
+            found[name] = (*found.get(name, ()), interface)
     return found
 
 
@@ -101,10 +101,10 @@ def _ipv4_of(names: list[str]) -> tuple[Mapping[str, tuple[Interface, ...]], lis
     if fcntl is None:
         return found, ["IPv4 addresses: no ioctl on this system"]
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for name in names:
                 try:
-                    address, mask = (_ask(asked, what, name) for what in (SIOCGIFADDR, SIOCGIFNETMASK))
+                    address, mask = (_ask(sock, question, name) for question in (SIOCGIFADDR, SIOCGIFNETMASK))
                     found[name] = (ipaddress.IPv4Interface(f"{address}/{mask}"),)
                 except (OSError, ValueError) as error:  # ValueError: a mask with holes
                     if getattr(error, "errno", None) not in HAS_NONE:
@@ -114,7 +114,7 @@ def _ipv4_of(names: list[str]) -> tuple[Mapping[str, tuple[Interface, ...]], lis
     return found, why
 
 
-def _ask(asked: socket.socket, what: int, name: str) -> str:
+def _ask(sock: socket.socket, question: int, name: str) -> str:
     """One field of struct ifreq: 16 bytes of name, then a sockaddr_in whose address is 4 bytes in."""
     request = struct.pack("16s24x", name.encode())
-    return socket.inet_ntoa(fcntl.ioctl(asked, what, request)[20:24])
+    return socket.inet_ntoa(fcntl.ioctl(sock, question, request)[20:24])

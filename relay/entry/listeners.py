@@ -12,12 +12,18 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from relay.config.addresses import Listen, host_port
 from relay.config.load import PortMap
 from relay.manager.activation import Activation, ActivationError, Given
 from relay.net import tcp
 from relay.net.poller import READ
+
+if TYPE_CHECKING:
+    from relay.entry.bridges import Bridge
+    from relay.logs.sink import EventLog
+    from relay.net.poller import Poller
 
 NAMED = 3  # addresses of one map in the status line
 BACKLOG = 128  # a burst of 64 clients must not be sent into SYN retries, as socat's 5 does
@@ -48,15 +54,21 @@ class ListenAddress:
 
 @dataclass(slots=True)
 class Listener:
-    """A bound socket and the port map it serves; the map changes on reload, the socket does not.
-
-    A socket that was handed over and is no map's has None: its clients are to be turned away.
-    """
+    """A bound socket and the port map it serves; the map changes on reload, the socket does not."""
 
     place: ListenAddress
     sock: socket.socket
-    map: PortMap | None
+    map: PortMap
     handed_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """A socket that was handed over and is no map's: its clients are to be turned away."""
+
+    place: ListenAddress
+    sock: socket.socket
+    handed_over: ClassVar[bool] = True
 
 
 class Listeners:
@@ -65,12 +77,18 @@ class Listeners:
     `change` makes the set what a configuration and the bridges of the moment ask for, or leaves it as it was.
     """
 
-    def __init__(self, poller, log, accept: Callable[[Listener], bool], activation: Activation | None = None) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        log: EventLog,
+        accept: Callable[[Listener | Unclaimed], bool],
+        activation: Activation | None = None,
+    ) -> None:
         self._poller = poller
         self._log = log
         self._accept = accept
         self._activation = activation or Activation()
-        self._unused: dict[Given, Listener] = {}  # handed over, and no map's
+        self._unused: dict[Given, Unclaimed] = {}  # handed over, and no map's
         self._inherited: dict[tuple[str, int], int] = {}  # bound by the program this process was before
         self._replaced: dict[str, str] = {}  # map name -> what was said about its `listen`
         self._listeners: dict[tuple[str, int], Listener] = {}
@@ -84,14 +102,14 @@ class Listeners:
         """Address and port of every socket."""
         return [listener.sock.getsockname()[:2] for listener in self._listeners.values()]
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """Who listens where and dials what, in one line for people."""
         by_map: dict[str, list[Listener]] = {}
         for listener in self._listeners.values():
             by_map.setdefault(listener.map.name, []).append(listener)
         return "; ".join(f"{_several(group)} -> {group[0].map.upstream}" for group in by_map.values())
 
-    def change(self, maps: Iterable[PortMap], bridges: Iterable) -> None:
+    def change(self, maps: Iterable[PortMap], bridges: Iterable[Bridge]) -> None:
         """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound."""
         maps = tuple(maps)
         try:
@@ -106,11 +124,15 @@ class Listeners:
         new = {key: where for key, where in wanted.items() if key not in self._listeners}
         # From auto:4003 to 0.0.0.0:4003 or back: the old sockets stand in the way of the new ones.
         ports = {port for _, port in new}
-        in_the_way = [one for one in gone.values() if one.place.port in ports and not one.handed_over]
+        in_the_way = [
+            listener for listener in gone.values() if listener.place.port in ports and not listener.handed_over
+        ]
         for listener in in_the_way:
             self._release(listener)
         try:
-            opened = self._open(new, {(one.host, one.port): one for group in given.values() for one in group})
+            opened = self._open(
+                new, {(handed.host, handed.port): handed for group in given.values() for handed in group}
+            )
         except BindError:
             self._reopen(in_the_way)
             raise
@@ -123,7 +145,7 @@ class Listeners:
         for key, listener in self._listeners.items():
             listener.map = wanted[key][1]
             tcp.set_options(listener.sock, tcp.keep_alive_of(listener.map))
-        self._turn_away(set(self._activation.all()) - {one for group in given.values() for one in group})
+        self._turn_away(set(self._activation.all()) - {handed for group in given.values() for handed in group})
         for listener in opened:
             self._add(listener)
 
@@ -133,8 +155,10 @@ class Listeners:
 
     def leave_behind(self) -> tuple[tuple[tuple[str, int, int], ...], tuple[tuple[str, str, int], ...]]:
         """Our listening sockets as (address, port, descriptor), and the manager's as (manager, name, descriptor)."""
-        own = tuple((*key, one.sock.fileno()) for key, one in self._listeners.items() if not one.handed_over)
-        return own, tuple((one.manager, one.name, one.sock.fileno()) for one in self._activation.all())
+        own = tuple(
+            (*key, listener.sock.fileno()) for key, listener in self._listeners.items() if not listener.handed_over
+        )
+        return own, tuple((given.manager, given.name, given.sock.fileno()) for given in self._activation.all())
 
     def pause(self) -> None:
         """Accept nobody for now; clients wait in the kernel's queue."""
@@ -153,9 +177,9 @@ class Listeners:
         self._turn_away(set())
         self._activation.close()
 
-    def _places(self, port_map: PortMap, given: Iterable[Given], bridges: Iterable) -> list[ListenAddress]:
+    def _places(self, port_map: PortMap, given: Iterable[Given], bridges: Iterable[Bridge]) -> list[ListenAddress]:
         """What this map listens on: what was handed over, and its own addresses unless that takes their place."""
-        found = [_place(one) for one in given]
+        found = [_place(handed) for handed in given]
         own = [listen for listen in port_map.listen if not listen.handed_over]
         if not found or len(own) < len(port_map.listen):
             return found + [place for listen in own for place in listen_addresses(listen, bridges)]
@@ -164,23 +188,25 @@ class Listeners:
 
     def _say_replaced(self, port_map: PortMap, found: list[ListenAddress]) -> None:
         """Once, where somebody wrote another port than the one that is listened on."""
-        if port_map.listen == PortMap().listen or {one.port for one in found} & {one.port for one in port_map.listen}:
+        if port_map.listen == PortMap().listen or {place.port for place in found} & {
+            place.port for place in port_map.listen
+        }:
             return
-        instead, said = ", ".join(map(str, found)), ", ".join(map(str, port_map.listen))
-        words = f"map {port_map.name}: the service manager's socket ({instead}) takes the place of listen {said}"
-        if self._replaced.get(port_map.name) != words:
-            self._replaced[port_map.name] = words
-            self._log.event("warning", words, "WARN")
+        instead, written = ", ".join(map(str, found)), ", ".join(map(str, port_map.listen))
+        message = f"map {port_map.name}: the service manager's socket ({instead}) takes the place of listen {written}"
+        if self._replaced.get(port_map.name) != message:
+            self._replaced[port_map.name] = message
+            self._log.event("warning", message, "WARN")
 
     def _turn_away(self, unused: set[Given]) -> None:
         """`accept` clients of these, too, but for no map; else they would be connected and never answered."""
-        for one in self._unused.keys() - unused:
-            self._release(self._unused.pop(one))
-        for one in unused - self._unused.keys():
-            words = f"{one} was handed over, but no map takes it: its clients are turned away"
-            self._log.event("listener.unused", words, "WARN")
-            self._unused[one] = Listener(_place(one), one.sock, None, handed_over=True)
-            self._watch(self._unused[one])
+        for given in self._unused.keys() - unused:
+            self._release(self._unused.pop(given))
+        for given in unused - self._unused.keys():
+            message = f"{given} was handed over, but no map takes it: its clients are turned away"
+            self._log.event("listener.unused", message, "WARN")
+            self._unused[given] = Unclaimed(_place(given), given.sock)
+            self._watch(self._unused[given])
 
     def _open(
         self, new: dict[tuple[str, int], tuple[ListenAddress, PortMap]], given: dict[tuple[str, int], Given]
@@ -234,29 +260,29 @@ class Listeners:
         self._listeners[place.host, place.port] = listener
         self._watch(listener)
         why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
-        words = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
+        message = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
         fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
-        self._log.event("listening", words, **fields)
+        self._log.event("listening", message, "INFO", **fields)
 
     def _watch_all(self, events: int) -> None:
         self._paused = not events
         for listener in self._all():
             self._poller.change(listener.sock.fileno(), events)
 
-    def _watch(self, listener: Listener) -> None:
+    def _watch(self, listener: Listener | Unclaimed) -> None:
         self._poller.watch(listener.sock.fileno(), 0 if self._paused else READ, lambda events: self._accept(listener))
 
-    def _all(self) -> list[Listener]:
+    def _all(self) -> list[Listener | Unclaimed]:
         return [*self._listeners.values(), *self._unused.values()]
 
-    def _release(self, listener: Listener) -> None:
+    def _release(self, listener: Listener | Unclaimed) -> None:
         if listener.sock.fileno() >= 0:
             self._poller.unwatch(listener.sock.fileno())
             if not listener.handed_over:
                 listener.sock.close()
 
 
-def listen_addresses(listen: Listen, bridges: Iterable) -> list[ListenAddress]:
+def listen_addresses(listen: Listen, bridges: Iterable[Bridge]) -> list[ListenAddress]:
     """Every address one `listen` value stands for; BindError when its name cannot be looked up."""
     if listen.auto:
         found = _loopbacks(listen.port)
@@ -273,7 +299,7 @@ def listen_addresses(listen: Listen, bridges: Iterable) -> list[ListenAddress]:
             f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})"
         ) from None
     return [
-        ListenAddress(family, address[0], listen.port, "listen", scope=address[3] if family == socket.AF_INET6 else 0)
+        ListenAddress(family, str(address[0]), listen.port, "listen", scope=address[3] if len(address) == 4 else 0)
         for family, _, _, _, address in answers
     ]
 

@@ -28,7 +28,7 @@ EventName = Literal[
 ]
 
 
-class Event(NamedTuple):
+class LogEvent(NamedTuple):
     """An item that is not about one connection: what happened, as text and as fields."""
 
     name: EventName

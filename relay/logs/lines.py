@@ -1,4 +1,4 @@
-"""Log lines: a Record or Event as one line of text for people, or as one JSON object for tools. Pure."""
+"""Log lines: a Record or LogEvent as one line of text for people, or as one JSON object for tools. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
-from relay.logs.events import Event
+from relay.logs.events import LogEvent
 from relay.logs.explain import end_code, explain
 from relay.logs.record import EndPhase, Reason, Record, end_of
 
@@ -61,7 +61,7 @@ def _second(at: int) -> str:
 # JSON
 
 
-def json_event(event: Event) -> str:
+def json_event(event: LogEvent) -> str:
     """One JSON object for an event that is not about one connection."""
     head = {"timestamp": timestamp(event.at), "severity_text": event.severity, "event.name": f"ib_relay.{event.name}"}
     return json.dumps({**head, "message": event.message, **event.fields})
@@ -145,7 +145,7 @@ def _number(value: float | None) -> str:
 # Text
 
 
-def text_event(event: Event) -> str:
+def text_event(event: LogEvent) -> str:
     """A line for people."""
     return f"{timestamp(event.at)} {event.severity:<5} {event.name}: {event.message}"
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from relay.logs.events import Event, EventName
+from relay.logs.events import LogEvent, EventName
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
 from relay.logs.record import Record
@@ -34,7 +34,7 @@ class Log:
         self._file = self._open_file = file  # the wanted file; the file that the thread has open
         self.dropped = 0
         self.set_format(log_format)
-        self._queue: deque[Record | Event] = deque()
+        self._queue: deque[Record | LogEvent] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._writing = False
@@ -51,7 +51,7 @@ class Log:
         """Another file, or None for the descriptor; from the next batch on. The log closes it."""
         self._file = file
 
-    def write(self, record: Record | Event) -> None:
+    def write(self, record: Record | LogEvent) -> None:
         """Queue one line, or count it as dropped when the queue is full."""
         if len(self._queue) >= QUEUE_LIMIT:
             self.dropped += 1
@@ -62,7 +62,7 @@ class Log:
 
     def event(self, name: EventName, message: str, severity: str = "INFO", **fields: object) -> None:
         """Queue a line that is not about one connection."""
-        self.write(Event(name, severity, message, time.time(), fields))
+        self.write(LogEvent(name, severity, message, time.time(), fields))
 
     def flush(self, wait: float = CLOSE_WAIT) -> None:
         """Return when everything queued is written, or after `wait` seconds."""
@@ -92,18 +92,18 @@ class Log:
         if self._open_file is not None:
             self._open_file.close()
 
-    def _write_batch(self, batch: list[Record | Event]) -> None:
+    def _write_batch(self, batch: list[Record | LogEvent]) -> None:
         lines = [self._line(item) for item in batch]
         dropped = self.dropped
         if dropped > self._reported:
             message = f"{dropped - self._reported} log lines were dropped"
-            lines.append(self._line(Event("log.dropped", "WARN", message, time.time(), {"log.dropped": dropped})))
+            lines.append(self._line(LogEvent("log.dropped", "WARN", message, time.time(), {"log.dropped": dropped})))
         if self._put("\n" * self._torn + "\n".join(lines) + "\n"):
             self._reported = dropped
         else:
             self.dropped += len(batch)
 
-    def _line(self, item: Record | Event) -> str:
+    def _line(self, item: Record | LogEvent) -> str:
         record_line, event_line = self._format
         try:
             return record_line(item, self.dropped) if isinstance(item, Record) else event_line(item)

@@ -61,20 +61,20 @@ class Activation:
 
     def all(self) -> list[Given]:
         """Every socket handed over so far."""
-        return [one for group in self._given.values() for one in group]
+        return [given for group in self._given.values() for given in group]
 
     def assign(self, maps: Sequence[PortMap]) -> dict[str, list[Given]]:
         """Map name -> the sockets it takes; a map without any is missing. ActivationError when something cannot be."""
         taken = {port_map.name: self._of(port_map, len(maps) == 1) for port_map in maps}
         owners: dict[int, str] = {}
         for name, group in taken.items():
-            for one in group:
-                if owners.setdefault(id(one), name) != name:
-                    raise ActivationError(f"map {name}: {one} is taken by map {owners[id(one)]} already")
+            for given in group:
+                if owners.setdefault(id(given), name) != name:
+                    raise ActivationError(f"map {name}: {given} is taken by map {owners[id(given)]} already")
                 for port_map in maps:
-                    if reaches(port_map.upstream, Listen(one.host, one.port)):
+                    if reaches(port_map.upstream, Listen(given.host, given.port)):
                         raise ActivationError(
-                            f"map {port_map.name}: upstream {port_map.upstream} is where this relay listens ({one})"
+                            f"map {port_map.name}: upstream {port_map.upstream} is where this relay listens ({given})"
                         )
         return {name: group for name, group in taken.items() if group}
 
@@ -90,16 +90,16 @@ class Activation:
 
     def close(self) -> None:
         """Close our copies; the manager goes on listening."""
-        for one in self.all():
-            one.sock.close()
+        for given in self.all():
+            given.sock.close()
         self._given.clear()
 
     def _of(self, port_map: PortMap, alone: bool) -> list[Given]:
         asked = [listen.handed_over for listen in port_map.listen if listen.handed_over]
         if asked:
-            return [one for manager, name in asked for one in self._named(manager, name, port_map)]
+            return [given for manager, name in asked for given in self._named(manager, name, port_map)]
         if alone:
-            found = [one for one in self.all() if one.manager == SYSTEMD]
+            found = [given for given in self.all() if given.manager == SYSTEMD]
         else:
             found = self._given.get((SYSTEMD, port_map.name), [])
         if not found and self._guess:
@@ -117,12 +117,12 @@ class Activation:
             if not found:
                 raise ActivationError(f"{where}: launchd gave no socket")
             return found
-        found = self._given.get((SYSTEMD, name))
-        if not found:
-            names = ", ".join(sorted({one.name for one in self.all() if one.manager == SYSTEMD}))
+        given = self._given.get((SYSTEMD, name))
+        if not given:
+            names = ", ".join(sorted({other.name for other in self.all() if other.manager == SYSTEMD}))
             seen = f"it gave {names}" if names else "it gave none: was the service started without its .socket unit?"
             raise ActivationError(f"{where}: systemd gave no such socket (FileDescriptorName=); {seen}")
-        return found
+        return given
 
     def _from_launchd(self, name: str) -> list[Given]:
         known = self._given.get((LAUNCHD, name))

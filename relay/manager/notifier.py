@@ -24,18 +24,18 @@ QUEUE = 100  # messages; a manager that takes none for that long has other troub
 class Notifier:
     """Talks to systemd where there is one; elsewhere every method does nothing.
 
-    `words` is asked for the status line: each time something is said, and at each beat.
+    `describe` is asked for the status line: each time something is said, and at each beat.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, words: Callable[[], str], environ: Mapping[str, str] = os.environ
+        self, loop: asyncio.AbstractEventLoop, describe: Callable[[], str], environ: Mapping[str, str] = os.environ
     ) -> None:
         self._loop = loop
-        self._words = words
+        self._describe = describe
         self._environ = environ
         self._owed: deque[Callable[[], bool]] = deque(maxlen=QUEUE)
         self._trouble = ""  # of the last reload; shown until one succeeds
-        self._told = ""
+        self._reported = ""
         self._last: str | None = None  # the status once it is stopping
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -46,8 +46,8 @@ class Notifier:
     def ready(self, trouble: str = "") -> None:
         """Every listener is bound; or a reload is over, and `trouble` says why the old configuration stays."""
         self._trouble = trouble
-        self._told = self._status()
-        self._send(partial(systemd.ready, self._told, self._environ, wait=0))
+        self._reported = self._status()
+        self._send(partial(systemd.ready, self._reported, self._environ, wait=0))
         if self._timer is None and systemd.managed(self._environ):
             self._beat()
 
@@ -57,7 +57,7 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """No new clients from now on; `status` stands until the end."""
-        self._told = self._last = status
+        self._reported = self._last = status
         self._send(partial(systemd.stopping, status, self._environ, wait=0))
 
     def close(self) -> None:
@@ -69,18 +69,18 @@ class Notifier:
     def _status(self) -> str:
         if self._last is not None:
             return self._last
-        return f"{self._words()}; {self._trouble}" if self._trouble else self._words()
+        return f"{self._describe()}; {self._trouble}" if self._trouble else self._describe()
 
     def _beat(self) -> None:
         self._timer = self._loop.call_later(self._interval, self._beat)
         status = self._status()
-        news = status if status != self._told else None
+        news = status if status != self._reported else None
         if self._watched:
             sent = systemd.watchdog(news, self._environ)
         else:
             sent = news is None or systemd.tell_status(news, self._environ)
         if sent:
-            self._told = status
+            self._reported = status
 
     def _send(self, message: Callable[[], bool]) -> None:
         if systemd.managed(self._environ):

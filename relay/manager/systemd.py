@@ -21,7 +21,7 @@ import select
 import socket
 import stat
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
 WAIT = 1.0  # seconds for a message that matters; PID 1 answers in microseconds unless it reloads its units
@@ -170,7 +170,7 @@ def take_stored(environ: MutableMapping[str, str] = os.environ) -> dict[str, int
     return found
 
 
-def _take(environ: MutableMapping[str, str], wanted) -> list[tuple[str, int]]:
+def _take(environ: MutableMapping[str, str], wanted: Callable[[int], bool]) -> list[tuple[str, int]]:
     names = _names(environ)
     taken = []
     for index, name in enumerate(names):
@@ -224,8 +224,8 @@ def _address(text: str) -> str | None:
 
 
 def _status(text: str) -> str:
-    words = " ".join(text.split())  # a line feed would begin another assignment
-    return "STATUS=" + words.encode(errors="replace")[:STATUS_LIMIT].decode(errors="ignore")
+    line = " ".join(text.split())  # a line feed would begin another assignment
+    return "STATUS=" + line.encode(errors="replace")[:STATUS_LIMIT].decode(errors="ignore")
 
 
 def _checked(name: str) -> str:

@@ -26,7 +26,7 @@ WRITE = 0x004  # select.EPOLLOUT
 BROKEN = 0x018  # EPOLLERR | EPOLLHUP: reported by the kernel whether asked for or not
 
 Handler = Callable[[int], "bool | None"]
-Ready = list[tuple[selectors.SelectorKey, int]]  # what a selector tells asyncio
+ReadyKeys = list[tuple[selectors.SelectorKey, int]]  # what a selector tells asyncio
 
 
 class Poller(Protocol):
@@ -106,7 +106,7 @@ if hasattr(select, "epoll"):
             if self._handlers.pop(fd, None) is not None:
                 self._gone.add(fd)
 
-        def select(self, timeout: float | None = None) -> Ready:  # noqa: C901, PLR0912 (hot: a call would cost)
+        def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
             handlers, gone = self._handlers, self._gone
             poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
             deadline: float | None
@@ -185,8 +185,8 @@ class PortablePoller(selectors.DefaultSelector):
 
     forget = unwatch
 
-    def select(self, timeout: float | None = None) -> Ready:
-        others: Ready = []
+    def select(self, timeout: float | None = None) -> ReadyKeys:
+        others: ReadyKeys = []
         for key, mask in super().select(timeout):
             if not isinstance(key.data, _DataPath):
                 others.append((key, mask))

@@ -17,7 +17,7 @@ from typing import Any
 from relay.net.signals import leave_to_main_thread
 
 Addresses = list[tuple[int, tuple[Any, ...]]]  # family and socket address, in the resolver's order
-Answer = Callable[["Addresses | Exception"], None]
+Callback = Callable[["Addresses | Exception"], None]
 
 
 class Resolver:
@@ -25,9 +25,9 @@ class Resolver:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: dict[tuple[str, int], list[Answer]] = {}
+        self._waiting: dict[tuple[str, int], list[Callback]] = {}
 
-    def look_up(self, host: str, port: int, answer: Answer) -> Callable[[], None]:
+    def look_up(self, host: str, port: int, answer: Callback) -> Callable[[], None]:
         """Start, or join a look-up that is under way; returns a function that takes `answer` out again."""
         waiting = self._waiting.get((host, port))
         if waiting is None:

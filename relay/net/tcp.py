@@ -156,8 +156,8 @@ def _tcp_info(sock: socket.socket) -> _TcpInfo | None:
         return None
     if len(raw) < 60:
         return None
-    words = struct.unpack_from("=8B13I", raw)
-    return _TcpInfo(probes=words[3], unacknowledged=words[8 + 4], last_ack_ms=words[8 + 12])
+    fields = struct.unpack_from("=8B13I", raw)
+    return _TcpInfo(probes=fields[3], unacknowledged=fields[8 + 4], last_ack_ms=fields[8 + 12])
 
 
 def _set_user_timeout(sock: socket.socket, seconds: float) -> None:

@@ -7,7 +7,7 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from relay.entry.listeners import ListenAddress, bind
@@ -15,19 +15,19 @@ from relay.net.tcp import KeepAlive
 from relay.service import steps
 from relay.service.definition import Layout, Refusal
 from relay.service.managers import Launchctl, Systemctl
-from relay.service.render import CLOSED, LABEL, SERVICE, Manager, Scope, ServiceTarget, socket_names
+from relay.service.render import CLOSED, LABEL, SERVICE, ManagedSocket, Manager, Scope, ServiceTarget, socket_names
 
 Say = Callable[[str], None]
 READY_WAIT = 60.0  # seconds until READY: ten times what a slow board needs
 CRASHES = 3  # in a row mean that the next one will be no better
 
 
-def actions_for(
-    where: Layout, target: ServiceTarget | None, say: Say, dry_run: bool
-) -> SystemdActions | LaunchdActions:
+def actions_for(where: Layout, target: ServiceTarget | None, say: Say, dry_run: bool) -> Actions:
     """For the manager of `where`; without a `target` it works on what is installed."""
-    kind = SystemdActions if where.manager is Manager.SYSTEMD else LaunchdActions
-    return kind(where, target, say, dry_run)
+    if where.manager is Manager.LAUNCHD:
+        return LaunchdActions(where, say, dry_run)
+    sockets = socket_names(target) if target else [path.name for path in socket_units(where)]
+    return SystemdActions(where, sockets, say, dry_run)
 
 
 def socket_units(where: Layout) -> list[Path]:
@@ -40,10 +40,9 @@ def socket_units(where: Layout) -> list[Path]:
 class SystemdActions:
     """What is done with systemctl."""
 
-    def __init__(self, where: Layout, target: ServiceTarget | None, say: Say, dry_run: bool) -> None:
-        self.where, self.target, self.say, self.dry_run = where, target, say, dry_run
+    def __init__(self, where: Layout, sockets: list[str], say: Say, dry_run: bool) -> None:
+        self.where, self.sockets, self.say, self.dry_run = where, sockets, say, dry_run
         self.ctl = Systemctl(where.scope)
-        self.sockets = socket_names(target) if target else [path.name for path in socket_units(where)]
 
     def installed(self) -> bool:
         return (self.where.units / SERVICE).exists()
@@ -51,11 +50,11 @@ class SystemdActions:
     def definitions(self) -> list[Path]:
         return [*socket_units(self.where), self.where.units / SERVICE, self.where.units / CLOSED]
 
-    def refuse_taken_ports(self) -> None:
+    def refuse_taken_ports(self, doors: Iterable[ManagedSocket]) -> None:
         """A port somebody else listens on: better told by name than by a failed unit."""
         units = [self.ctl.show(path.name, "ActiveState", "Listen") for path in socket_units(self.where)]
         ours = "".join(unit["Listen"] for unit in units if unit["ActiveState"] == "active")
-        for door in self.target.doors:
+        for door in doors:
             for host, port in door.addresses:
                 if f":{port} (" not in ours and _taken(host, port):
                     raise Refusal(
@@ -108,25 +107,25 @@ class SystemdActions:
 
     def last_words(self) -> list[str]:
         state = self.ctl.show(SERVICE, "ActiveState", "SubState", "Result", "ExecMainStatus")
-        words = " ".join(f"{key}={value}" for key, value in state.items())
-        return [words, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
+        values = " ".join(f"{key}={value}" for key, value in state.items())
+        return [values, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
 
     def log_command(self) -> str:
         return f"journalctl {'--user ' if self.where.scope is Scope.USER else ''}-u ib-relay"
 
-    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
+    def _run(self, *arguments: str, essential: bool = True) -> list[steps.Step]:
         def why() -> str:
             return "\n".join(self.last_words())
 
-        return self._perform(steps.Run(self.ctl.command(*words), essential, None, why))
+        return self._perform(steps.Run(self.ctl.command(*arguments), essential, None, why))
 
-    def _launch(self, *words: str) -> None:
+    def _launch(self, *arguments: str) -> None:
         """Start or restart, and wait until the relay is ready.
 
         systemctl itself would wait for ever: a job of a service that crashes and is restarted (RestartMode=direct)
         never ends.
         """
-        self._run(*words[:1], "--no-block", *words[1:])
+        self._run(*arguments[:1], "--no-block", *arguments[1:])
         until = time.monotonic() + READY_WAIT
         while not self.dry_run:
             state = self.ctl.show(SERVICE, "ActiveState", "Job", "NRestarts")
@@ -157,8 +156,8 @@ class LaunchdActions:
     Bootstrap alone fails for a loaded job, a disabled one and a faulty file with the same "5: Input/output error".
     """
 
-    def __init__(self, where: Layout, target: ServiceTarget | None, say: Say, dry_run: bool) -> None:
-        self.where, self.target, self.say, self.dry_run = where, target, say, dry_run
+    def __init__(self, where: Layout, say: Say, dry_run: bool) -> None:
+        self.where, self.say, self.dry_run = where, say, dry_run
         self.ctl = Launchctl(where.scope)
         self.file = where.units / f"{LABEL}.plist"
 
@@ -168,10 +167,10 @@ class LaunchdActions:
     def definitions(self) -> list[Path]:
         return [self.file]
 
-    def refuse_taken_ports(self) -> None:
+    def refuse_taken_ports(self, doors: Iterable[ManagedSocket]) -> None:
         if self.ctl.state() != "not loaded":
             return
-        for door in self.target.doors:
+        for door in doors:
             for host, port in door.addresses:
                 if _taken(host, port):
                     raise Refusal(
@@ -197,6 +196,8 @@ class LaunchdActions:
         pass
 
     def last_words(self) -> list[str]:
+        if self.where.logs is None:
+            return []
         try:
             return [f"  {line}" for line in (self.where.logs / "stderr.log").read_text().splitlines()[-8:]]
         except OSError:
@@ -205,8 +206,11 @@ class LaunchdActions:
     def log_command(self) -> str:
         return f"ls {self.where.logs}"
 
-    def _run(self, *words: str, essential: bool = True) -> list[steps.Step]:
-        return steps.perform([steps.Run(self.ctl.command(*words), essential)], self.say, self.dry_run)
+    def _run(self, *arguments: str, essential: bool = True) -> list[steps.Step]:
+        return steps.perform([steps.Run(self.ctl.command(*arguments), essential)], self.say, self.dry_run)
+
+
+Actions = SystemdActions | LaunchdActions
 
 
 def _taken(host: str, port: int) -> bool:

@@ -11,6 +11,7 @@ import io
 import marshal
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 UNCHECKED_HASH = 0b01  # PEP 552: bytecode that is not compared with its source; ours is in the same file
 
@@ -31,7 +32,7 @@ def with_bytecode(archive: Path, installed: Path) -> bytes:
     return out.getvalue()
 
 
-def _before_the_zip(source) -> bytes:
+def _before_the_zip(source: BinaryIO) -> bytes:
     """The line that names the interpreter."""
     source.seek(0)
     line = source.readline(256)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config.addresses import Upstream
+from relay.config.addresses import Network, Upstream
 from relay.config.files import read_config
 from relay.config.load import Config, ConfigError, Loaded, PortMap
 from relay.entry.bridges import Bridge
@@ -114,14 +114,14 @@ def _no_file() -> str:
 
 
 def _places(config: Config) -> str:
-    return "; ".join(f"{', '.join(map(str, one.listen))} -> {one.upstream}" for one in config.maps)
+    return "; ".join(f"{', '.join(map(str, port_map.listen))} -> {port_map.upstream}" for port_map in config.maps)
 
 
 def configuration_text(where: Layout, listen: tuple[str, ...], upstream: str | None) -> str:
     """The first configuration file: what was given, and the defaults as comments."""
     default = PortMap()
     addresses = [item for value in listen for item in value.replace(",", " ").split()]
-    quoted = ", ".join(f'"{one}"' for one in addresses)
+    quoted = ", ".join(f'"{address}"' for address in addresses)
     one_or_many = f"[{quoted}]" if len(addresses) > 1 else quoted
     return CONFIGURATION.format(
         path=where.config,
@@ -155,7 +155,7 @@ def target(
         tuple(_door(port_map, bridges, where.manager) for port_map in config.maps),
         version,
         program.exec_paths(),
-        _upstreams(one.upstream for one in config.maps),
+        _upstreams(port_map.upstream for port_map in config.maps),
         math.ceil(config.drain_timeout + STOP_MARGIN),
         namespaces,
         str(where.logs or ""),
@@ -180,7 +180,7 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> M
             found += listen_addresses(listen, bridges)
         except BindError as error:
             raise Refusal(f"map {port_map.name}: {error}") from error
-        if listen.auto and manager is Manager.SYSTEMD and not any(one.name == "docker0" for one in bridges):
+        if listen.auto and manager is Manager.SYSTEMD and not any(bridge.name == "docker0" for bridge in bridges):
             found.append(ListenAddress(2, DOCKER0, listen.port, "docker0"))
     addresses = tuple(
         dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found)
@@ -198,12 +198,14 @@ def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
         return ("any",)
     if port_map.allow.auto:
         networks = [DOCKER_POOL, *(bridge.interface.network for bridge in bridges), *networks]
-    wide = [one for one in networks if not any(_within(one, other) for other in networks)]
+    wide = [network for network in networks if not any(_within(network, other) for other in networks)]
     return ("localhost", *map(str, dict.fromkeys(wide)))
 
 
-def _within(one, other) -> bool:
-    return one != other and one.version == other.version and one.subnet_of(other)
+def _within(inner: Network, outer: Network) -> bool:
+    if isinstance(inner, ipaddress.IPv4Network):
+        return isinstance(outer, ipaddress.IPv4Network) and inner != outer and inner.subnet_of(outer)
+    return isinstance(outer, ipaddress.IPv6Network) and inner != outer and inner.subnet_of(outer)
 
 
 def _upstreams(upstreams: Iterable[Upstream]) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config.addresses import host_port
-from relay.config.load import Loaded
+from relay.config.load import Loaded, PortMap
 from relay.entry.bridges import find_bridges
 from relay.service import steps
-from relay.service.actions import LaunchdActions, Say, SystemdActions, actions_for, socket_units
+from relay.service.actions import Actions, Say, actions_for, socket_units
 from relay.service.bytecode import with_bytecode
 from relay.service.definition import Layout, Refusal, configuration, files, layout, target
 from relay.service.managers import Systemctl, manager_here, systemd_version
@@ -64,7 +64,7 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
     if plan.target.manager is Manager.LAUNCHD:
         _refuse_agent_for_the_network(plan)
     hands = actions_for(plan.where, plan.target, say, dry_run)
-    hands.refuse_taken_ports()
+    hands.refuse_taken_ports(plan.target.doors)
     changed = steps.perform(_files(plan), say, dry_run)
     hands.start(changed)
     for warning in plan.loaded.warnings:
@@ -73,7 +73,7 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
         return
     if not changed:
         say("nothing to change")
-    say(_after_words(plan))
+    say(_summary(plan))
     _prove(plan, hands, say)
 
 
@@ -113,7 +113,7 @@ def restart(scope: Scope, say: Say, dry_run: bool = False) -> None:
         _prove(plan, hands, say)
 
 
-def _installed(scope: Scope, say: Say, dry_run: bool):
+def _installed(scope: Scope, say: Say, dry_run: bool) -> tuple[Wanted, Actions]:
     """What is there to work on, as it would be installed now, and the hands for it; Refusal when there is nothing."""
     refuse_what_cannot_work(scope, dry_run)
     plan = wanted(scope)
@@ -125,8 +125,7 @@ def _installed(scope: Scope, say: Say, dry_run: bool):
 
 def uninstall(scope: Scope, purge: bool, say: Say, dry_run: bool = False) -> None:
     """Stop it and remove everything but the configuration, or that too."""
-    refuse_what_cannot_work(scope, dry_run, starting=False)
-    where = layout(manager_here(), scope, Path.home())
+    where = layout(refuse_what_cannot_work(scope, dry_run, starting=False), scope, Path.home())
     hands = actions_for(where, None, say, dry_run)
     done = hands.stop()
     gone: list[steps.Step] = [steps.Remove(path) for path in hands.definitions()]
@@ -145,8 +144,8 @@ def uninstall(scope: Scope, purge: bool, say: Say, dry_run: bool = False) -> Non
         say(f"left: {where.config} (--purge removes it)")
 
 
-def refuse_what_cannot_work(scope: Scope, dry_run: bool, starting: bool = True) -> None:
-    """Refusal with the reason, before anything is touched."""
+def refuse_what_cannot_work(scope: Scope, dry_run: bool, starting: bool = True) -> Manager:
+    """The manager of this machine; Refusal with the reason, before anything is touched."""
     manager = manager_here()
     if manager is None:
         raise Refusal(
@@ -163,12 +162,13 @@ def refuse_what_cannot_work(scope: Scope, dry_run: bool, starting: bool = True) 
             "the user's own systemd cannot be reached: log in on a session of your own (not su), or use --system"
         )
     if not starting:
-        return
+        return manager
     why = unfit_for_system(program) if scope is Scope.SYSTEM and manager is Manager.SYSTEMD else ""
     why = why or does_not_start(program)
     if why:
         hint = "" if program.archive else "; the one-file program can: sudo python3 ib-relay.pyz service install"
         raise Refusal(f"this program cannot be the service: {why}{hint}")
+    return manager
 
 
 def _typed(program: Program) -> str:
@@ -192,15 +192,15 @@ def _refuse_agent_for_the_network(plan: Wanted) -> None:
 
 
 def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
-    where, program = plan.where, plan.program
+    where, archive = plan.where, plan.program.archive
     found: list[steps.Step] = [steps.Folder(where.config.parent)]
     if plan.new_configuration is not None:
         found.append(steps.Write(where.config, plan.new_configuration.encode()))
-    if program.archive is not None and program.archive != where.program.resolve():
+    if archive is not None and archive != where.program.resolve():
         found.append(steps.Folder(where.program.parent))
-        data = with_bytecode(program.archive, where.program)
-        found.append(steps.Write(where.program, data, 0o755, lambda path: same_sources(program.archive, path), keep))
-    if program.archive is not None and where.link is not None:
+        data = with_bytecode(archive, where.program)
+        found.append(steps.Write(where.program, data, 0o755, lambda path: same_sources(archive, path), keep))
+    if archive is not None and where.link is not None:
         found.append(steps.Link(where.link, where.program))
     if where.logs is not None:
         found.append(steps.Folder(where.logs, 0o750, "nobody" if where.scope is Scope.SYSTEM else ""))
@@ -212,7 +212,7 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
     return found
 
 
-def _after_words(plan: Wanted) -> str:
+def _summary(plan: Wanted) -> str:
     doors = "; ".join(
         f"{door.name}: {', '.join(host_port(host, port) for host, port in door.addresses)}"
         for door in plan.target.doors
@@ -221,17 +221,17 @@ def _after_words(plan: Wanted) -> str:
     return f"the {plan.where.scope} service {whose}; {doors}; configuration {plan.where.config}"
 
 
-def _prove(plan: Wanted, hands: SystemdActions | LaunchdActions, say: Say) -> None:
+def _prove(plan: Wanted, hands: Actions, say: Say) -> None:
     """Every map through its first address; Refusal when a relay does not answer."""
     for port_map, door in zip(plan.loaded.config.maps, plan.target.doors, strict=True):
         proof = _first_answer(port_map, *door.addresses[0])
-        say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.words)
+        say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.message)
         if not proof.relay:
             raise Refusal("\n".join(["the relay does not answer", *hands.last_words()]))
     say(f"log: {hands.log_command()}")
 
 
-def _first_answer(port_map, host: str, port: int) -> Proof:
+def _first_answer(port_map: PortMap, host: str, port: int) -> Proof:
     until = time.monotonic() + SETTLE
     while True:
         proof = prove(port_map, host, port)

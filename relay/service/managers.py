@@ -26,7 +26,7 @@ class Answer:
     err: str
 
     @property
-    def words(self) -> str:
+    def complaint(self) -> str:
         """The last thing it complained about."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[0] if lines else f"exit code {self.code}"
@@ -58,11 +58,11 @@ class Systemctl:
         self.scope = scope
         self.flags = ("--user",) if scope is Scope.USER else ()
 
-    def command(self, *words: str) -> tuple[str, ...]:
-        return ("systemctl", *self.flags, *words)
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        return ("systemctl", *self.flags, *arguments)
 
-    def __call__(self, *words: str) -> Answer:
-        return ask(self.command(*words), self._environ())
+    def __call__(self, *arguments: str) -> Answer:
+        return ask(self.command(*arguments), self._environ())
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
         """The properties' values, one a line where there are several; all "" when the manager cannot be asked."""
@@ -114,16 +114,16 @@ class Launchctl:
         self.domain = "system" if scope is Scope.SYSTEM else f"gui/{os.getuid()}"
         self.job = f"{self.domain}/{LABEL}"
 
-    def command(self, verb: str, *words: str) -> tuple[str, ...]:
-        return ("launchctl", verb, *words)
+    def command(self, verb: str, *arguments: str) -> tuple[str, ...]:
+        return ("launchctl", verb, *arguments)
 
-    def __call__(self, verb: str, *words: str) -> Answer:
-        return ask(self.command(verb, *words))
+    def __call__(self, verb: str, *arguments: str) -> Answer:
+        return ask(self.command(verb, *arguments))
 
     def disabled(self) -> bool:
         """Switched off by the user in System Settings, or by `launchctl disable`."""
         found = re.search(rf'"{re.escape(LABEL)}" => (\w+)', self("print-disabled", self.domain).out)
-        return bool(found) and found[1] in ("disabled", "true")
+        return found is not None and found[1] in ("disabled", "true")
 
     def state(self) -> str:
         """running, waiting, ... or "not loaded"."""

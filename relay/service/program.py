@@ -28,7 +28,7 @@ class Program:
     prefix: str
     base_prefix: str
 
-    def command(self, installed_archive: Path) -> tuple[str, ...]:
+    def command(self, installed_archive: Path | None) -> tuple[str, ...]:
         """-I: no user site-packages, no PYTHON* variables, no current folder on the path; -S: no installed packages."""
         return (self.python, "-I", "-S", str(installed_archive)) if self.archive else (self.python, "-I", "-m", "relay")
 
@@ -82,10 +82,10 @@ def does_not_start(program: Program) -> str:
     return f"{' '.join(command)}: {(run.stderr.strip().splitlines() or ['exit code ' + str(run.returncode)])[-1]}"
 
 
-def same_sources(one: Path, other: Path) -> bool:
+def same_sources(archive: Path, other: Path) -> bool:
     """Do two zipapps hold the same sources? Bytecode, which is made where a zipapp is installed, does not count."""
     try:
-        return _sources(one) == _sources(other)
+        return _sources(archive) == _sources(other)
     except (OSError, zipfile.BadZipFile):
         return False
 
@@ -103,7 +103,9 @@ def version_of(archive: Path) -> str:
 def _sources(archive: Path) -> dict[str, tuple[int, int]]:
     with zipfile.ZipFile(archive) as opened:
         return {
-            one.filename: (one.CRC, one.file_size) for one in opened.infolist() if not one.filename.endswith(".pyc")
+            entry.filename: (entry.CRC, entry.file_size)
+            for entry in opened.infolist()
+            if not entry.filename.endswith(".pyc")
         }
 
 

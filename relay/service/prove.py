@@ -27,7 +27,7 @@ class Proof:
 
     relay: bool
     gateway: bool | None
-    words: str
+    message: str
 
 
 def prove(port_map: PortMap, host: str, port: int) -> Proof:

@@ -26,6 +26,11 @@ SIOCGIFADDR = 0x8915  # linux/sockios.h
 KNOCK = 0.5  # seconds; a packet on this machine arrives at once or never
 LAST = 3  # connection ends shown
 
+PROPERTIES = (  # of the service
+    *("ActiveState", "SubState", "StatusText", "MainPID", "Result", "ExecMainStatus", "NRestarts"),
+    *("ActiveEnterTimestamp", "UnitFileState", "NFileDescriptorStore", "NeedDaemonReload"),
+)
+
 EX_CONFIG = 78  # sysexits.h
 RUNNING, STOPPED, NOT_INSTALLED = 0, 3, 4  # as of `systemctl status`
 
@@ -53,8 +58,8 @@ def status(scope: Scope) -> Status:
         return Status((("service", f"not installed for the {scope}"),), NOT_INSTALLED)
     look = _systemd_rows if plan.where.manager is Manager.SYSTEMD else _launchd_rows
     running, rows = look(plan)
-    rows += [("program", words) for words in _program(plan)]
-    rows += [("drift", words) for words in _drift(plan)] or [
+    rows += [("program", text) for text in _program(plan)]
+    rows += [("drift", text) for text in _drift(plan)] or [
         ("drift", "none: what is installed is what install would write now")
     ]
     rows.append(
@@ -77,43 +82,13 @@ def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
 
 def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     ctl = Systemctl(plan.where.scope)
-    unit = ctl.show(
-        SERVICE,
-        "ActiveState",
-        "SubState",
-        "StatusText",
-        "MainPID",
-        "Result",
-        "ExecMainStatus",
-        "NRestarts",
-        "ActiveEnterTimestamp",
-        "UnitFileState",
-        "NFileDescriptorStore",
-        "NeedDaemonReload",
-    )
+    unit = ctl.show(SERVICE, *PROPERTIES)
     running = unit["ActiveState"] == "active"
-    words = f"{unit['ActiveState']} ({unit['SubState']})"
-    if running:
-        words += f" since {unit['ActiveEnterTimestamp']}, pid {unit['MainPID']}, {unit['NRestarts']} automatic restarts"
-    elif unit["Result"] not in ("", "success"):
-        words += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
-    rows = [("manager", f"systemd {plan.target.version}, {plan.where.scope}"), ("service", words)]
-    if unit["StatusText"]:
-        rows.append(("says", unit["StatusText"]))
-    if running:
-        rows.append(("kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"))
-    starts = (
-        "starts with the machine"
-        if unit["UnitFileState"] == "enabled"
-        else f"does not start by itself ({unit['UnitFileState']})"
-    )
-    rows.append(("at boot", starts))
-    if unit["NeedDaemonReload"] == "yes":
-        rows.append(("units", "changed on disk since systemd read them: systemctl daemon-reload"))
+    rows = [("manager", f"systemd {plan.target.version}, {plan.where.scope}"), *_unit_rows(unit, running)]
     for door, name in zip(plan.target.doors, socket_names(plan.target), strict=True):
         rows.append(_socket_row(ctl, door, name))
     if plan.where.scope is Scope.SYSTEM:
-        rows += [("address filter", _filter_words(door)) for door in plan.target.doors]
+        rows += [("address filter", _filter_state(door)) for door in plan.target.doors]
     else:
         rows.append(
             ("address filter", "none: only the system's systemd has one; the relay's own access list (allow) holds")
@@ -125,15 +100,37 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     return running, rows + [("last end", line) for line in ends[-LAST:]]
 
 
+def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]:
+    """What the properties of the service say."""
+    state = f"{unit['ActiveState']} ({unit['SubState']})"
+    if running:
+        state += f" since {unit['ActiveEnterTimestamp']}, pid {unit['MainPID']}, {unit['NRestarts']} automatic restarts"
+    elif unit["Result"] not in ("", "success"):
+        state += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
+    yield "service", state
+    if unit["StatusText"]:
+        yield "says", unit["StatusText"]
+    if running:
+        yield "kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"
+    starts = (
+        "starts with the machine"
+        if unit["UnitFileState"] == "enabled"
+        else f"does not start by itself ({unit['UnitFileState']})"
+    )
+    yield "at boot", starts
+    if unit["NeedDaemonReload"] == "yes":
+        yield "units", "changed on disk since systemd read them: systemctl daemon-reload"
+
+
 def _socket_row(ctl: Systemctl, door: ManagedSocket, name: str) -> tuple[str, str]:
     unit = ctl.show(name, "ActiveState", "SubState", "Result", "Listen")
     addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
-    words = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
+    state = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
     if ctl.show(CLOSED, "ActiveState")["ActiveState"] == "active":
-        words += (
+        state += (
             ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
         )
-    return f"port {door.name}", words
+    return f"port {door.name}", state
 
 
 def _launchd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
@@ -177,14 +174,14 @@ def _drift(plan: Wanted) -> Iterator[str]:
         if path.name not in plan.files:
             yield f"{path.name}: of a map that is no longer configured"
         dropped = path.with_name(path.name + ".d")
-        for one in sorted(dropped.glob("*.conf")) if dropped.is_dir() else ():
-            yield f"{one}: changes the unit"
+        for drop_in in sorted(dropped.glob("*.conf")) if dropped.is_dir() else ():
+            yield f"{drop_in}: changes the unit"
 
 
 # Is the address filter real?
 
 
-def _filter_words(door: ManagedSocket) -> str:
+def _filter_state(door: ManagedSocket) -> str:
     """Proved where possible: this machine knocks from an address of its own that the list does not have."""
     if "any" in door.sources:
         return "none: allow lets everybody in"
@@ -202,9 +199,9 @@ def _filter_words(door: ManagedSocket) -> str:
 
 def _own_stranger(sources: tuple[str, ...]) -> str | None:
     """An IPv4 address of this machine that is not in the list."""
-    networks = [ipaddress.ip_network("127.0.0.0/8" if one == "localhost" else one) for one in sources]
+    networks = [ipaddress.ip_network("127.0.0.0/8" if source == "localhost" else source) for source in sources]
     for address in own_addresses():
-        if not any(one.version == 4 and ipaddress.ip_address(address) in one for one in networks):
+        if not any(network.version == 4 and ipaddress.ip_address(address) in network for network in networks):
             return address
     return None
 

@@ -129,7 +129,7 @@ class Run:
         answer = ask(self.command)
         if answer.code and self.essential:
             more = self.explain() if self.explain else ""
-            raise Refusal(f"`{' '.join(self.command)}` failed: {answer.words}" + (f"\n{more}" if more else ""))
+            raise Refusal(f"`{' '.join(self.command)}` failed: {answer.complaint}" + (f"\n{more}" if more else ""))
 
     def __str__(self) -> str:
         return f"run `{' '.join(self.command)}`"

@@ -41,7 +41,7 @@ OTHERS = 1 + len(inflight.NAMES)  # descriptors the manager keeps that are no se
 _USUAL_LIMIT = 1024  # descriptors, where systemd does not say how many it keeps (before version 254)
 
 
-class Keeper:
+class StoreKeeper:
     """Decides when a session is given to the manager, and asks it back at the session's end."""
 
     def __init__(

@@ -181,8 +181,8 @@ def rehearse(handed: Handover, environ: Mapping[str, str] = os.environ) -> None:
     finally:
         os.close(fd)
     if done.returncode or CAN_GO_ON not in done.stdout:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        last = words[-1].removeprefix("ib-relay: ")
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        last = lines[-1].removeprefix("ib-relay: ")
         raise _refused(f"the new program cannot take over (exit {done.returncode}): {last}")
 
 
@@ -196,8 +196,8 @@ def become(handed: Handover, environ: Mapping[str, str] = os.environ) -> None:
     try:
         for fd in (*files, document):
             os.set_inheritable(fd, True)
-        words = command()
-        os.execve(words[0], words, {**environ, VARIABLE: f"{os.getpid()}:{document}:{os.urandom(8).hex()}"})
+        arguments = command()
+        os.execve(arguments[0], arguments, {**environ, VARIABLE: f"{os.getpid()}:{document}:{os.urandom(8).hex()}"})
     except OSError as error:
         for fd in files:
             os.set_inheritable(fd, False)
@@ -208,7 +208,7 @@ def become(handed: Handover, environ: Mapping[str, str] = os.environ) -> None:
 _left: list[int] = []  # the descriptor of the last answer; gone with execve, as it should
 
 
-def _refused(words: str) -> UpgradeRefused:
+def _refused(reason: str) -> UpgradeRefused:
     """The refusal, also left for whoever asked; the number tells it from the one before."""
     if hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):  # no descriptor to be had: the log has it
@@ -216,12 +216,12 @@ def _refused(words: str) -> UpgradeRefused:
             while _left:
                 os.close(_left.pop())
             _left.append(fd)
-            os.write(fd, f"{os.urandom(8).hex()} {words}".encode("utf-8", "replace")[:MAX_ANSWER])
-    return UpgradeRefused(words)
+            os.write(fd, f"{os.urandom(8).hex()} {reason}".encode("utf-8", "replace")[:MAX_ANSWER])
+    return UpgradeRefused(reason)
 
 
 def answer_of(pid: int) -> tuple[str, str] | None:
-    """The last refusal of that process as (number, words); None when there is none, or none for our eyes. Linux."""
+    """The last refusal of that process as (number, reason); None when there is none, or none for our eyes. Linux."""
     folder = f"/proc/{pid}/fd"
     try:
         names = os.listdir(folder)
@@ -230,8 +230,8 @@ def answer_of(pid: int) -> tuple[str, str] | None:
     for name in names:
         with contextlib.suppress(OSError):  # closed meanwhile
             if os.readlink(f"{folder}/{name}").startswith(f"/memfd:{ANSWER}"):
-                number, _, words = _contents(f"{folder}/{name}").partition(" ")
-                return (number, words) if words else None
+                number, _, reason = _contents(f"{folder}/{name}").partition(" ")
+                return (number, reason) if reason else None
     return None
 
 

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from time import gmtime, monotonic, strftime
+from typing import TYPE_CHECKING
 
 from relay.config.addresses import Upstream
 from relay.config.keys import Protocol
@@ -29,20 +30,22 @@ from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.connection.services import Services
 from relay.entry.listeners import bind_or_explain, listen_addresses
-from relay.logs.log import Log
 from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.net import offsets, tcp
 from relay.net.signals import hold_signals, leave_to_main_thread, let_signals_in
 from relay.survival import fdstore, handover, inflight
 from relay.survival.checkpoint import Checkpoint
-from relay.survival.fdstore import Keeper
+from relay.survival.fdstore import StoreKeeper
 from relay.survival.handover import Handover, SavedSession
 from relay.survival.inflight import Entry, InFlight
 from relay.survival.kept import PARTS, kept_of
 from relay.survival.numbers import Numbers
 from relay.survival.resume import go_on, restore
 from relay.survival.state import ConnectionState, InvalidState, from_json, state_of
+
+if TYPE_CHECKING:
+    from relay.logs.sink import RelayLog
 
 LEAVE_WAIT = 1.0  # seconds for one message to the manager on the way out; then the rest is given up
 FLUSH_WAIT = 0.1  # seconds the last log lines may hold up an upgrade
@@ -74,7 +77,7 @@ class Survival:
     def __init__(
         self,
         relay: RelayHooks,
-        log: Log,
+        log: RelayLog,
         loop: asyncio.AbstractEventLoop,
         loaded: Loaded,
         handed: Handover | None,
@@ -89,7 +92,7 @@ class Survival:
         self.handed = handed if handed is not None else Handover()
         self._upgraded = handed is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
-        self.keeper: Keeper | None = None
+        self.keeper: StoreKeeper | None = None
         self.numbers = Numbers("")
 
     # The start
@@ -97,7 +100,7 @@ class Survival:
     def begin(self) -> None:
         """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
         if self._wanted and fdstore.manager_keeps():
-            self.keeper = Keeper(self._loop, inflight=self._inflight)
+            self.keeper = StoreKeeper(self._loop, inflight=self._inflight)
             if self._inflight is None:
                 systemd.unstore(inflight.NAMES, LEAVE_WAIT)
                 systemd.store(self.keeper.inflight.files, LEAVE_WAIT)
@@ -126,8 +129,8 @@ class Survival:
             since = self.handed.since
             pause = "" if since is None else f", after a pause of {(monotonic() - since) * 1000:.0f} ms"
             lost = len(sessions) - live
-            words = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
-            self._log.event("resumed", words, "WARN" if lost else "INFO", live=live, lost=lost)
+            message = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
+            self._log.event("resumed", message, "WARN" if lost else "INFO", live=live, lost=lost)
         self.handed = Handover()
         if self._inflight is not None and self.keeper is None:
             systemd.unstore(inflight.NAMES, LEAVE_WAIT)
@@ -209,8 +212,8 @@ class Survival:
         systemd.unstore([f"{connection_id}.{part}" for part in PARTS])
         if self._inflight is not None:
             self._inflight.remove(connection_id)
-        words = f"connection {connection_id} could not go on and was reset: {error}"
-        self._log.event("resume.failed", words, "ERROR", connection=connection_id)
+        message = f"connection {connection_id} could not go on and was reset: {error}"
+        self._log.event("resume.failed", message, "ERROR", connection=connection_id)
 
     # The end
 
@@ -225,7 +228,11 @@ class Survival:
         if self.keeper is None:
             return 0
         self.keeper.close()
-        left = [each for each in self._relay.connections() if self.keeper.keep(each, LEAVE_WAIT, last=True)]
+        left = [
+            connection
+            for connection in self._relay.connections()
+            if self.keeper.keep(connection, LEAVE_WAIT, last=True)
+        ]
         systemd.barrier(BARRIER_WAIT)
         for connection in left:
             connection.leave()

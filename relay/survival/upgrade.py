@@ -34,7 +34,7 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
         pid = _only(running())
     if _LINUX and not _handles_usr2(pid):
         raise Failed(f"process {pid} is no relay that can be upgraded, or there is no such process")
-    before, said = _stamp(pid), answer_of(pid)
+    before, earlier = _stamp(pid), answer_of(pid)
     visible = _LINUX and before is not None
     try:
         os.kill(pid, signal.SIGUSR2)
@@ -52,22 +52,22 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
             say(f"process {pid} is the new program after {time.monotonic() - begin:.1f} s; its sessions are the same")
             return
         answer = answer_of(pid)
-        if answer is not None and answer != said:
+        if answer is not None and answer != earlier:
             raise Failed(f"process {pid} goes on with the old program: {answer[1]}")
     raise Failed(f"process {pid} goes on with the old program and has not said why; its log may")
 
 
 def running() -> list[int]:
     """The relays of this machine, as far as can be seen."""
-    return [pid for pid, words in sorted(_processes()) if pid != os.getpid() and is_relay(words)]
+    return [pid for pid, arguments in sorted(_processes()) if pid != os.getpid() and is_relay(arguments)]
 
 
-def is_relay(words: list[str]) -> bool:
+def is_relay(arguments: list[str]) -> bool:
     """Is this the command line of `ib-relay run`, however it was installed?"""
-    if "run" not in words or not words:
+    if "run" not in arguments or not arguments:
         return False
-    before = words[: words.index("run")]
-    named = any(re.fullmatch(r"ib-relay(\.pyz)?", word.rpartition("/")[2]) for word in before)
+    before = arguments[: arguments.index("run")]
+    named = any(re.fullmatch(r"ib-relay(\.pyz)?", argument.rpartition("/")[2]) for argument in before)
     return named or any(pair == ("-m", "relay") for pair in itertools.pairwise(before))
 
 
@@ -88,10 +88,10 @@ def _processes() -> list[tuple[int, list[str]]]:
     for folder in _PROC.iterdir():
         if folder.name.isdecimal():
             try:
-                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue  # gone, or not for our eyes
-            found.append((int(folder.name), words[:-1]))
+            found.append((int(folder.name), arguments[:-1]))
     return found
 
 
@@ -107,7 +107,7 @@ def _handles_usr2(pid: int) -> bool:
 def _stamp(pid: int) -> str | None:
     """What the handover left in the environment a process was started with, or ""; None when it is not for our eyes."""
     try:
-        words = (_PROC / str(pid) / "environ").read_bytes().decode(errors="replace").split("\0")
+        variables = (_PROC / str(pid) / "environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None  # without CAP_SYS_PTRACE, as in a container, even root does not see another user's
-    return next((word for word in words if word.startswith(f"{VARIABLE}=")), "")
+    return next((variable for variable in variables if variable.startswith(f"{VARIABLE}=")), "")

@@ -24,7 +24,7 @@ from relay.net import tcp
 from relay.net.deadlines import Deadlines
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
-from relay.survival.fdstore import Keeper
+from relay.survival.fdstore import StoreKeeper
 from tests.relay.kit.scripted import free_port as unused_port  # noqa: F401 (for those who have the rest from here)
 
 HOST = "127.0.0.1"
@@ -172,7 +172,7 @@ class Rig:
             flow=self.flow,
         )
         if self.keeps:
-            self.keeper = self.services.keeper = Keeper(self.loop, {})
+            self.keeper = self.services.keeper = StoreKeeper(self.loop, {})
         return self
 
     async def __aexit__(self, *exception: object) -> None:

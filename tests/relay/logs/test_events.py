@@ -15,7 +15,7 @@ RELAY = Path(__file__).resolve().parents[3] / "relay"
 
 
 def events_said() -> dict[str, set[str]]:
-    """Every name of an event in a call of `event` or `Event`, and the fields it is called with anywhere."""
+    """Every name of an event in a call of `event` or `LogEvent`, and the fields it is called with anywhere."""
     said: dict[str, set[str]] = {}
     for path in RELAY.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -33,7 +33,7 @@ def calls_in(function):
     }
     for node in ast.walk(function):
         called = isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", ""))
-        if called not in ("event", "Event") or not (node.args and isinstance(node.args[0], ast.Constant)):
+        if called not in ("event", "LogEvent") or not (node.args and isinstance(node.args[0], ast.Constant)):
             continue
         fields = set()
         for keyword in node.keywords:
@@ -41,7 +41,7 @@ def calls_in(function):
                 fields |= dicts[keyword.value.id] if isinstance(keyword.value, ast.Name) else keys_of(keyword.value)
             elif keyword.arg != "severity":
                 fields.add(keyword.arg)
-        if called == "Event":
+        if called == "LogEvent":
             fields |= keys_of(node.args[4])
         yield node.args[0].value, fields
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from relay.logs.events import Event
+from relay.logs.events import LogEvent
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
 from relay.logs.record import Cause, EndPhase, Reason, Record
 
@@ -313,7 +313,7 @@ def test_what_is_not_an_end_is_ordinary():
 # Events
 
 
-EVENT = Event("listening", "INFO", "paper: 127.0.0.1:4003 -> 127.0.0.1:4002, ib", AT, {"server.port": 4003})
+EVENT = LogEvent("listening", "INFO", "paper: 127.0.0.1:4003 -> 127.0.0.1:4002, ib", AT, {"server.port": 4003})
 
 
 def test_an_event_for_people():

@@ -141,7 +141,7 @@ def test_what_cannot_be_formatted_is_a_line_that_says_so():
             log.write(RECORD._replace(event="close"))
             log.event("word", "fine")
         first, second, third = pipe.lines()
-        assert first.startswith("log: cannot format Event: TypeError")
+        assert first.startswith("log: cannot format LogEvent: TypeError")
         assert second.startswith("log: cannot format Record: ")
         assert json.loads(third)["message"] == "fine"
 

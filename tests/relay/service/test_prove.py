@@ -45,14 +45,14 @@ def test_relay_and_gateway_answer():
     with practice("normal") as port, RelayProcess(port, protocol="ib") as relay:
         found = proof(relay)
     assert (found.relay, found.gateway) == (True, True)
-    assert f"the relay answers on {LOOPBACK}:{relay.port}, the gateway {LOOPBACK}:{port} answers" in found.words
+    assert f"the relay answers on {LOOPBACK}:{relay.port}, the gateway {LOOPBACK}:{port} answers" in found.message
 
 
 def test_the_gateway_is_not_there():
     with RelayProcess(free_port(), protocol="ib") as relay:
         found = proof(relay)
     assert (found.relay, found.gateway) == (True, False)
-    assert "connection refused, nothing listens there" in found.words
+    assert "connection refused, nothing listens there" in found.message
 
 
 def test_the_gateway_is_silent(monkeypatch):
@@ -60,7 +60,7 @@ def test_the_gateway_is_silent(monkeypatch):
     with practice("silent") as port, RelayProcess(port, protocol="ib") as relay:
         found = proof(relay)
     assert (found.relay, found.gateway) == (True, False)
-    assert "takes connections but says nothing" in found.words
+    assert "takes connections but says nothing" in found.message
 
 
 @pytest.mark.parametrize("there, words", [(True, " answers"), (False, "does not: connection refused")])
@@ -69,7 +69,7 @@ def test_a_raw_map_is_only_dialled(there, words):
         port = server.getsockname()[1] if there else free_port()
         with RelayProcess(port) as relay:
             found = proof(relay)
-    assert (found.relay, found.gateway) == (True, there) and words in found.words
+    assert (found.relay, found.gateway) == (True, there) and words in found.message
 
 
 def test_a_raw_map_that_resets_before_it_is_looked_at_has_answered(monkeypatch):
@@ -89,7 +89,7 @@ def test_a_raw_map_that_resets_before_it_is_looked_at_has_answered(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", look_late)
     with RelayProcess(free_port()) as relay:
         found = proof(relay)
-    assert (found.relay, found.gateway) == (True, False) and "does not: connection refused" in found.words
+    assert (found.relay, found.gateway) == (True, False) and "does not: connection refused" in found.message
 
 
 def test_a_port_that_nobody_serves_is_no_relay(monkeypatch):
@@ -98,9 +98,9 @@ def test_a_port_that_nobody_serves_is_no_relay(monkeypatch):
     monkeypatch.setattr("relay.service.prove.DIAL_TIMEOUT", 0.3)
     with socket.create_server((LOOPBACK, 0)) as server:
         found = prove(PortMap(upstream=Upstream(LOOPBACK, free_port())), *server.getsockname())
-    assert (found.relay, found.gateway) == (False, None) and "nothing answers" in found.words
+    assert (found.relay, found.gateway) == (False, None) and "nothing answers" in found.message
 
 
 def test_a_closed_port_is_no_relay():
     found = prove(PortMap(), LOOPBACK, free_port())
-    assert (found.relay, found.gateway) == (False, None) and "does not answer: connection refused" in found.words
+    assert (found.relay, found.gateway) == (False, None) and "does not answer: connection refused" in found.message

@@ -11,7 +11,7 @@ from relay.manager import systemd
 from relay.net import offsets
 from relay.survival import fdstore
 from relay.survival.checkpoint import Checkpoint
-from relay.survival.fdstore import AGE, Keeper, manager_keeps, sort
+from relay.survival.fdstore import AGE, StoreKeeper, manager_keeps, sort
 from relay.survival.inflight import InFlight
 from relay.survival.numbers import Numbers
 from relay.survival.state import from_json
@@ -41,7 +41,9 @@ def peeking(monkeypatch):
 
 
 async def keeping(rig, manager, **environ):
-    keeper = rig.services.keeper = Keeper(asyncio.get_running_loop(), {**manager.environ, **environ}, manager.inflight)
+    keeper = rig.services.keeper = StoreKeeper(
+        asyncio.get_running_loop(), {**manager.environ, **environ}, manager.inflight
+    )
     return keeper
 
 
