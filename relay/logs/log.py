@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from relay.logs.events import LogEvent, EventName
+from relay.logs.events import EventName, LogEvent
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
 from relay.logs.record import Record
