@@ -72,6 +72,8 @@ def show(observe: Observe | None, data: memoryview, now: float) -> Sequence[Even
 class Flow:
     """One direction. All methods are non-blocking and are called on the event loop's thread only."""
 
+    most: int = 0  # bytes that `peek` looks at; 0 = as many as fit
+
     __slots__ = (
         "owner",
         "poller",
@@ -84,8 +86,6 @@ class Flow:
         "watched",
         "waits",
         "pending",
-        "awaited",
-        "look",
         "bytes",
         "first",
         "last",
@@ -107,8 +107,6 @@ class Flow:
         self.watched = READ  # what the poller watches on `source`; -1 = not registered
         self.waits: Waits | None = None
         self.pending: memoryview | None = None  # read, not yet taken by the sink
-        self.awaited = 1  # bytes the source's kernel is to have before it calls (SO_RCVLOWAT)
-        self.look = 0  # bytes one look is for; 0 = as many as fit
         self.bytes = 0  # taken by the sink's kernel
         self.first: float | None = None  # monotonic
         self.last: float | None = None
@@ -288,7 +286,7 @@ class Flow:
     def peek(self) -> int:
         """Look at what waits, which is in `scratch` then: how much. 0 = the owner was told of an end, -1 = nothing."""
         try:
-            count = self.source.recv_into(self.scratch, self.look, socket.MSG_PEEK)
+            count = self.source.recv_into(self.scratch, self.most, socket.MSG_PEEK)
         except BlockingIOError:
             return -1
         except OSError as error:
@@ -316,11 +314,11 @@ class Flow:
             return count
         now = monotonic()
         ruling = judge.look(self.scratch[:count], now)
-        if count < ruling.needed == self.awaited:  # called with less than was asked for: an end within a frame
+        if count < ruling.needed == judge.awaited:  # called with less than was asked for: an end within a frame
             judge.let_pass(count)
             ruling = judge.look(self.scratch[:count], now)
         if ruling.passing:
-            self.await_bytes(1)
+            self._have_kernel_wait(judge, 1)
             return ruling.passing
         if isinstance(ruling.verdict, EndWith):
             self.owner.condemned(self, ruling.verdict)
@@ -330,11 +328,14 @@ class Flow:
             self.watch(self.watched & ~READ)
             self.owner.held_back(self, ruling.verdict.when)
         else:
-            self.await_bytes(ruling.needed)
+            self._have_kernel_wait(judge, ruling.needed)
         return -1
 
+    def _have_kernel_wait(self, judge: Judge, count: int) -> None:
+        if count != judge.awaited:
+            judge.awaited = count
+            self.await_bytes(count)
+
     def await_bytes(self, count: int) -> None:
-        """Have the source's kernel call when it has so many bytes, or at the end."""
-        if count != self.awaited:
-            self.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-            self.awaited = count
+        """Have the source's kernel call when it has so many bytes (1 without this), or at the end."""
+        self.source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)

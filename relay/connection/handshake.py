@@ -175,15 +175,20 @@ class PeekHandshake(Handshake):
     def __init__(self, connection: Connection, up: Flow, down: Flow, ticket: Ticket | None = None) -> None:
         super().__init__(connection, up, down, ticket)
         self._waiting = False
-        self.seen = 0
+        self.seen = 0  # bytes of an incomplete hello; the kernel was told to call with more than these
 
     @property
     def waiting(self) -> bool:
         return self._waiting
 
     def left(self) -> None:
-        self.down.await_bytes(1)
+        self._await_any()
         super().left()
+
+    def _await_any(self) -> None:
+        if self.seen:
+            self.down.await_bytes(1)
+            self.seen = 0
 
     def _look(self) -> int:
         return self.down.source.recv_into(self.down.scratch, 0, socket.MSG_PEEK)
@@ -199,7 +204,7 @@ class PeekHandshake(Handshake):
             self.release()
             return
         self._waiting = 0 < end < count
-        down.await_bytes(1)
+        self._await_any()
         down.take(count if end < 0 else end, now)
         self._delivered()
 

@@ -47,7 +47,7 @@ class Ruling(NamedTuple):
 class Judge:
     """Is shown the bytes of one direction from the first one that has not been taken."""
 
-    __slots__ = ("_begun", "_blind", "_cleared", "_policy", "_prologue")
+    __slots__ = ("_begun", "_blind", "_cleared", "_policy", "_prologue", "awaited")
 
     def __init__(self, policy: Policy, prologue: Prologue | None = None) -> None:
         self._policy = policy
@@ -55,6 +55,7 @@ class Judge:
         self._cleared = 0  # bytes that may pass, counted from the next one; perhaps more than are there yet
         self._begun = b""  # the beginning of a frame, shorter than its length field, that has been sent already
         self._blind = False
+        self.awaited = 1  # bytes the source's kernel was asked to have before it calls (SO_RCVLOWAT); kept by the flow
 
     def go_on(self, begun: bytes, cleared: int) -> None:
         """Another process has judged the stream up to here: what it has sent of a frame, and the bytes left of it."""

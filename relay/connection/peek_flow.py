@@ -27,9 +27,8 @@ from relay.net.poller import WRITE, Poller
 from relay.wire.events import Event
 
 _DROP = socket.MSG_TRUNC
-LEAST_LOOK = (
-    16 * 1024
-)  # bytes looked at when the sink takes little at a time; looking at all of it would copy it in vain
+# Bytes looked at when the sink takes little at a time; looking at all of it would copy it in vain.
+LEAST_LOOK = 16 * 1024
 
 Note = Callable[[Flow, Sequence[Event]], None]
 
@@ -37,12 +36,13 @@ Note = Callable[[Flow, Sequence[Event]], None]
 class PeekFlow(Flow):
     """One direction; see flow.py for what the owner is told."""
 
-    __slots__ = ("note",)
+    __slots__ = ("most", "note")
 
     def __init__(
         self, owner: Owner, poller: Poller, scratch: memoryview, source: socket.socket, sink: socket.socket
     ) -> None:
         super().__init__(owner, poller, scratch, source, sink)
+        self.most = 0
         self.note: Note | None = None  # writes down how far the observer is
 
     @property
@@ -92,9 +92,9 @@ class PeekFlow(Flow):
         except OSError as error:
             self.owner.sink_failed(self, error)
             return None
-        self.look = 0
+        self.most = 0
         if sent != count:
-            self.look = min(max(2 * sent, LEAST_LOOK), len(self.scratch))
+            self.most = min(max(2 * sent, LEAST_LOOK), len(self.scratch))
             self._wait_for_sink()
             if not sent:
                 return ()

@@ -264,7 +264,7 @@ async def test_an_end_in_the_middle_of_a_frame_is_passed_on_behind_it(rig, end):
         client, gateway, connection = await greeted(rig)
         await client.send(START_API + ORDER[:6])
         assert await gateway.read(len(START_API)) == START_API
-        await until(lambda: connection.up.awaited == len(ORDER), "the rest is waited for")
+        await until(lambda: connection.up.judge.awaited == len(ORDER), "the rest is waited for")
         client.finish() if end == "fin" else client.reset()
         data, how = await gateway.read_to_end()
         assert (data, how) == (ORDER[:6], end)

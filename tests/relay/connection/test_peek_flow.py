@@ -83,7 +83,7 @@ async def test_a_slow_sink_is_offered_little_at_a_time():
         data = os.urandom(1_000_000)
         sending = rig.loop.create_task(gateway.send(data))
         await until(lambda: connection.down.waits is not None, "the sink is full")
-        assert LEAST_LOOK <= connection.down.look <= SCRATCH_SIZE
+        assert LEAST_LOOK <= connection.down.most <= SCRATCH_SIZE
         assert connection.down.left == offsets.unread(connection.upstream) > 0
         assert await client.read(len(data)) == data
         await sending
