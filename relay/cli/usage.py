@@ -164,7 +164,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 
 
 class OneOf(click.ParamType):  # type: ignore[type-arg]  # as above
-    """One of some words."""
+    """A choice between fixed words."""
 
     name = "word"
 
