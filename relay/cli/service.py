@@ -19,13 +19,13 @@ Result = TypeVar("Result")
 
 
 @click.group(cls=Group, short_help="Install the relay as a background service; its status.")
-def service() -> None:  # click: a paragraph after \b stays as it is
-    r"""The background service: install, uninstall, status, print, restart, upgrade.
+def service() -> None:
+    """The background service: install, uninstall, status, print, restart, upgrade.
 
     \b
     --system  starts with the machine, locked down, needs root [default for root]
     --user    belongs to you                                   [default otherwise]
-    """
+    """  # noqa: D301 (click: a paragraph after this character stays as it is)
 
 
 def scoped(command: Function) -> Function:

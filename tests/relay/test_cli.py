@@ -170,6 +170,20 @@ def test_on_80_columns_no_summary_of_a_command_is_cut(words, monkeypatch):
     assert max(map(len, output.splitlines())) <= 80
 
 
+def test_a_help_keeps_its_lines_and_shows_no_mark_of_its_formatting():
+    code, output = invoke("service", "--help")
+    assert code == 0
+    assert output.splitlines()[4:6] == [
+        "  --system  starts with the machine, locked down, needs root [default for root]",
+        "  --user    belongs to you                                   [default otherwise]",
+    ]
+    alone = ("run", "check-config", "practice", "demo", "upgrade")
+    of_service = ("install", "print", "restart", "status", "uninstall", "upgrade")
+    for words in ((), *((each,) for each in alone), ("service",), *(("service", each) for each in of_service)):
+        code, output = invoke(*words, "--help")
+        assert code == 0 and "\\" not in output and "\b" not in output
+
+
 # Standard output that cannot be written: exit code 1
 
 

@@ -176,6 +176,14 @@ def test_flags_win_over_environment_over_file_over_default():
     }
 
 
+def test_no_key_is_read_and_then_forgotten():
+    """full.toml gives every key a value that is not its default: a default here was never taken over."""
+    config = load((DATA / "full.toml").read_bytes(), "full.toml", {}, {}).config
+    assert [key for key in TOP_KEYS if getattr(config, key) == getattr(Config(), key)] == []
+    of_maps = {key for key in MAP_KEYS if any(getattr(each, key) != getattr(PortMap(), key) for each in config.maps)}
+    assert set(MAP_KEYS) - of_maps == set()
+
+
 def test_every_key_has_a_variable_and_a_flag():
     texts = {
         "log_format": "json",
