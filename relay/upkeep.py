@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.load import Loaded
 from relay.connection.connection import Connection
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
 
 
-@dataclass(frozen=True, slots=True)
-class UpkeepHooks:
+class UpkeepHooks(NamedTuple):
     """What upkeep asks of its relay."""
 
     loaded: Callable[[], Loaded]  # the configuration in force

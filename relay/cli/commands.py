@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
@@ -257,6 +256,8 @@ def _leave_tls_out() -> None:
 
 
 def _list_behaviours() -> None:
+    import textwrap
+
     from relay.practice import BEHAVIOURS
 
     width = max(len(behaviour.usage) for behaviour in BEHAVIOURS.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -52,7 +51,9 @@ def _slip(error: click.UsageError, context: click.Context | None) -> str:
     if isinstance(error, click.NoSuchOption):
         others = [option for option in options if not option.hidden and "--help" not in option.opts]
         names = [*(name for option in others for name in (*option.opts, *option.secondary_opts)), "--help"]
-        nearest = difflib.get_close_matches(error.option_name, names, n=1)
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(error.option_name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
         return f"no option {error.option_name!r}; {hint}"
     if isinstance(error, click.BadOptionUsage):

@@ -6,10 +6,8 @@ and IB_PORT are never read: they belong to the client and name this relay, which
 values that each key takes. Pure; files.py reads the file.
 """
 
-import difflib
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -201,6 +199,8 @@ def _map_tables(value: object, name: str) -> list[dict[str, object]]:
 def _parsed(text: bytes, name: str) -> dict[str, object]:
     if len(text) > MAX_FILE:
         raise ConfigError(f"{name}: seen more than {MAX_FILE} bytes; allowed: a TOML file up to that size")
+    import tomllib  # only where there is a file; see _nearest
+
     try:
         return tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -228,8 +228,15 @@ def _suggestion(name: str, known_keys: Mapping[str, Key[object]]) -> str:
     if known_keys is MAP_KEYS and name in TOP_KEYS:
         return "it belongs above the first [[map]] line"
     known = [*known_keys, "map"] if known_keys is TOP_KEYS else list(known_keys)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f'did you mean "{nearest[0]}"?' if nearest else f"allowed: {', '.join(known)}"
+    nearest = _nearest(name, known)
+    return f'did you mean "{nearest}"?' if nearest else f"allowed: {', '.join(known)}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """The one of them that was probably meant; "" if none."""
+    from difflib import get_close_matches  # for mistakes only: an upgrade's pause is the start of an interpreter
+
+    return next(iter(get_close_matches(word, list(known), n=1)), "")
 
 
 # A Kubernetes service or a Docker link called "ib-relay" puts these into every neighbour's environment.
@@ -245,8 +252,8 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, object
         if variable == FILE_VARIABLE or injected or not text:  # empty is how compose files spell "not set"
             continue
         if variable not in variables:
-            nearest = difflib.get_close_matches(variable[len(PREFIX) :].lower(), variables.values(), n=1)
-            hint = f"did you mean {PREFIX}{nearest[0].upper()}?" if nearest else f"allowed: {', '.join(variables)}"
+            nearest = _nearest(variable[len(PREFIX) :].lower(), variables.values())
+            hint = f"did you mean {PREFIX}{nearest.upper()}?" if nearest else f"allowed: {', '.join(variables)}"
             raise ConfigError(f"{clipped(variable)}: unknown variable; {hint}")
         key = variables[variable]
         given.append((variable, key, _key(key).from_text(text)))

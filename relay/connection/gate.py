@@ -11,14 +11,12 @@ to remember. This file is what a connection needs to know of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.connection.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Applicant:
+class Applicant(NamedTuple):
     """Who asks."""
 
     connection_id: str

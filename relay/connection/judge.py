@@ -11,7 +11,6 @@ policy is asked about NO_FRAME, and if that may pass, everything behind it does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.connection.verdict import EndWith, Pass, Verdict, WaitUntil
@@ -21,8 +20,7 @@ from relay.wire.messages import read_id
 ENOUGH = 8 * 1024  # bytes of a payload that a policy sees at the most; a client's request has a few hundred
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; `payload` has its first ENOUGH bytes, `length` counts all of them."""
 
     message_id: int | None  # 0: an empty frame

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.logs.record import Reason
 
 
-@dataclass(frozen=True, slots=True)
 class Pass:
     """Go on."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class WaitUntil:
+
+class WaitUntil(NamedTuple):
     """Not yet: ask again when this moment (monotonic) has come."""
 
     when: float
 
 
-@dataclass(frozen=True, slots=True)
-class EndWith:
+class EndWith(NamedTuple):
     """No: the connection ends, with this reason in its record."""
 
     reason: Reason

@@ -7,7 +7,7 @@ the IPv4 peers they are.
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.config.addresses import Allow, Network
 from relay.logs.record import Reason
@@ -19,23 +19,20 @@ FILES_EACH = 2  # descriptors of a connection: the client's and the gateway's
 FILES_KEPT = 32  # descriptors for all else: standard streams, selectors, listeners, the configuration being re-read
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(NamedTuple):
     """Come in. `source` is the peer's one spelling, to be counted in `Sources`."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(NamedTuple):
     """Stay out. `detail` says what was seen and what is allowed, for the record."""
 
     reason: Reason
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How many connections at once, of the whole relay and of one source in one map; 0 = no limit."""
 
     total: int = 0
@@ -95,8 +92,7 @@ class Sources:
             del self.counts[source]
 
 
-@dataclass(frozen=True, slots=True)
-class MapAdmission:
+class MapAdmission(NamedTuple):
     """Everything that is decided by for one map, made anew when the configuration or the bridges change."""
 
     access: AccessList

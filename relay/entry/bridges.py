@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 try:
     import fcntl
@@ -34,16 +34,14 @@ WIDEST = {4: 8, 6: 32}  # prefix lengths; an interface wider than that would tur
 NAMES = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}|podman[0-9]+|cni-podman[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(NamedTuple):
     """One address of one bridge: `interface.ip` to listen on, `interface.network` to allow."""
 
     name: str
     interface: Interface
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What was found, ordered by name; `why` has a line for everything that could not be looked at."""
 
     bridges: tuple[Bridge, ...] = ()

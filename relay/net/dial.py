@@ -6,8 +6,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.net import tcp
 from relay.net.poller import BROKEN, READ, WRITE, Poller
@@ -23,8 +22,7 @@ SocketAddress = tuple[Any, ...]  # host, port, and for IPv6 flow and scope
 Address = tuple[int, SocketAddress]  # with its family
 
 
-@dataclass(frozen=True, slots=True)
-class DialFailed:
+class DialFailed(NamedTuple):
     """Why no address answered: a word of the closed set of end reasons, the last errno's name, and what was tried."""
 
     reason: str
@@ -32,8 +30,7 @@ class DialFailed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(NamedTuple):
     """A connected non-blocking socket; `reset`: the upstream has reset it already (the kernel tells that only once)."""
 
     sock: socket.socket

@@ -18,9 +18,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import gmtime, monotonic, strftime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.addresses import Upstream
 from relay.config.keys import Protocol
@@ -57,8 +57,7 @@ Bound = tuple[tuple[str, int, int], ...]  # address, port, descriptor
 HandedOver = tuple[tuple[str, str, int], ...]  # manager, its name for it, descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class RelayHooks:
+class RelayHooks(NamedTuple):
     """What survival asks of the relay whose sessions are to outlive it."""
 
     services: Services
