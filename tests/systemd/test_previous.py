@@ -66,7 +66,7 @@ def test_kills(installed, ib_async, figure):  # noqa: F811 (the fixture)
             pid = settled(installed, pid)
             time.sleep(0.1)
     figure(f"{installed.suite}: {ROUNDS} kills from the previous release to today's and back: {traffic.figures()}")
-    traffic.check()
+    traffic.check(2 * ROUNDS)
 
 
 def test_todays_installer_upgrades_it_and_its_session_lives(installed, ib_async, previous, figure):  # noqa: F811

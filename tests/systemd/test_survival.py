@@ -27,7 +27,8 @@ from tests.systemd.machine import ROOT, Machine, Trouble
 SERVICE = "ib-relay.service"
 QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
 KILLS, RESTARTS, UPGRADES, HANGS = (10, 4, 2, 1) if QUICK else (100, 20, 20, 3)
-FAILED_SHARE = 0.002  # of new connections: a kill can come before one that was just accepted is written down
+# Of the kills: those that come between accepting a connection and writing it down (tests/soak/test_survival.py).
+FAILED_SHARE = 1 / 3
 PACE = float(os.environ.get("IB_RELAY_KILL_PACE", "0.1"))  # seconds from ready to the next kill
 RESTART_PAUSE = 0.2  # seconds a running session may stand still
 MAPS = """\
@@ -124,13 +125,13 @@ class Traffic:
             f"{max(gaps) * 1000:.0f} ms, of the ticks {self.session['longest_gap'] * 1000:.0f} ms"
         )
 
-    def check(self, port_stays: bool = True) -> None:
+    def check(self, kills: int = 0, port_stays: bool = True) -> None:
         for one in self.seen["streams"]:
             assert one["equal"] and not one["errors"], self.seen
         assert self.session["disconnected"] == 0 and self.session["connected_at_end"] and self.session["answers_at_end"]
         hammer = self.seen["hammer"]
         if port_stays:
-            assert hammer["failed"] <= FAILED_SHARE * (hammer["served"] + hammer["failed"]) + 1, hammer
+            assert hammer["failed"] <= FAILED_SHARE * kills, hammer
 
 
 def settled(machine: Machine, before: int) -> int:
@@ -198,7 +199,7 @@ def test_kill_9(surviving, ib_async, figure):
             time.sleep(PACE)
         took = time.monotonic() - started
     figure(f"{surviving.suite}: {KILLS} x kill -9 in {took:.0f} s: {traffic.figures()}")
-    traffic.check()
+    traffic.check(KILLS)
 
 
 def test_restarts(surviving, ib_async, figure):
@@ -255,7 +256,7 @@ def test_the_watchdog_kills_a_hung_relay(surviving, ib_async, figure):
         surviving.run("systemctl", "daemon-reload")
         surviving.run("systemctl", "restart", SERVICE)
     figure(f"{surviving.suite}: {HANGS} watchdog kills: {traffic.figures()}")
-    traffic.check()
+    traffic.check(HANGS)
 
 
 def test_changes_around_it(surviving, ib_async, figure):
