@@ -1,7 +1,8 @@
-"""What the log says that is not about one connection: one table of the events and their fields; an event as a value.
+"""What the log says: one table of the events that are not about one connection, and one of a record's fields.
 
 The JSON form of an event has the time, the severity, `event.name` (the name with `ib_relay.` before it), the message
-and the fields of its row. The names and fields are public: never renamed, never reused.
+and the fields of its row. The names and fields are public: never renamed, never reused. For readers and
+for types: a running relay does not load this file.
 """
 
 from __future__ import annotations
@@ -26,16 +27,6 @@ EventName = Literal[
     "upgrade",
     "warning",
 ]
-
-
-class LogEvent(NamedTuple):
-    """An item that is not about one connection: what happened, as text and as fields."""
-
-    name: EventName
-    severity: str  # INFO | WARN | ERROR
-    message: str
-    at: float  # Unix time
-    fields: Mapping[str, object]
 
 
 class EventKind(NamedTuple):

@@ -7,9 +7,8 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
-from relay.logs.events import LogEvent
 from relay.logs.explain import end_code, explain
-from relay.logs.record import EndPhase, Reason, Record, end_of
+from relay.logs.record import EndPhase, LogEvent, Reason, Record, end_of
 
 _WARN = frozenset(
     {

@@ -13,12 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from relay.logs.events import EventName, LogEvent
 from relay.logs.lines import json_event, json_record, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
-from relay.logs.record import Record
+from relay.logs.record import LogEvent, Record
 from relay.net.signals import leave_to_main_thread
+
+if TYPE_CHECKING:
+    from relay.logs.events import EventName
 
 QUEUE_LIMIT = 10_000  # lines, about 10 MiB at most: minutes of a busy relay
 BATCH = 256  # lines in one write

@@ -1,4 +1,4 @@
-"""The record of a relayed connection as a value, and the closed set of the reasons for which one ends.
+"""The log's items as values: the record of a relayed connection, the closed set of end reasons, and other events.
 
 Up is client to gateway, down is gateway to client. Durations are float seconds; None means "never" or "not known".
 Field names follow the OpenTelemetry semantic conventions where these have a name, and are `ib_relay.*` and `ib.*`
@@ -7,8 +7,12 @@ elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from relay.logs.events import EventName
 
 
 class Reason(StrEnum):
@@ -117,3 +121,13 @@ def end_of(record: Record) -> tuple[Cause, EndPhase]:
     if record.cause is None or record.phase is None:
         raise ValueError(f"a {record.event} record without cause or phase")
     return record.cause, record.phase
+
+
+class LogEvent(NamedTuple):
+    """An item that is not about one connection: what happened, as text and as fields."""
+
+    name: EventName
+    severity: str  # INFO | WARN | ERROR
+    message: str
+    at: float  # Unix time
+    fields: Mapping[str, object]

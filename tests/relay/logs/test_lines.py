@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-from relay.logs.events import LogEvent
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
-from relay.logs.record import Cause, EndPhase, Reason, Record
+from relay.logs.record import Cause, EndPhase, LogEvent, Reason, Record
 
 AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
 
