@@ -156,7 +156,7 @@ class Flow:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.owner.sink_failed(self, error)
+            self.refused(data, now, error)
             return True
         self.bytes += sent
         if sent != len(data):
@@ -171,25 +171,31 @@ class Flow:
         """Send bytes that were taken before, ahead of all that is read from now on; `now` None: they were shown."""
         if self.pending is not None:
             self.pending = memoryview(bytes(self.pending) + data)
-        elif not self._sent(data):
+        elif not self._sent(data, now):
             return
         if now is not None:
             events = show(self.observe, memoryview(data), now)
             if events:
                 self.owner.learned(events)
 
-    def _sent(self, data: bytes) -> bool:
+    def _sent(self, data: bytes, now: float | None) -> bool:
         try:
             sent = self.sink.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.owner.sink_failed(self, error)
+            self.refused(memoryview(data), now, error)
             return False
         self.bytes += sent
         if sent != len(data):
             self.keep(memoryview(data)[sent:])
         return True
+
+    def refused(self, data: memoryview, now: float | None, error: OSError) -> None:
+        """The sink takes nothing any more. A source that has spoken first has spoken, though nobody heard it."""
+        if now is not None and not self.bytes:
+            show(self.observe, data, now)
+        self.owner.sink_failed(self, error)
 
     def keep(self, rest: memoryview) -> None:
         """The sink is full: keep a copy of `rest` (the scratch buffer is reused), stop reading until it is writable."""

@@ -90,7 +90,7 @@ class PeekFlow(Flow):
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.owner.sink_failed(self, error)
+            self.refused(self.scratch[:count], now, error)
             return None
         self.most = 0
         if sent != count:

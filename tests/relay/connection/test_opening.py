@@ -1,7 +1,9 @@
 """relay/connection/opening.py: from accept to the dialled gateway; nothing a client says in that time is lost."""
 
 import asyncio
+import errno
 import random
+import socket
 from time import monotonic
 
 import pytest
@@ -160,14 +162,21 @@ async def test_a_raw_client_that_was_reset_before_it_was_accepted_costs_no_dial(
 # While dialling
 
 
-async def open_after_all(rig, connection, **sizes):
-    """Let the dial that hangs succeed: a gateway that wakes up, without the kernel's one second of SYN retry."""
+async def open_after_all(rig, connection, reset_with=None, **sizes):
+    """Let the dial that hangs succeed: a gateway that wakes up, without the kernel's one second of SYN retry.
+
+    `reset_with` is for a gateway that has reset the connection by then: did the dial hear of that?
+    """
     upstream, far = tcp_pair(**sizes)
+    rig.fars.append(Far(far))
+    if reset_with is not None:
+        rig.fars[-1].reset()
+        if reset_with:
+            assert upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
     dial = connection.phase.dial
     done = dial.done
     dial.cancel()
-    done(Reached(upstream, (HOST, 1)))
-    rig.fars.append(Far(far))
+    done(Reached(upstream, (HOST, 1), bool(reset_with)))
     return rig.fars[-1]
 
 
@@ -185,6 +194,20 @@ async def test_what_a_client_sends_while_the_dial_hangs_is_kept_in_order(protoco
             gateway = await open_after_all(rig, connection)
             assert await gateway.read(len(sent)) == bytes(sent)
             assert rig.live == [connection]
+
+
+@pytest.mark.parametrize("dial_has_heard", [False, True], ids=["found by the first send", "found by the dial"])
+async def test_a_hello_that_came_too_late_for_a_gateway_that_resets_was_said_all_the_same(dial_has_heard):
+    with hanging_port() as port:
+        async with Rig(Protocol.IB, Upstream(HOST, port)) as rig:
+            client, connection = rig.client(HELLO)
+            await until(lambda: connection.phase.early == HELLO, "the hello was read")
+            await open_after_all(rig, connection, reset_with=dial_has_heard)
+            record = await rig.end_of(connection)
+            assert record.cause[:3] == ("upstream", "rst", Reason.UPSTREAM_RESET)
+            assert (record.phase, record.ib_stage) == (EndPhase.HANDSHAKE, "client_hello")
+            assert (record.bytes_up, record.client_versions) == (0, (100, 176))
+            assert await client.read_to_end() == (b"", "rst")
 
 
 @pytest.mark.parametrize("protocol", Protocol)
