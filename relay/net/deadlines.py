@@ -57,7 +57,8 @@ class Deadlines:
         self._timer = None
         self._wakes_at = float("inf")
         now = monotonic()
-        for who in [who for who, when in self._due.items() if when <= now]:
+        due = sorted((when, number, who) for number, (who, when) in enumerate(self._due.items()) if when <= now)
+        for _, _, who in due:
             if self._due.get(who, now + 1) <= now:
                 del self._due[who]
                 try:

@@ -1,7 +1,7 @@
 """relay/net/deadlines.py: one timer for all, on a real loop."""
 
 import asyncio
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -54,11 +54,13 @@ async def test_who_is_due_is_called_once_and_not_before_the_time(faults):
     assert len(guest.calls) == 1
 
 
-async def test_deadlines_come_in_their_order_whatever_the_order_they_were_set_in(faults):
+@pytest.mark.parametrize("busy", [0.0, 0.05], ids=["one by one", "all at once, after a pause of the loop"])
+async def test_deadlines_come_in_their_order_whatever_the_order_they_were_set_in(faults, busy):
     deadlines, order = new(faults), []
     now = monotonic()
     for delay in (0.03, 0.01, 0.02, 0.005):
         deadlines.set(Guest(lambda _, delay=delay: order.append(delay)), now + delay)
+    sleep(busy)  # noqa: ASYNC251 (the loop must stand still)
     await until(lambda: len(order) == 4, "all of them")
     assert order == [0.005, 0.01, 0.02, 0.03]
 
