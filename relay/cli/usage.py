@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 
 from relay import terminal
+from relay.config.load import nearest
 
 EX_USAGE = 2  # click's own
 
@@ -51,10 +52,8 @@ def _slip(error: click.UsageError, context: click.Context | None) -> str:
     if isinstance(error, click.NoSuchOption):
         others = [option for option in options if not option.hidden and "--help" not in option.opts]
         names = [*(name for option in others for name in (*option.opts, *option.secondary_opts)), "--help"]
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(error.option_name, names, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
+        meant = nearest(error.option_name, names)
+        hint = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
         return f"no option {error.option_name!r}; {hint}"
     if isinstance(error, click.BadOptionUsage):
         option = next(

@@ -199,7 +199,7 @@ def _map_tables(value: object, name: str) -> list[dict[str, object]]:
 def _parsed(text: bytes, name: str) -> dict[str, object]:
     if len(text) > MAX_FILE:
         raise ConfigError(f"{name}: seen more than {MAX_FILE} bytes; allowed: a TOML file up to that size")
-    import tomllib  # only where there is a file; see _nearest
+    import tomllib  # only where there is a file; see nearest
 
     try:
         return tomllib.loads(text.decode("utf-8-sig"))
@@ -228,11 +228,11 @@ def _suggestion(name: str, known_keys: Mapping[str, Key[object]]) -> str:
     if known_keys is MAP_KEYS and name in TOP_KEYS:
         return "it belongs above the first [[map]] line"
     known = [*known_keys, "map"] if known_keys is TOP_KEYS else list(known_keys)
-    nearest = _nearest(name, known)
-    return f'did you mean "{nearest}"?' if nearest else f"allowed: {', '.join(known)}"
+    meant = nearest(name, known)
+    return f'did you mean "{meant}"?' if meant else f"allowed: {', '.join(known)}"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """The one of them that was probably meant; "" if none."""
     from difflib import get_close_matches  # for mistakes only: an upgrade's pause is the start of an interpreter
 
@@ -252,8 +252,8 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, object
         if variable == FILE_VARIABLE or injected or not text:  # empty is how compose files spell "not set"
             continue
         if variable not in variables:
-            nearest = _nearest(variable[len(PREFIX) :].lower(), variables.values())
-            hint = f"did you mean {PREFIX}{nearest.upper()}?" if nearest else f"allowed: {', '.join(variables)}"
+            meant = nearest(variable[len(PREFIX) :].lower(), variables.values())
+            hint = f"did you mean {PREFIX}{meant.upper()}?" if meant else f"allowed: {', '.join(variables)}"
             raise ConfigError(f"{clipped(variable)}: unknown variable; {hint}")
         key = variables[variable]
         given.append((variable, key, _key(key).from_text(text)))

@@ -57,8 +57,7 @@ class Deadlines:
         self._timer = None
         self._wakes_at = float("inf")
         now = monotonic()
-        due = sorted((when, number, who) for number, (who, when) in enumerate(self._due.items()) if when <= now)
-        for _, _, who in due:
+        for who in sorted((who for who, when in self._due.items() if when <= now), key=self._due.__getitem__):
             if self._due.get(who, now + 1) <= now:
                 del self._due[who]
                 try:

@@ -22,14 +22,13 @@ from pathlib import Path
 import pytest
 
 from tests.relay.kit.scripted import wait_until
+from tests.soak.test_survival import FAILED_SHARE
 from tests.systemd.conftest import ZIPAPP, practice
 from tests.systemd.machine import ROOT, Machine, Trouble
 
 SERVICE = "ib-relay.service"
 QUICK = os.environ.get("IB_RELAY_ROUNDS") == "quick"
 KILLS, RESTARTS, UPGRADES, HANGS = (10, 4, 2, 1) if QUICK else (100, 20, 20, 3)
-# Of the kills: those that come between accepting a connection and writing it down (tests/soak/test_survival.py).
-FAILED_SHARE = 1 / 3
 PACE = float(os.environ.get("IB_RELAY_KILL_PACE", "0.1"))  # seconds from ready to the next kill
 RESTART_PAUSE = 0.2  # seconds a running session may stand still
 STARTS = 5  # ... or, on a slow machine, so many times what the shortest command takes, which is the start of a process

@@ -162,22 +162,20 @@ async def test_a_raw_client_that_was_reset_before_it_was_accepted_costs_no_dial(
 # While dialling
 
 
-async def open_after_all(rig, connection, reset_with=None, **sizes):
-    """Let the dial that hangs succeed: a gateway that wakes up, without the kernel's one second of SYN retry.
-
-    `reset_with` is for a gateway that has reset the connection by then: did the dial hear of that?
-    """
+async def open_after_all(rig, connection, **sizes):
+    """Let the dial that hangs succeed: a gateway that wakes up, without the kernel's one second of SYN retry."""
     upstream, far = tcp_pair(**sizes)
+    succeed(connection, upstream)
     rig.fars.append(Far(far))
-    if reset_with is not None:
-        rig.fars[-1].reset()
-        if reset_with:
-            assert upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+    return rig.fars[-1]
+
+
+def succeed(connection, upstream, reset=False):
+    """Have the dial that hangs end with this socket; `reset` is whether it heard that the gateway has reset it."""
     dial = connection.phase.dial
     done = dial.done
     dial.cancel()
-    done(Reached(upstream, (HOST, 1), bool(reset_with)))
-    return rig.fars[-1]
+    done(Reached(upstream, (HOST, 1), reset))
 
 
 @pytest.mark.parametrize("protocol", Protocol)
@@ -202,7 +200,11 @@ async def test_a_hello_that_came_too_late_for_a_gateway_that_resets_was_said_all
         async with Rig(Protocol.IB, Upstream(HOST, port)) as rig:
             client, connection = rig.client(HELLO)
             await until(lambda: connection.phase.early == HELLO, "the hello was read")
-            await open_after_all(rig, connection, reset_with=dial_has_heard)
+            upstream, far = tcp_pair()
+            Far(far).reset()
+            if dial_has_heard:
+                assert upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET  # told only once
+            succeed(connection, upstream, reset=dial_has_heard)
             record = await rig.end_of(connection)
             assert record.cause[:3] == ("upstream", "rst", Reason.UPSTREAM_RESET)
             assert (record.phase, record.ib_stage) == (EndPhase.HANDSHAKE, "client_hello")
