@@ -1,8 +1,13 @@
-"""What the relay does every few seconds: looks at its connections and the container bridges, reports live sessions."""
+"""What the relay does every few seconds: looks at its connections and the container bridges, reports live sessions.
+
+Bridges are looked at besides when the kernel says that an interface has come or gone, and when a client knocks that
+nobody knows: a compose network and its first client are there long before the next round.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,13 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.config.load import Loaded
 from relay.connection.connection import Connection
 from relay.entry.bridges import Bridge, find_bridges
+from relay.entry.link_events import LinkEvents
 from relay.entry.listeners import BindError
 from relay.logs.record import Record
+from relay.net.poller import Poller
 
 if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
 
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
+LEAST_BETWEEN = 0.1  # seconds between two looks at the bridges that somebody asked for
 
 
 class UpkeepHooks(NamedTuple):
@@ -26,8 +34,9 @@ class UpkeepHooks(NamedTuple):
     connections: Callable[[], list[Connection]]
     snapshot: Callable[[], list[Record]]
     fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
-    listen: Callable[[], None]  # on the bridges of now; BindError
+    listen: Callable[[], None]  # on the bridges of now, and admit from them; BindError
     missing: Callable[[], bool]  # is there an address of a bridge that could not be bound yet?
+    looked: Callable[[], None]  # the bridges of now are in force
     stopped: Callable[[], bool]
 
 
@@ -39,16 +48,30 @@ class Upkeep:
         self._log = log
         self._loop = loop
         self.bridges: tuple[Bridge, ...] = ()
-        self._trouble = ""  # why the bridges' addresses could not be listened on, as it was last said
+        self._trouble = ""  # why the bridges' addresses cannot be listened on, as it was last said; tried again
         self._unseen: tuple[str, ...] = ()  # what the last look at the bridges could not see, and why
+        self._looked_at = 0.0  # monotonic
+        self._next_look: asyncio.TimerHandle | None = None
+        self._events: LinkEvents | None = None
 
-    def start(self) -> None:
-        """From now on, until the relay has stopped."""
+    def start(self, poller: Poller) -> None:
+        """From now on, until `close`."""
         self._every(housekeeping_interval(self._relay.loaded()), self.housekeeping)
         self.report_progress()
+        with contextlib.suppress(OSError):  # then every round has to do
+            self._events = LinkEvents(poller, self.look_soon)
+
+    def close(self) -> None:
+        """The relay takes no more clients: the bridges do not matter any more."""
+        if self._events is not None:
+            self._events.close()
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._look_now()  # somebody waits for it
 
     def look_at_bridges(self) -> None:
         """A look that failed in part is no news of what it did not see: that stays."""
+        self._looked_at = monotonic()
         survey = find_bridges()
         if survey.why != self._unseen:
             self._unseen = survey.why
@@ -78,15 +101,32 @@ class Upkeep:
                 connection.housekeeping(now)
             except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
                 self._relay.fault(connection, error)
+        self._follow_bridges()
+
+    def look_soon(self) -> None:
+        """Look at the bridges now, or as soon as the last look is old enough."""
+        if self._next_look is None:
+            wait = self._looked_at + LEAST_BETWEEN - monotonic()
+            self._next_look = self._loop.call_later(max(0.0, wait), self._look_now)
+
+    def _look_now(self) -> None:
+        self._next_look = None
+        try:
+            if not self._relay.stopped():
+                self._follow_bridges()
+        finally:
+            self._relay.looked()
+
+    def _follow_bridges(self) -> None:
+        """Listen where the bridges of now are, and let their containers in."""
         before = self.bridges
         self.look_at_bridges()
-        if self.bridges == before and not self._relay.missing():
+        if self.bridges == before and not self._trouble and not self._relay.missing():
             return
         try:
             self._relay.listen()
             self._trouble = ""
         except BindError as error:
-            self.bridges = before  # so that the next round tries again
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 self._log.event("bridge", f"a container bridge has changed, but {error}; trying again", "WARN")

@@ -1,10 +1,9 @@
 """The container bridges of this host: where Docker's and Podman's containers knock, and from which subnets.
 
-Read from /sys/class/net, two ioctls a bridge, and /proc/net/if_inet6: no netlink socket and nothing to install, so it
-works inside a unit with RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX, and it is cheap enough to be asked every few
-seconds (a few dozen microseconds without bridges). Where it cannot look (macOS, Windows, /proc hidden by
-ProcSubset=pid) the answer is short or empty and says why; that is not an error: containers of Docker Desktop arrive on
-the loopback address.
+Read from /sys/class/net, two ioctls a bridge, and the process' own if_inet6 (ProcSubset=pid hides /proc/net, which is
+a link to the same folder): nothing to install, and cheap enough to be asked every few seconds (a few dozen microseconds
+without bridges). Where it cannot look (macOS, Windows) the answer is short or empty and says why; that is not an error:
+containers of Docker Desktop arrive on the loopback address.
 """
 
 import errno
@@ -24,7 +23,7 @@ except ImportError:  # not on Unix
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 SYS = "/sys/class/net"
-IF_INET6 = "/proc/net/if_inet6"
+IF_INET6 = "/proc/self/net/if_inet6"
 SIOCGIFADDR = 0x8915  # linux/sockios.h; the primary IPv4 address of an interface
 SIOCGIFNETMASK = 0x891B
 HAS_NONE = (errno.EADDRNOTAVAIL, errno.ENODEV)  # no IPv4 address on it; the interface has gone meanwhile

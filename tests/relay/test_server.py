@@ -1,4 +1,4 @@
-"""relay/server.py: a whole relay in this process: who is let in, reload, drain, no descriptors left, faults of ours."""
+"""relay/server.py: a whole relay in this process: reload, drain, no descriptors left, faults of ours."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,7 @@ from time import monotonic
 
 import pytest
 
-from relay import server as server_module
-from relay import upkeep
+from relay import acceptor, upkeep
 from relay.config.load import ConfigError, load
 from relay.connection.open_phase import Open
 from relay.entry.bridges import Bridge, Survey
@@ -111,7 +110,7 @@ class House:
         return self.log.closes()[count - 1]
 
     def live(self):
-        return len(self.relay._connections)
+        return len(self.relay._acceptor)
 
 
 async def works(client, gateway):
@@ -175,43 +174,7 @@ async def test_every_connection_has_a_number_of_its_own():
         assert len({record.connection_id.rpartition("-")[0] for record in house.log.records}) == 1
 
 
-# Who is let in
-
-
-async def test_a_client_that_is_not_on_the_access_list_is_reset_and_never_dialled_for():
-    async with House(settings='allow = "10.0.0.0/8"') as house:
-        client = await house.client()
-        assert (await client.read_to_end())[1] == "rst"
-        record = await house.close_of()
-        assert record.cause == Cause("relay", "policy", Reason.ACL_DENIED, record.cause.detail)
-        assert HOST in record.cause.detail and "10.0.0.0/8" in record.cause.detail
-        assert (record.phase, record.client_address, record.active) == (EndPhase.HANDSHAKE, HOST, 0)
-        assert [one.event for one in house.log.records] == ["close"]
-        with pytest.raises(BlockingIOError):
-            house.gateways.accept()
-
-
-async def test_more_clients_than_the_limit_are_refused_until_one_leaves():
-    async with House("max_connections = 2") as house:
-        sessions = [await house.session() for _ in range(2)]
-        refused = await house.client()
-        assert (await refused.read_to_end())[1] == "rst"
-        record = await house.close_of()
-        assert record.cause[:3] == ("relay", "policy", Reason.CONNECTION_LIMIT)
-        assert (record.cause.detail, record.active) == ("2 connections are open, max_connections = 2", 2)
-        await works(*sessions[0])
-        sessions[0][0].reset()
-        await house.close_of(2)
-        await works(*await house.session())
-
-
-async def test_more_clients_of_one_source_than_its_limit_are_refused():
-    async with House(settings='max_per_source = 1\nallow = "127.0.0.0/8"') as house:
-        await house.session()
-        refused = await house.client()
-        assert (await refused.read_to_end())[1] == "rst"
-        record = await house.close_of()
-        assert record.cause.detail == "127.0.0.1 has 1 connections open, max_per_source = 1"
+# How many
 
 
 async def test_the_limit_without_a_setting_is_what_the_descriptors_allow():
@@ -219,23 +182,6 @@ async def test_the_limit_without_a_setting_is_what_the_descriptors_allow():
         hard = house.limits[1]
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard or hard == resource.RLIM_INFINITY
         assert 1 <= house.relay.max_connections <= hard // 2 or hard == resource.RLIM_INFINITY
-
-
-async def test_clients_that_were_reset_before_they_were_accepted_hurt_nobody():
-    async with House() as house:
-        for _ in range(20):
-            sock = socket.create_connection((HOST, house.port))
-            Far(sock).reset()
-        await works(*await house.session())
-        await until(lambda: house.live() == 1, "the others are gone")
-
-
-async def test_a_hundred_clients_at_once_are_all_let_in():
-    async with House() as house:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(100):
-                group.create_task(house.client())
-        await until(lambda: house.live() == 100, "all of them are in")
 
 
 # Reload
@@ -485,7 +431,7 @@ async def test_without_descriptors_clients_wait_nothing_spins_and_an_end_lets_th
     async with House() as house:
         poller, calls = poller_of(house.loop), []
         leaving, staying = await house.session(), await house.session()
-        accept = house.relay._accept
+        accept = house.relay._acceptor.accept
         house.relay._listeners._accept = lambda listener: calls.append(1) or accept(listener)
         waiting = socket.socket()
         waiting.setblocking(False)
@@ -508,7 +454,7 @@ async def test_without_descriptors_clients_wait_nothing_spins_and_an_end_lets_th
 
 @pytest.mark.slow
 async def test_without_an_end_accepting_is_tried_again_after_a_while(monkeypatch):
-    monkeypatch.setattr(server_module, "ACCEPT_PAUSE", 0.1)
+    monkeypatch.setattr(acceptor, "ACCEPT_PAUSE", 0.1)
     async with House() as house:
         waiting = socket.socket()
         waiting.setblocking(False)
@@ -542,7 +488,7 @@ async def test_a_dial_without_a_descriptor_left_ends_that_client_only():
 async def test_a_fault_in_a_handler_costs_its_connection_and_no_other():
     async with House(protocol="raw") as house:
         broken, fine = await house.session(), await house.session()
-        connection = next(iter(house.relay._connections))
+        connection = house.relay._acceptor.live()[0]
 
         def fault(data, now):
             raise ZeroDivisionError("a fault of ours")
@@ -568,15 +514,6 @@ async def test_a_fault_at_the_start_of_a_connection_does_not_make_the_relay_deaf
         house.log.refuse = ()
         await works(*await house.session())
         assert house.live() == 1
-
-
-async def test_a_fault_in_accepting_does_not_make_the_relay_deaf(monkeypatch):
-    async with House() as house:
-        with monkeypatch.context() as patch:
-            patch.setattr(server_module, "decide", lambda *args: 1 // 0)
-            await house.client()
-            await until(lambda: house.log.named("fault"), "the fault is in the log")
-        await works(*await house.session())
 
 
 async def test_a_fault_at_a_deadline_costs_its_connection_and_no_other(monkeypatch):
