@@ -17,7 +17,8 @@ from relay.connection.flow import SCRATCH_SIZE, Flow
 from relay.connection.opening import Opening
 from relay.connection.services import Services
 from relay.entry.descriptors import descriptor_budget
-from relay.entry.listeners import BindError, Listeners
+from relay.entry.listen_address import BindError
+from relay.entry.listeners import Listeners
 from relay.logs.logfile import log_file_of, same_log_file
 from relay.logs.record import Cause, Reason, Record
 from relay.manager.activation import Activation
@@ -68,7 +69,7 @@ class Relay:
             activation = activation or Activation()
             hand_to(activation, handed)
         self._listeners = Listeners(self._poller, log, self._acceptor.accept, activation)
-        self._listeners.inherit(self._survival.handed.listeners)
+        self._listeners.inherit((*self._survival.handed.listeners, *self._survival.kept_listening))
         self.upkeep = Upkeep(self._upkeep_hooks(), log, self._loop)
         self._notifier = Notifier(self._loop, self._status)
         self.max_connections = 0
@@ -119,6 +120,7 @@ class Relay:
             self._listeners.close()
             raise
         self._survival.begin()
+        self._survival.keep_listeners(self._listeners.leave_behind()[0])
         self._survival.take_up(self.loaded.config.maps)
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
@@ -248,14 +250,17 @@ class Relay:
 
     def _listen(self, loaded: Loaded) -> None:
         """Listen where `loaded` says and admit as it says; BindError leaves both as they were."""
-        self._listeners.change(loaded.config.maps, self.upkeep.bridges)
+        self._change_listeners(loaded)
         self._acceptor.admit_as(loaded.config.maps, self.upkeep.bridges, self.max_connections)
 
     def _follow_bridges(self) -> None:
         """Admit from the bridges of now, whether they can be listened on or not: there are other ways in."""
-        maps = self.loaded.config.maps
-        self._acceptor.admit_as(maps, self.upkeep.bridges, self.max_connections)
-        self._listeners.change(maps, self.upkeep.bridges)
+        self._acceptor.admit_as(self.loaded.config.maps, self.upkeep.bridges, self.max_connections)
+        self._change_listeners(self.loaded)
+
+    def _change_listeners(self, loaded: Loaded) -> None:
+        self._listeners.change(loaded.config.maps, self.upkeep.bridges, loaded.config.follow_bridges)
+        self._survival.keep_listeners(self._listeners.leave_behind()[0])
 
     # Faults of ours
 

@@ -16,7 +16,7 @@ from relay.config.load import Loaded
 from relay.connection.connection import Connection
 from relay.entry.bridges import Bridge, find_bridges
 from relay.entry.link_events import LinkEvents
-from relay.entry.listeners import BindError
+from relay.entry.listen_address import BindError
 from relay.logs.record import Record
 from relay.net.poller import Poller
 

@@ -115,6 +115,7 @@ TESTED_BY = {
     "relay/service/managers.py": "tests/systemd/test_service.py",
     "relay/service/report.py": "tests/systemd/test_service.py",
     "relay/service/templates.py": "tests/relay/test_pyz.py",
+    "relay/service/wanted.py": "tests/relay/service/test_install.py",
     "relay/survival/kept.py": "tests/relay/survival/test_resume.py",
     "relay/survival/numbers.py": "tests/relay/survival/test_fdstore.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",

@@ -159,7 +159,7 @@ ENTRIES = (
         ),
         fix=("Allow the bridge's subnet to the port in the host's firewall, or put both containers on one network."),
         commands=(
-            "ufw allow from 172.16.0.0/12 to any port PORT proto tcp",
+            "ufw allow from SUBNET to any port PORT proto tcp",
             "ss -ltn 'sport = :PORT'",
             "docker network connect NETWORK CLIENT",
         ),

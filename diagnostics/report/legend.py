@@ -12,6 +12,7 @@ PLACEHOLDERS = {
     "GATEWAY": "the name of the gateway's container",
     "CLIENT": "the name of this container",
     "NETWORK": "the name of the Docker network",
+    "SUBNET": "the subnet of this container's network (docker network inspect NETWORK)",
 }
 
 

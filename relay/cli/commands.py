@@ -71,7 +71,8 @@ def run(config: str | None, rehearse: int | None, **flags: object) -> None:
     import asyncio
     import faulthandler
 
-    from relay.entry.listeners import BindError, NotGiven
+    from relay.entry.listen_address import BindError
+    from relay.entry.listeners import NotGiven
     from relay.logs.log import Log
     from relay.logs.logfile import log_file_of
     from relay.manager.activation import ActivationError
@@ -184,7 +185,8 @@ async def _practise(settings: Practice, host: str, port: int) -> None:
 def _why_not(host: str, port: int, error: OSError) -> str:
     """Why it cannot listen there, in the words of `run`: they are had by trying again."""
     from relay.config.addresses import Listen
-    from relay.entry.listeners import BindError, bind_or_explain, listen_addresses
+    from relay.entry.listen_address import BindError, listen_addresses
+    from relay.entry.listeners import bind_or_explain
 
     port_map = PortMap("practice")
     try:
@@ -212,7 +214,7 @@ def demo(behaviour: str, seconds: float) -> None:
     import asyncio
 
     from relay.cli.demo import run_demo, typed
-    from relay.entry.listeners import BindError
+    from relay.entry.listen_address import BindError
     from relay.net.poller import new_event_loop
 
     settings = _practice_settings(behaviour, None)
@@ -225,7 +227,7 @@ def demo(behaviour: str, seconds: float) -> None:
 
 def _rehearse(document: int, loaded: Loaded) -> None:
     """Could this program go on with what that document says? Says so, or why not."""
-    from relay.entry.listeners import BindError
+    from relay.entry.listen_address import BindError
     from relay.survival.state import InvalidState
     from relay.survival.survival import rehearse
 

@@ -122,11 +122,11 @@ def print_(
     file: str | None,
 ) -> None:
     """The exact bytes that install would write: all files, or only FILE."""
-    from relay.service import install as work
     from relay.service.render import Manager
+    from relay.service.wanted import wanted
 
     chosen = Manager(manager) if manager else None
-    plan = _do(lambda: work.wanted(_scope(scope), listen, upstream, chosen, version))
+    plan = _do(lambda: wanted(_scope(scope), listen, upstream, chosen, version))
     if file is not None:
         if file not in plan.files:
             raise click.UsageError(f"FILE: seen {file!r}; allowed: {', '.join(plan.files)}")

@@ -5,6 +5,7 @@ Pure text work: no name is resolved here, so a name only ever equals itself (and
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -95,8 +96,11 @@ def read_upstream(value: object) -> Upstream:
 
 def read_allow(value: object) -> Network | None:
     """An entry of `allow`, None for "auto"; raises InvalidValue."""
-    if value == "auto":
-        return None
+    return None if value == "auto" else read_network(value)
+
+
+def read_network(value: object) -> Network:
+    """An address or a network; raises InvalidValue."""
     if not isinstance(value, str):
         raise InvalidValue(value)
     try:
@@ -111,6 +115,14 @@ def read_allow(value: object) -> Network | None:
 
 def build_allow(entries: tuple[Network | None, ...]) -> Allow:
     return Allow(None in entries, tuple(entry for entry in entries if entry is not None))
+
+
+def within(network: Network, others: Iterable[Network]) -> bool:
+    """Whether one of the others has all of this network."""
+    return any(
+        network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]  # of one version
+        for other in others
+    )
 
 
 def overlap(first: Listen, second: Listen) -> bool:

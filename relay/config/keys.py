@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from relay.config.addresses import InvalidValue, build_allow, read_allow, read_listen, read_upstream
+from relay.config.addresses import InvalidValue, build_allow, read_allow, read_listen, read_network, read_upstream
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -108,6 +108,21 @@ def _list_of(
     return Key(name, f"{allowed}, or a list of these", read, from_text, show, meaning)
 
 
+def _list_or_none(
+    name: str, read_item: Callable[[object], Item], allowed: str, *, meaning: str
+) -> Key[tuple[Item, ...]]:
+    """As _list_of; "none" is the empty list."""
+    some: Key[tuple[Item, ...]] = _list_of(name, read_item, tuple, allowed, meaning=meaning)
+
+    def read(value: object) -> tuple[Item, ...]:
+        return () if value in ("none", ["none"]) else some.read(value)
+
+    def show(value: object) -> str:
+        return some.show(value) or "none"
+
+    return Key(name, f'"none", {some.allowed}', read, some.from_text, show, meaning)
+
+
 def _read_map_name(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_-]{1,32}", value):
         raise InvalidValue(value)
@@ -159,6 +174,12 @@ MAX_CONNECTIONS = _number(
     "max_connections", int, 1, 1_000_000, zero="from ulimit -n", meaning="most connections of all maps at one time"
 )
 SURVIVE = _switch("survive", meaning="sessions outlive the relay's process where a manager keeps their sockets")
+FOLLOW_BRIDGES = _list_or_none(
+    "follow_bridges",
+    read_network,
+    'a network like "172.16.0.0/12"',
+    meaning="set by a service's unit: container bridges in these networks are listened on, too, whenever they come",
+)
 DRAIN_TIMEOUT = _seconds(
     "drain_timeout", 0.1, 3600, zero="at once", meaning="for the sessions to end by themselves at a stop"
 )
@@ -211,7 +232,10 @@ def _by_name(*keys: Key[object]) -> dict[str, Key[object]]:
     return {key.name: key for key in keys}
 
 
-TOP_KEYS = _by_name(LOG_FORMAT, LOG_FILE, LOG_FILE_SIZE, LOG_INTERVAL, MAX_CONNECTIONS, SURVIVE, DRAIN_TIMEOUT)
+TOP_KEYS = _by_name(
+    *(LOG_FORMAT, LOG_FILE, LOG_FILE_SIZE, LOG_INTERVAL),
+    *(MAX_CONNECTIONS, SURVIVE, FOLLOW_BRIDGES, DRAIN_TIMEOUT),
+)
 MAP_KEYS = _by_name(
     *(NAME, LISTEN, UPSTREAM, PROTOCOL, ALLOW),
     *(CONNECT_TIMEOUT, FIRST_BYTES_TIMEOUT, HALF_CLOSE_TIMEOUT, IDLE_TIMEOUT, FLUSH_TIMEOUT),

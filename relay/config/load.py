@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from relay.config import keys
-from relay.config.addresses import Allow, InvalidValue, Listen, Upstream, overlap, reaches
+from relay.config.addresses import Allow, InvalidValue, Listen, Network, Upstream, overlap, reaches
 from relay.config.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
 
 PREFIX = "IB_RELAY_"
@@ -59,6 +59,7 @@ class Config:
     log_interval: float = 60.0  # seconds between the progress records of a live connection
     max_connections: int = 0  # as the open-files limit allows
     survive: bool = True  # sessions outlive this process where the service manager can keep them
+    follow_bridges: tuple[Network, ...] = ()  # where a service manager's sockets stand instead of `listen`
     drain_timeout: float = 10.0  # seconds live sessions get after SIGTERM
     maps: tuple[PortMap, ...] = (PortMap(),)
 
@@ -100,14 +101,13 @@ def load(file_text: bytes | None, file_name: str, environ: Mapping[str, str], fl
 def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Rows (key, value, origin) of all values in force; the second and later items of a list have an empty key."""
     rows = [("config", loaded.file or NO_FILE, loaded.file_origin)]
-    for name, key in TOP_KEYS.items():
-        rows.append((name, key.show(getattr(loaded.config, name)), loaded.origins[name]))
+    shown = [(name, key.show(getattr(loaded.config, name))) for name, key in TOP_KEYS.items()]
     for port_map in loaded.config.maps:
-        for name, key in MAP_KEYS.items():
-            full_name = f"{port_map.name}.{name}"
-            first, *others = key.show(getattr(port_map, name)).split(", ")
-            rows.append((full_name, first, loaded.origins[full_name]))
-            rows += [("", other, "") for other in others]
+        shown += [(f"{port_map.name}.{name}", key.show(getattr(port_map, name))) for name, key in MAP_KEYS.items()]
+    for full_name, value in shown:
+        first, *others = value.split(", ")
+        rows.append((full_name, first, loaded.origins[full_name]))
+        rows += [("", other, "") for other in others]
     return rows
 
 
@@ -144,6 +144,7 @@ def _config(table: _Table, maps: tuple[PortMap, ...]) -> Config:
         log_interval=_value(table, keys.LOG_INTERVAL, default.log_interval),
         max_connections=_value(table, keys.MAX_CONNECTIONS, default.max_connections),
         survive=_value(table, keys.SURVIVE, default.survive),
+        follow_bridges=_value(table, keys.FOLLOW_BRIDGES, default.follow_bridges),
         drain_timeout=_value(table, keys.DRAIN_TIMEOUT, default.drain_timeout),
         maps=maps,
     )

@@ -1,7 +1,7 @@
-"""The relay's listening sockets: where `listen` leads on this host, binding them, and the bridges that come and go.
+"""The relay's listening sockets: which there are, and how they change with the configuration and the bridges.
 
 Sockets a service manager has bound (activation.py) are listened on, but never closed before the end: they are the
-manager's.
+manager's. It cannot know the bridges that come later: those are followed here (`follow_bridges`).
 """
 
 from __future__ import annotations
@@ -9,47 +9,35 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from relay.config.addresses import Listen, host_port
+from relay.config.addresses import Listen, Network, within
 from relay.config.load import PortMap
+from relay.entry.listen_address import (
+    BindError,
+    ListenAddress,
+    bind,
+    bridge_addresses,
+    listen_addresses,
+    why_not_bound,
+)
 from relay.manager.activation import Activation, ActivationError, Given
 from relay.net import tcp
 from relay.net.poller import READ
 
 if TYPE_CHECKING:
     from relay.entry.bridges import Bridge
+    from relay.logs.events import EventName
     from relay.logs.sink import EventLog
     from relay.net.poller import Poller
 
 NAMED = 3  # addresses of one map in the status line
-BACKLOG = 128  # a burst of 64 clients must not be sent into SYN retries, as socat's 5 does
-
-
-class BindError(Exception):
-    """A port that cannot be listened on: one line naming address, port and the reason."""
 
 
 class NotGiven(BindError):
     """What the configuration asks of the service manager is not what it gave; trying again changes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """One address to listen on; an optional one may be missing (no IPv6 on this host, a bridge that is not up yet)."""
-
-    family: int
-    host: str
-    port: int
-    why: str  # how it came up: "listen", "loopback", a bridge's name, or "systemd:NAME" for one that was handed over
-    optional: bool = False
-    scope: int = 0  # of a link-local IPv6 address
-
-    def __str__(self) -> str:
-        return host_port(self.host, self.port)
 
 
 @dataclass(slots=True)
@@ -90,7 +78,7 @@ class Listeners:
         self._activation = activation or Activation()
         self._unused: dict[Given, Unclaimed] = {}  # handed over, and no map's
         self._inherited: dict[tuple[str, int], int] = {}  # bound by the program this process was before
-        self._replaced: dict[str, str] = {}  # map name -> what was said about its `listen`
+        self._said: dict[str, str] = {}  # about what -> what was said of it last
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._paused = False
         self.bridge_missing = False  # a bridge's address could not be bound yet (IPv6 still being checked): try again
@@ -109,16 +97,21 @@ class Listeners:
             by_map.setdefault(listener.map.name, []).append(listener)
         return "; ".join(f"{_several(group)} -> {group[0].map.upstream}" for group in by_map.values())
 
-    def change(self, maps: Iterable[PortMap], bridges: Iterable[Bridge]) -> None:
-        """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound."""
-        maps = tuple(maps)
+    def change(
+        self, maps: Iterable[PortMap], bridges: Iterable[Bridge], follow_bridges: Iterable[Network] = ()
+    ) -> None:
+        """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound.
+
+        `follow_bridges` are the networks whose bridges are listened on beside what a manager has bound.
+        """
+        maps, bridges, follow = tuple(maps), tuple(bridges), tuple(follow_bridges)
         try:
             given = self._activation.assign(maps)
         except ActivationError as error:
             raise NotGiven(str(error)) from None
         wanted: dict[tuple[str, int], tuple[ListenAddress, PortMap]] = {}
         for port_map in maps:
-            for place in self._places(port_map, given.get(port_map.name, ()), bridges):
+            for place in self._places(port_map, given.get(port_map.name, ()), bridges, follow):
                 wanted.setdefault((place.host, place.port), (place, port_map))
         gone = {key: listener for key, listener in self._listeners.items() if key not in wanted}
         new = {key: where for key, where in wanted.items() if key not in self._listeners}
@@ -177,13 +170,31 @@ class Listeners:
         self._turn_away(set())
         self._activation.close()
 
-    def _places(self, port_map: PortMap, given: Iterable[Given], bridges: Iterable[Bridge]) -> list[ListenAddress]:
+    def _places(
+        self, port_map: PortMap, given: Iterable[Given], bridges: Iterable[Bridge], follow: tuple[Network, ...]
+    ) -> list[ListenAddress]:
         """What this map listens on: what was handed over, and its own addresses unless that takes their place."""
         found = [_place(handed) for handed in given]
         own = [listen for listen in port_map.listen if not listen.handed_over]
         if not found or len(own) < len(port_map.listen):
             return found + [place for listen in own for place in listen_addresses(listen, bridges)]
         self._say_replaced(port_map, found)
+        return found + self._followed(port_map, own, bridges, follow) if follow else found
+
+    def _followed(
+        self, port_map: PortMap, own: list[Listen], bridges: Iterable[Bridge], follow: tuple[Network, ...]
+    ) -> list[ListenAddress]:
+        """The bridges' addresses that no manager has bound. Others than `follow` its filter would not let in."""
+        ports = [listen.port for listen in own if listen.auto]
+        found = []
+        for bridge in bridges if ports else ():
+            network = bridge.interface.network
+            if within(network, follow):
+                found += [replace(place, followed=True) for port in ports for place in bridge_addresses([bridge], port)]
+            else:
+                lets_in = ", ".join(map(str, follow))
+                message = f"{bridge.name} ({network}) is not listened on: this service lets only {lets_in} in; "
+                self._say_once(bridge.name, f"{message}`ib-relay service install` adds it", "bridge")
         return found
 
     def _say_replaced(self, port_map: PortMap, found: list[ListenAddress]) -> None:
@@ -194,9 +205,13 @@ class Listeners:
             return
         instead, written = ", ".join(map(str, found)), ", ".join(map(str, port_map.listen))
         message = f"map {port_map.name}: the service manager's socket ({instead}) takes the place of listen {written}"
-        if self._replaced.get(port_map.name) != message:
-            self._replaced[port_map.name] = message
-            self._log.event("warning", message, "WARN")
+        self._say_once(f"map {port_map.name}", message, "warning")
+
+    def _say_once(self, about: str, message: str, event: EventName) -> None:
+        """A warning, unless the last one about this was the same."""
+        if self._said.get(about) != message:
+            self._said[about] = message
+            self._log.event(event, message, "WARN")
 
     def _turn_away(self, unused: set[Given]) -> None:
         """`accept` clients of these, too, but for no map; else they would be connected and never answered."""
@@ -219,10 +234,10 @@ class Listeners:
                     tcp.set_options(given[key].sock, tcp.keep_alive_of(port_map))
                     opened.append(Listener(place, given[key].sock, port_map, handed_over=True))
                     continue
-                listener = self._inherit(key, place, port_map) or bind_or_explain(place, port_map)
+                listener = self._inherit(key, place, port_map) or self._bound(place, port_map)
                 if listener is not None:
                     opened.append(listener)
-                elif place.why != "loopback":
+                elif place.of_bridge:
                     missing = True
         except BindError:
             for listener in opened:
@@ -234,6 +249,16 @@ class Listeners:
             os.close(fd)
         self._inherited = {}
         return opened
+
+    def _bound(self, place: ListenAddress, port_map: PortMap) -> Listener | None:
+        """As bind_or_explain; what cannot be had of a bridge that is followed is said, and tried again later."""
+        try:
+            return bind_or_explain(place, port_map)
+        except BindError as error:
+            if not place.followed:
+                raise
+            self._say_once(str(place), f"{error}; trying again", "bridge")
+            return None
 
     def _inherit(self, key: tuple[str, int], place: ListenAddress, port_map: PortMap) -> Listener | None:
         fd = self._inherited.pop(key, None)
@@ -282,49 +307,6 @@ class Listeners:
                 listener.sock.close()
 
 
-def listen_addresses(listen: Listen, bridges: Iterable[Bridge]) -> list[ListenAddress]:
-    """Every address one `listen` value stands for; BindError when its name cannot be looked up."""
-    if listen.auto:
-        found = _loopbacks(listen.port)
-        for bridge in bridges:
-            family = socket.AF_INET if bridge.interface.version == 4 else socket.AF_INET6
-            found.append(ListenAddress(family, str(bridge.interface.ip), listen.port, bridge.name, optional=True))
-        return found
-    if listen.host == "localhost":
-        return _loopbacks(listen.port)
-    try:
-        answers = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise BindError(
-            f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})"
-        ) from None
-    return [
-        ListenAddress(family, str(address[0]), listen.port, "listen", scope=address[3] if len(address) == 4 else 0)
-        for family, _, _, _, address in answers
-    ]
-
-
-def bind(place: ListenAddress, keep_alive: tcp.KeepAlive) -> socket.socket:
-    """A non-blocking listening socket; accepted sockets inherit its options on Linux. OSError as from bind(2)."""
-    sock = socket.socket(place.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # never SO_REUSEPORT: two relays would share silently
-        if place.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        tcp.set_options(sock, keep_alive)
-        sock.bind((place.host, place.port, 0, place.scope) if place.scope else (place.host, place.port))
-        if sys.platform == "darwin" and _answers(place):
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))  # BSD lets a wildcard be covered
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def bind_or_explain(place: ListenAddress, port_map: PortMap) -> Listener | None:
     """A Listener; None for an optional place this host does not have; BindError for everything else."""
     try:
@@ -332,24 +314,7 @@ def bind_or_explain(place: ListenAddress, port_map: PortMap) -> Listener | None:
     except OSError as error:
         if place.optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None
-        raise BindError(f"map {port_map.name}: cannot listen on {place}: {_reason(error)}") from None
-
-
-def _loopbacks(port: int) -> list[ListenAddress]:
-    return [
-        ListenAddress(socket.AF_INET, "127.0.0.1", port, "loopback"),
-        ListenAddress(socket.AF_INET6, "::1", port, "loopback", optional=True),
-    ]
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "the port is taken (another relay, socat or the gateway itself listens there)"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this host does not have that address"
-    return error.strerror or str(error)
+        raise BindError(f"map {port_map.name}: cannot listen on {place}: {why_not_bound(error)}") from None
 
 
 def _several(listeners: list[Listener]) -> str:
@@ -361,9 +326,3 @@ def _several(listeners: list[Listener]) -> str:
 
 def _place(given: Given) -> ListenAddress:
     return ListenAddress(given.sock.family, given.host, given.port, f"{given.manager}:{given.name}")
-
-
-def _answers(place: ListenAddress) -> bool:
-    with socket.socket(place.family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex((place.host, place.port)) == 0

@@ -9,8 +9,9 @@ A datagram can have to wait, because PID 1 reads its queue in order and may be b
 0 on the event loop's thread for what is sent again anyway (status, watchdog, store), more where a lost message matters.
 
 $LISTEN_FDS mixes two kinds of descriptors: sockets of .socket units, which listen, and what this service has put into
-its descriptor store before, which does not. Whatever is taken is marked as taken in the environment, so that neither a
-second look nor a program this process turns itself into (execve keeps the pid) takes a number for what it once was.
+its descriptor store before, which does not, or has a name that begins with BOUND. Whatever is taken is marked as taken
+in the environment, so that neither a second look nor a program this process turns itself into (execve keeps the pid)
+takes a number for what it once was.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STATUS_LIMIT = 1024  # bytes; systemd ignores a datagram of 4096 and more (NOTIF
 MOST_DESCRIPTORS = 10_000  # no manager hands over more; a bound for a variable anybody can set
 _NAME = re.compile(r"[ -9;-~]{1,255}", re.ASCII)  # fdname_is_valid() in systemd: printable, no colon
 _TAKEN = ""  # no name of systemd's is empty
+BOUND = "bound "  # how the names begin of listening sockets that this service has stored itself
 
 
 # Out
@@ -154,7 +156,7 @@ def store_limit(environ: Mapping[str, str] = os.environ) -> int | None:
 def take_listening(environ: MutableMapping[str, str] = os.environ) -> dict[str, list[int]]:
     """The listening sockets handed over, by name; the caller closes them. Each is given once."""
     found: dict[str, list[int]] = {}
-    for name, fd in _take(environ, _listens):
+    for name, fd in _take(environ, lambda name, fd: _listens(fd) and not name.startswith(BOUND)):
         found.setdefault(name, []).append(fd)
     return found
 
@@ -162,7 +164,7 @@ def take_listening(environ: MutableMapping[str, str] = os.environ) -> dict[str, 
 def take_stored(environ: MutableMapping[str, str] = os.environ) -> dict[str, int]:
     """What came back from the descriptor store, by name; the caller closes it. Each is given once."""
     found: dict[str, int] = {}
-    for name, fd in _take(environ, lambda fd: not _listens(fd)):
+    for name, fd in _take(environ, lambda name, fd: name.startswith(BOUND) or not _listens(fd)):
         if name in found:
             os.close(fd)  # two under one name: nobody could tell which is which
         else:
@@ -170,12 +172,12 @@ def take_stored(environ: MutableMapping[str, str] = os.environ) -> dict[str, int
     return found
 
 
-def _take(environ: MutableMapping[str, str], wanted: Callable[[int], bool]) -> list[tuple[str, int]]:
+def _take(environ: MutableMapping[str, str], wanted: Callable[[str, int], bool]) -> list[tuple[str, int]]:
     names = _names(environ)
     taken = []
     for index, name in enumerate(names):
         fd = LISTEN_FDS_START + index
-        if name == _TAKEN or not _is_open(fd) or not wanted(fd):
+        if name == _TAKEN or not _is_open(fd) or not wanted(name, fd):
             continue
         os.set_inheritable(fd, False)
         names[index] = _TAKEN

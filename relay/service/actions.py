@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from relay.entry.listeners import ListenAddress, bind
+from relay.entry.listen_address import ListenAddress, bind
 from relay.net.tcp import KeepAlive
 from relay.service import steps
 from relay.service.definition import Layout, Refusal

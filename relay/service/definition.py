@@ -8,23 +8,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config.addresses import Network, Upstream
+from relay.config.addresses import Network, Upstream, within
 from relay.config.files import read_config
 from relay.config.load import Config, ConfigError, Loaded, PortMap
 from relay.entry.bridges import Bridge
-from relay.entry.listeners import BindError, ListenAddress, listen_addresses
+from relay.entry.listen_address import BindError, ListenAddress, listen_addresses
 from relay.service.program import Program
-from relay.service.render import DOCKER_POOL, LABEL, ManagedSocket, Manager, Scope, ServiceTarget, render
+from relay.service.render import CONTAINER_NETWORKS, LABEL, ManagedSocket, Manager, Scope, ServiceTarget, render
 from relay.service.templates import templates
 
-# Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Kept
-# open before Docker is there, too, because it starts after us.
+# Docker's first bridge unless it was told otherwise: containers reach it by the name "host-gateway" gives them. Held by
+# the service manager, before Docker is there, too; the relay itself follows all other bridges, whenever they come.
 DOCKER0 = "172.17.0.1"
 STOP_MARGIN = 5.0  # seconds beyond drain_timeout until the manager kills
 
 CONFIGURATION = """\
 # ib-relay. Every key, its value and where it came from: ib-relay check-config --config {path}
-# After a change: {reload}; after one of name, listen or allow: ib-relay service install --{scope}
+# After a change: {reload}; after one of name, listen, allow or upstream: ib-relay service install --{scope}
 
 [[map]]
 name = "default"
@@ -156,6 +156,7 @@ def target(
         version,
         program.exec_paths(),
         _upstreams(port_map.upstream for port_map in config.maps),
+        _follow_bridges(config.maps, bridges),
         math.ceil(config.drain_timeout + STOP_MARGIN),
         namespaces,
         str(where.logs or ""),
@@ -177,10 +178,10 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> M
                 78,
             )
         try:
-            found += listen_addresses(listen, bridges)
+            found += listen_addresses(listen, ())
         except BindError as error:
             raise Refusal(f"map {port_map.name}: {error}") from error
-        if listen.auto and manager is Manager.SYSTEMD and not any(bridge.name == "docker0" for bridge in bridges):
+        if listen.auto and manager is Manager.SYSTEMD:
             found.append(ListenAddress(2, DOCKER0, listen.port, "docker0"))
     addresses = tuple(
         dict.fromkeys((f"{place.host}%{place.scope}" if place.scope else place.host, place.port) for place in found)
@@ -189,23 +190,32 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> M
 
 
 def _sources(port_map: PortMap, bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
-    """Who may connect, for the filter in the kernel.
+    """Who may connect, for the filter in the kernel: it does not know the networks that will come.
 
-    The relay's own access list is narrower: it knows today's bridges.
+    The relay's own access list is narrower: it knows the bridges of the moment.
     """
     networks = list(port_map.allow.networks)
     if any(network.prefixlen == 0 for network in networks):
         return ("any",)
     if port_map.allow.auto:
-        networks = [DOCKER_POOL, *(bridge.interface.network for bridge in bridges), *networks]
-    wide = [network for network in networks if not any(_within(network, other) for other in networks)]
-    return ("localhost", *map(str, dict.fromkeys(wide)))
+        networks = [*_container_networks(bridges), *networks]
+    return ("localhost", *map(str, _widest(networks)))
 
 
-def _within(inner: Network, outer: Network) -> bool:
-    if isinstance(inner, ipaddress.IPv4Network):
-        return isinstance(outer, ipaddress.IPv4Network) and inner != outer and inner.subnet_of(outer)
-    return isinstance(outer, ipaddress.IPv6Network) and inner != outer and inner.subnet_of(outer)
+def _follow_bridges(maps: Iterable[PortMap], bridges: tuple[Bridge, ...]) -> tuple[str, ...]:
+    """The networks whose bridges the relay listens on by itself: all that could be a container engine's."""
+    auto = any(listen.auto for port_map in maps for listen in port_map.listen)
+    return tuple(map(str, _widest(_container_networks(bridges)))) if auto else ()
+
+
+def _container_networks(bridges: tuple[Bridge, ...]) -> list[Network]:
+    """Where engines take networks from, and the bridges of now: an engine may have been told of other pools."""
+    return [*CONTAINER_NETWORKS, *(bridge.interface.network for bridge in bridges)]
+
+
+def _widest(networks: list[Network]) -> list[Network]:
+    """Without those that another one has already."""
+    return [net for net in dict.fromkeys(networks) if not within(net, (other for other in networks if other != net))]
 
 
 def _upstreams(upstreams: Iterable[Upstream]) -> tuple[str, ...]:

@@ -8,53 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config.addresses import host_port
-from relay.config.load import Loaded, PortMap
-from relay.entry.bridges import find_bridges
+from relay.config.load import PortMap
 from relay.service import steps
 from relay.service.actions import Actions, Say, actions_for, socket_units
 from relay.service.bytecode import with_bytecode
-from relay.service.definition import Layout, Refusal, configuration, files, layout, target
-from relay.service.managers import Systemctl, manager_here, systemd_version
+from relay.service.definition import Refusal, layout
+from relay.service.drift import unit_forbids
+from relay.service.managers import Systemctl, manager_here
 from relay.service.program import Program, does_not_start, same_sources, this_program, unfit_for_system, version_of
 from relay.service.prove import Proof, prove
-from relay.service.render import OLDEST, Manager, Scope, ServiceTarget
+from relay.service.render import Manager, Scope
+from relay.service.wanted import Wanted, wanted
 
 EX_NOPERM = 77  # sysexits.h
 SETTLE = 5.0  # seconds the relay may take to answer after the manager has called it started
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Everything an installation is made of, worked out and not yet touched."""
-
-    where: Layout
-    program: Program
-    loaded: Loaded
-    new_configuration: str | None
-    target: ServiceTarget
-    files: dict[str, str]
-
-
-def wanted(
-    scope: Scope,
-    listen: tuple[str, ...] = (),
-    upstream: str | None = None,
-    manager: Manager | None = None,
-    version: int | None = None,
-) -> Wanted:
-    """What installing here and now would write. `manager` and `version` stand for another machine (`print`)."""
-    chosen = manager or manager_here() or Manager.SYSTEMD
-    where = layout(chosen, scope, Path.home())
-    program = this_program()
-    loaded, text = configuration(where, listen, upstream)
-    found = version or (systemd_version() if chosen is Manager.SYSTEMD else None) or OLDEST
-    namespaces = manager_here() is not chosen or chosen is Manager.LAUNCHD or Systemctl(scope).user_namespaces()
-    aim = target(where, program, loaded.config, found, find_bridges().bridges, namespaces)
-    return Wanted(where, program, loaded, text, aim, files(aim))
 
 
 def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Say, dry_run: bool = False) -> None:
@@ -222,12 +192,14 @@ def _summary(plan: Wanted) -> str:
 
 
 def _prove(plan: Wanted, hands: Actions, say: Say) -> None:
-    """Every map through its first address; Refusal when a relay does not answer."""
+    """Every map through its first address; Refusal when a relay does not answer, or our own unit is in its way."""
     for port_map, door in zip(plan.loaded.config.maps, plan.target.doors, strict=True):
         proof = _first_answer(port_map, *door.addresses[0])
         say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.message)
         if not proof.relay:
             raise Refusal("\n".join(["the relay does not answer", *hands.last_words()]))
+        if proof.gateway is False and (why := unit_forbids(plan, port_map.upstream)):
+            raise Refusal(why)
     say(f"log: {hands.log_command()}")
 
 

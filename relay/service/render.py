@@ -17,7 +17,13 @@ from relay.config.addresses import host_port
 
 SERVICE = "ib-relay.service"
 LABEL = "local.ib-relay"
-DOCKER_POOL = ipaddress.ip_network("172.16.0.0/12")  # where Docker's networks are unless told otherwise
+# Where container engines take their networks from: private use (RFC 1918, RFC 4193) and shared space (RFC 6598).
+# Docker deals 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/20 and so on; Podman 10.88.0.0/16, then 10.89.0.0/24
+# and so on; both take IPv6 from fd00::/8.
+CONTAINER_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 OLDEST = 252  # Debian 12; what the templates are written for
 
 CLOSED = "ib-relay-closed.target"
@@ -59,7 +65,7 @@ class ManagedSocket:
 
     name: str  # the map's
     addresses: tuple[tuple[str, int], ...]
-    sources: tuple[str, ...] = ("localhost", str(DOCKER_POOL))  # who may connect; "any" for everybody
+    sources: tuple[str, ...] = ("localhost", *map(str, CONTAINER_NETWORKS))  # who may connect; "any" for everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class ServiceTarget:
     version: int = OLDEST  # of systemd
     exec_paths: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ("localhost",)  # what may be dialled: "localhost", addresses, or "any"
+    follow_bridges: tuple[str, ...] = tuple(map(str, CONTAINER_NETWORKS))  # networks whose bridges are listened on
     stop_seconds: int = 15
     namespaces: bool = True  # does the user's systemd get user namespaces?
     log_folder: str = ""  # launchd
@@ -122,9 +129,12 @@ def _service(target: ServiceTarget, text: str) -> str:
     text = with_values(text, "Requires", [sockets])
     text = with_values(text, "After", [sockets + beyond])
     text = with_values(text, "ExecStart", [" ".join(quoted(word.replace("$", "$$")) for word in target.command)])
+    follow = ",".join(target.follow_bridges)
+    text = with_values(text, "Environment", [f"IB_RELAY_FOLLOW_BRIDGES={follow}"] if follow else [])
     text = with_values(text, "TimeoutStopSec", [str(target.stop_seconds)])
     if target.scope is Scope.SYSTEM:
-        text = with_values(text, "IPAddressAllow", target.upstreams)
+        peers = ("any",) if "any" in target.upstreams else dict.fromkeys((*target.upstreams, *target.follow_bridges))
+        text = with_values(text, "IPAddressAllow", peers)
         text = with_values(text, "ExecPaths", [quoted(path) for path in target.exec_paths])
     elif not target.namespaces:
         for key in NAMESPACED:

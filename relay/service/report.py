@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import fcntl
 import ipaddress
@@ -16,10 +15,11 @@ from pathlib import Path
 from relay import __version__
 from relay.service.actions import actions_for
 from relay.service.definition import Refusal
-from relay.service.install import Wanted, wanted
+from relay.service.drift import drift
 from relay.service.managers import Launchctl, Systemctl, manager_here
 from relay.service.program import same_sources, version_of
 from relay.service.render import CLOSED, SERVICE, ManagedSocket, Manager, Scope, socket_names
+from relay.service.wanted import Wanted, wanted
 
 CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"  # only where cgroup v2 is the whole tree, cgroups(7)
 SIOCGIFADDR = 0x8915  # linux/sockios.h
@@ -59,7 +59,7 @@ def status(scope: Scope) -> Status:
     look = _systemd_rows if plan.where.manager is Manager.SYSTEMD else _launchd_rows
     running, rows = look(plan)
     rows += [("program", text) for text in _program(plan)]
-    rows += [("drift", text) for text in _drift(plan)] or [
+    rows += [("drift", text) for text in drift(plan)] or [
         ("drift", "none: what is installed is what install would write now")
     ]
     rows.append(
@@ -143,9 +143,6 @@ def _launchd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     return state == "running", rows
 
 
-# Drift
-
-
 def _program(plan: Wanted) -> Iterator[str]:
     if not Path(plan.program.python).exists():
         yield f"the interpreter {plan.program.python} is gone: install again"
@@ -156,26 +153,6 @@ def _program(plan: Wanted) -> Iterator[str]:
     yield f"relay {version_of(installed)} in {installed}"
     if plan.program.archive != installed.resolve() and not same_sources(plan.program.archive, installed):
         yield f"this one, {__version__} in {plan.program.archive}, is another: `service upgrade` puts it in place"
-
-
-def _drift(plan: Wanted) -> Iterator[str]:
-    """One line a difference between the files there and the files install would write."""
-    for name, text in plan.files.items():
-        path = plan.where.units / name
-        try:
-            there = path.read_text()
-        except OSError as error:
-            yield f"{path}: {(error.strerror or str(error)).lower()}"
-            continue
-        for line in difflib.unified_diff(there.splitlines(), text.splitlines(), lineterm="", n=0):
-            if line[:1] in "+-" and line[:3] not in ("+++", "---"):
-                yield f"{name}: {'install would write' if line[0] == '+' else 'has now'} {line[1:]}"
-    for path in actions_for(plan.where, plan.target, print, True).definitions():
-        if path.name not in plan.files:
-            yield f"{path.name}: of a map that is no longer configured"
-        dropped = path.with_name(path.name + ".d")
-        for drop_in in sorted(dropped.glob("*.conf")) if dropped.is_dir() else ():
-            yield f"{drop_in}: changes the unit"
 
 
 # Is the address filter real?

@@ -7,6 +7,7 @@ in the kernel.
     ID.slate  ID.client  ID.upstream      a session; the first is its checkpoint
     numbers                               the next connection's number, so that no id is given twice
     young in, young out                   the two ends of inflight.py
+    bound HEX PORT                        sockets that listen, see kept_listeners.py
 
 A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process
 of its own, and a thousand short connections would keep it busy for seconds. Until then it is in flight (inflight.py),
@@ -27,7 +28,7 @@ from time import monotonic
 
 from relay.connection.connection import Connection
 from relay.manager import systemd
-from relay.survival import inflight
+from relay.survival import inflight, kept_listeners
 from relay.survival.checkpoint import Checkpoint
 from relay.survival.inflight import InFlight
 from relay.survival.kept import PARTS, KeptSession, is_in_our_hands, kept_of
@@ -37,7 +38,7 @@ AGE = 1.0  # seconds after which a connection is no longer a short one
 TICK = 0.25  # seconds between two looks at the young ones
 PROBE_WAIT = 1.0  # seconds PID 1 may take to show whether it keeps anything
 NUMBERS = "numbers"
-OTHERS = 1 + len(inflight.NAMES)  # descriptors the manager keeps that are no session's
+OTHERS = 1 + len(inflight.NAMES) + kept_listeners.MOST  # descriptors the manager keeps that are no session's
 _USUAL_LIMIT = 1024  # descriptors, where systemd does not say how many it keeps (before version 254)
 
 

@@ -29,7 +29,8 @@ from relay.connection.connection import Connection
 from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.connection.services import Services
-from relay.entry.listeners import bind_or_explain, listen_addresses
+from relay.entry.listen_address import listen_addresses
+from relay.entry.listeners import bind_or_explain
 from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.net import offsets, tcp
@@ -40,6 +41,7 @@ from relay.survival.fdstore import StoreKeeper
 from relay.survival.handover import Handover, SavedSession
 from relay.survival.inflight import Entry, InFlight
 from relay.survival.kept import PARTS, kept_of
+from relay.survival.kept_listeners import Bound, KeptListeners
 from relay.survival.numbers import Numbers
 from relay.survival.resume import go_on, restore
 from relay.survival.state import ConnectionState, InvalidState, from_json, state_of
@@ -47,13 +49,13 @@ from relay.survival.state import ConnectionState, InvalidState, from_json, state
 if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
 
+RETRY = 0.25  # seconds until a manager that had no time is asked again
 LEAVE_WAIT = 1.0  # seconds for one message to the manager on the way out; then the rest is given up
 FLUSH_WAIT = 0.1  # seconds the last log lines may hold up an upgrade
 TURNS_TO_HEAR = 6  # of the loop: asyncio needs two from a signal to its handler, and SIGTERM's takes one more
 BARRIER_WAIT = 10.0  # seconds the manager may take to work off its queue before this process is gone
 
 
-Bound = tuple[tuple[str, int, int], ...]  # address, port, descriptor
 HandedOver = tuple[tuple[str, str, int], ...]  # manager, its name for it, descriptor
 
 
@@ -65,7 +67,7 @@ class RelayHooks(NamedTuple):
     adopt: Callable[[Connection, PortMap], None]  # count a connection that began in another process
     given_away: Callable[[Connection], None]  # another process goes on with it: it has not ended, there is no record
     fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
-    leave_behind: Callable[[], tuple[Bound, HandedOver]]  # the listening sockets, for another program
+    leave_behind: Callable[[], tuple[tuple[Bound, ...], HandedOver]]  # the listening sockets, for another program
     stopping: Callable[[], bool]  # it was told to go: no time for a new program
     upgrade_refused: Callable[[str], None]  # and why
 
@@ -86,12 +88,17 @@ class Survival:
         self._loop = loop
         self._upgrading: asyncio.Task[None] | None = None
         self._stored = systemd.take_stored()
+        self._kept_listeners = KeptListeners()
+        self.kept_listening = self._kept_listeners.take(self._stored)  # by an earlier process
         ends = inflight.take_ends(self._stored)
         self._inflight = InFlight(ends) if ends is not None else None  # an earlier process' own
         self.handed = handed if handed is not None else Handover()
         self._upgraded = handed is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
         self.keeper: StoreKeeper | None = None
+        self._begun = False
+        self._listening: tuple[Bound, ...] = ()
+        self._owes_listeners: asyncio.TimerHandle | None = None
         self.numbers = Numbers("")
 
     # The start
@@ -103,9 +110,21 @@ class Survival:
             if self._inflight is None:
                 systemd.unstore(inflight.NAMES, LEAVE_WAIT)
                 systemd.store(self.keeper.inflight.files, LEAVE_WAIT)
+        self._begun = True
         services = self._relay.services
         services.keeper, services.flow = self.keeper, Flow if self.keeper is None else PeekFlow
         self.numbers = self._numbers()
+
+    def keep_listeners(self, listening: Iterable[Bound]) -> None:
+        """These are the sockets the relay has bound itself; they outlive it if sessions do."""
+        self._listening = tuple(listening)
+        if self._begun and self._owes_listeners is None:
+            self._give_listeners()
+
+    def _give_listeners(self) -> None:
+        self._owes_listeners = None
+        if not self._kept_listeners.keep(self._listening if self.keeper is not None else ()):
+            self._owes_listeners = self._loop.call_later(RETRY, self._give_listeners)
 
     def _numbers(self) -> Numbers:
         boot = strftime("%Y%m%dT%H%M%S", gmtime())
@@ -218,6 +237,8 @@ class Survival:
 
     def close(self) -> None:
         """Stop the timers and give our ends back."""
+        if self._owes_listeners is not None:
+            self._owes_listeners.cancel()
         if self.keeper is not None:
             self.keeper.close()
             self.keeper.inflight.close()

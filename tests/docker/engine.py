@@ -16,16 +16,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Engine:
-    """`with Engine() as engine`: dockerd is up and has the image."""
+    """`with Engine() as engine`: dockerd is up and has the image; `through` is put before its command."""
+
+    def __init__(self, through=(), pool=None):
+        self.through = through
+        self.settings = {"default-address-pools": [{"base": pool, "size": 24}]} if pool else {}
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ib-docker-", dir="/var/tmp"))
         self.log = open(self.folder / "log", "wb")
-        (self.folder / "none.json").write_text("{}")  # whatever this machine's own engine is told
+        (self.folder / "none.json").write_text(json.dumps(self.settings))  # whatever this machine's own engine is told
         places = ["--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
         places += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.folder}/socket"]
         options = ["--config-file", self.folder / "none.json", "--userland-proxy=true"]
-        self.process = subprocess.Popen(["dockerd", *places, *options], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([*self.through, "dockerd", *places, *options], stdout=self.log, stderr=self.log)
         try:
             self._wait()
             archive = self.folder / "image.tar"
@@ -79,6 +83,11 @@ class Engine:
         """A container that runs python3 with these arguments; its name. The checkout is at /src, read-only."""
         sources = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
         return self("run", "-d", *sources, *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
+
+    def run(self, *arguments, options=()):
+        """The same, to its end; what it printed."""
+        sources = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
+        return self("run", "--rm", *sources, *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
 
     def address(self, name, network="bridge"):
         return json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]

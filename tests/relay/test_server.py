@@ -14,7 +14,7 @@ from relay import acceptor, upkeep
 from relay.config.load import ConfigError, load
 from relay.connection.open_phase import Open
 from relay.entry.bridges import Bridge, Survey
-from relay.entry.listeners import BindError
+from relay.entry.listen_address import BindError
 from relay.logs.record import Cause, EndPhase, Reason
 from relay.net.poller import poller_of
 from relay.server import Relay

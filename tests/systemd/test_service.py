@@ -258,7 +258,9 @@ FILTER = [
     # from, to, whether it gets in
     ("127.0.0.1", "127.0.0.1", True),
     ("172.17.0.1", "172.17.0.1", True),  # Docker's bridge, which has come after the port
-    ("10.99.0.2", "127.0.0.1", False),
+    ("198.51.100.2", "127.0.0.1", False),  # the kernel drops it
+    ("198.51.100.2", "172.17.0.1", False),
+    ("10.99.0.2", "127.0.0.1", False),  # could be a container's: the relay knows that it is not, and says so
     ("10.99.0.2", "172.17.0.1", False),
 ]
 
@@ -267,7 +269,8 @@ def test_the_kernel_lets_in_who_is_listed_and_drops_the_rest(installed):
     installed.run("ip", "link", "add", "docker0", "type", "bridge")
     installed.run("ip", "addr", "add", "172.17.0.1/16", "dev", "docker0")
     installed.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
-    installed.run("ip", "addr", "add", "10.99.0.2/24", "dev", "lan0")
+    installed.run("ip", "addr", "add", "198.51.100.2/24", "dev", "lan0")
+    installed.run("ip", "addr", "add", "10.99.0.2/24", "dev", "lan1")
     for link in ("docker0", "lan0", "lan1"):
         installed.run("ip", "link", "set", link, "up")
     wait_until(lambda: b"176" in attempt(installed, "172.17.0.1", "172.17.0.1"), "the relay has seen the bridge", 15)
@@ -275,6 +278,8 @@ def test_the_kernel_lets_in_who_is_listed_and_drops_the_rest(installed):
     for source, host, _ in FILTER:
         seen.append((source, host, b"176" in attempt(installed, source, host)))
     assert seen == FILTER
+    journal = installed.journal()
+    assert journal.count("10.99.0.2 is in none of the allowed networks") == 2 and "198.51.100.2" not in journal
     assert "enforced by the kernel" in installed.run("ib-relay", "service", "status").stdout
 
 

@@ -66,7 +66,8 @@ INVALID = {
     "top-key-in-map": "map default: log_format: unknown key; it belongs above the first [[map]] line",
     "unknown-key": 'log_intervall: unknown key; did you mean "log_interval"?',
     "unknown-key-far": "colour: unknown key; "
-    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, survive, drain_timeout, map",
+    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, survive, follow_bridges, "
+    "drain_timeout, map",
     "unknown-key-in-map": 'map paper: listen_address: unknown key; did you mean "listen"?',
     "upstream-is-listener": 'map paper: upstream: seen "localhost:4003" to dial, where map paper of this relay listens '
     '("auto:4003"); allowed: the gateway\'s address as upstream',
@@ -154,7 +155,15 @@ def test_a_file_with_every_key_is_read_whole():
     )
     vnc = PortMap("vnc", (Listen("127.0.0.1", 5901),), Upstream("::1", 5900), Protocol.RAW)
     assert loaded.config == Config(
-        LogFormat.JSON, "/var/log/ib-relay/relay.log", 5, 30.0, 200, False, 20.0, (paper, vnc)
+        LogFormat.JSON,
+        "/var/log/ib-relay/relay.log",
+        5,
+        30.0,
+        200,
+        False,
+        (ipaddress.ip_network("172.16.0.0/12"),),
+        20.0,
+        (paper, vnc),
     )
     default_keys = {f"vnc.{key}" for key in MAP_KEYS} - {"vnc.name", "vnc.listen", "vnc.upstream", "vnc.protocol"}
     assert {key for key, origin in loaded.origins.items() if origin == "default"} == default_keys
@@ -192,6 +201,7 @@ def test_every_key_has_a_variable_and_a_flag():
         "log_interval": "5",
         "max_connections": "7",
         "survive": "false",
+        "follow_bridges": "10.0.0.0/8,fd00::/8",
         "drain_timeout": "1.5",
         "name": "x",
         "listen": "127.0.0.1:1,[::1]:2",
@@ -216,7 +226,9 @@ def test_every_key_has_a_variable_and_a_flag():
     allow = Allow(True, (ipaddress.ip_network("10.0.0.0/8"),))
     bounds = (1.0, 2.0, 3.0, 4.0, 5.0, 6, 7, 8, 9, 10.0)
     entry = PortMap("x", listen, Upstream("gateway", 3), Protocol.RAW, allow, *bounds)
-    assert by_variable.config == by_flag.config == Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, False, 1.5, (entry,))
+    follow = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+    expected = Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, False, follow, 1.5, (entry,))
+    assert by_variable.config == by_flag.config == expected
     assert by_variable.origins["x.connect_timeout"] == "IB_RELAY_CONNECT_TIMEOUT"
     assert by_flag.origins["x.connect_timeout"] == "--connect-timeout"
 
@@ -353,7 +365,7 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
     loaded = load((DATA / "full.toml").read_bytes(), "full.toml", {"IB_RELAY_LOG_INTERVAL": "5"}, {})
     rows = effective(replace(loaded, file_origin="--config"))
     assert [row[0] for row in rows if row[0]] == ["config", *loaded.origins]
-    assert rows[:12] == [
+    assert rows[:13] == [
         ("config", "full.toml", "--config"),
         ("log_format", "json", "file"),
         ("log_file", "/var/log/ib-relay/relay.log", "file"),
@@ -361,6 +373,7 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
         ("log_interval", "5 s", "IB_RELAY_LOG_INTERVAL"),
         ("max_connections", "200", "file"),
         ("survive", "false", "file"),
+        ("follow_bridges", "172.16.0.0/12", "file"),
         ("drain_timeout", "20 s", "file"),
         ("paper.name", "paper", "file"),
         ("paper.listen", "auto:4003", "file"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from relay.config.addresses import read_listen, read_upstream
 from relay.config.load import PortMap
+from relay.entry.bridges import Bridge
 from relay.entry.listeners import Listener, NotGiven
 from relay.manager.activation import Activation, ActivationError
 from tests.relay.entry import test_listeners
@@ -169,6 +171,58 @@ def host(bound):
 
 def port_of(sock):
     return sock.getsockname()[1]
+
+
+BRIDGE = Bridge("br-0123456789ab", ipaddress.ip_interface("127.0.9.1/24"))
+ELSEWHERE = Bridge("br-ba9876543210", ipaddress.ip_interface("198.18.0.1/24"))  # its address is not on this machine
+
+
+def followed(house, server, *bridges, maps=None):
+    """Where it listens beside the socket handed over, of a map that listens on auto."""
+    maps = maps or [port_map("paper", f"auto:{port_of(server)}")]
+    house.change(*maps, bridges=bridges, follow=["127.0.8.0/21"])
+    return [place for place in house.listeners.bound() if place != (HOST, port_of(server))]
+
+
+def test_bridges_that_come_later_are_listened_on_beside_the_sockets_handed_over(host, bound):
+    server = bound()
+    house = host(paper=[server])
+    assert followed(house, server) == []
+    assert followed(house, server, BRIDGE) == [("127.0.9.1", port_of(server))]
+    assert house.connect("127.0.9.1", port_of(server)) == ("127.0.9.1", port_of(server), "paper")
+    assert followed(house, server) == []
+    assert house.log.names() == ["listener.closed"]
+
+
+def test_a_bridge_whose_clients_the_service_does_not_let_in_is_said_once(host, bound):
+    server = bound()
+    house = host(paper=[server])
+    assert followed(house, server, ELSEWHERE) == []
+    (said,) = [message for name, severity, message in house.log.seen if (name, severity) == ("bridge", "WARN")]
+    assert said.startswith("br-ba9876543210 (198.18.0.0/24) is not listened on: this service lets only 127.0.8.0/21")
+    followed(house, server, ELSEWHERE)
+    assert house.log.seen == []
+
+
+def test_no_bridge_is_followed_by_a_map_that_listens_on_addresses_or_a_relay_that_was_not_told_to(host, bound):
+    server = bound()
+    house = host(paper=[server])
+    port = port_of(server)
+    assert followed(house, server, BRIDGE, maps=[port_map("paper", f"{HOST}:{port}")]) == []
+    house.change(port_map("paper", f"auto:{port}"), bridges=[BRIDGE])
+    assert house.listeners.bound() == [(HOST, port)]
+
+
+def test_a_followed_bridge_whose_port_is_taken_is_no_reason_not_to_start_and_is_had_later(host, bound):
+    server = bound()
+    house = host(paper=[server])
+    with socket.create_server(("127.0.9.1", port_of(server))):
+        assert followed(house, server, BRIDGE) == []
+        assert house.listeners.bridge_missing
+        (said,) = [message for name, severity, message in house.log.seen if (name, severity) == ("bridge", "WARN")]
+        assert "127.0.9.1" in said and said.endswith("trying again")
+    assert followed(house, server, BRIDGE) == [("127.0.9.1", port_of(server))]
+    assert not house.listeners.bridge_missing
 
 
 def test_a_socket_handed_over_stands_instead_of_listen(host, bound):

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from relay.config.load import PortMap
-from relay.entry.listeners import ListenAddress, bind
+from relay.entry.listen_address import ListenAddress, bind
 from relay.net import tcp
 from relay.net.tcp import KeepAlive
 from tests.relay.kit.loopback import HOST, SMALL, fill, tcp_pair, unused_port, waiting

@@ -18,7 +18,8 @@ SYSTEM = layout(Manager.SYSTEMD, Scope.SYSTEM, Path("/home/me"))
 DOCKER = Bridge("docker0", ipaddress.ip_interface("172.18.0.1/16"))
 PODMAN = Bridge("podman0", ipaddress.ip_interface("10.88.0.1/16"))
 V4, V6, GUESSED = ("127.0.0.1", 4003), ("::1", 4003), ("172.17.0.1", 4003)
-POOL = "172.16.0.0/12"
+POOLS = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")  # of container engines
+OTHER_POOL = Bridge("br-0123456789ab", ipaddress.ip_interface("198.18.7.1/24"))  # as default-address-pools may say
 
 
 def network(text: str):
@@ -27,11 +28,12 @@ def network(text: str):
 
 DOORS = [
     # name, map, bridges, addresses, sources
-    ("the default, before Docker is there", PortMap(), (), (V4, V6, GUESSED), ("localhost", POOL)),
-    ("with Docker", PortMap(), (DOCKER,), (V4, V6, ("172.18.0.1", 4003)), ("localhost", POOL)),
-    ("with Podman", PortMap(), (PODMAN,), (V4, V6, ("10.88.0.1", 4003), GUESSED), ("localhost", POOL, "10.88.0.0/16")),
-    ("one address", PortMap(listen=(Listen("127.0.0.1", 4003),)), (DOCKER,), (V4,), ("localhost", POOL)),
-    ("both loopbacks", PortMap(listen=(Listen("localhost", 4003),)), (), (V4, V6), ("localhost", POOL)),
+    ("the default, before Docker is there", PortMap(), (), (V4, V6, GUESSED), ("localhost", *POOLS)),
+    ("with Docker", PortMap(), (DOCKER,), (V4, V6, GUESSED), ("localhost", *POOLS)),
+    ("with Podman", PortMap(), (PODMAN,), (V4, V6, GUESSED), ("localhost", *POOLS)),
+    ("with a pool of its own", PortMap(), (OTHER_POOL,), (V4, V6, GUESSED), ("localhost", *POOLS, "198.18.7.0/24")),
+    ("one address", PortMap(listen=(Listen("127.0.0.1", 4003),)), (DOCKER,), (V4,), ("localhost", *POOLS)),
+    ("both loopbacks", PortMap(listen=(Listen("localhost", 4003),)), (), (V4, V6), ("localhost", *POOLS)),
     (
         "a list of its own",
         PortMap(
@@ -49,6 +51,24 @@ DOORS = [
 def test_a_map_becomes_addresses_and_a_list_for_the_kernel(name, port_map, bridges, addresses, sources):
     (door,) = target(SYSTEM, PROGRAM, Config(maps=(port_map,)), 252, bridges).doors
     assert (door.addresses, door.sources) == (addresses, sources)
+
+
+FOLLOWED = [
+    ("auto", PortMap(), (), POOLS),
+    ("auto, and bridges that are there", PortMap(), (DOCKER, PODMAN, OTHER_POOL), (*POOLS, "198.18.7.0/24")),
+    ("addresses", PortMap(listen=(Listen("127.0.0.1", 4003), Listen("172.17.0.1", 4003))), (DOCKER,), ()),
+]
+
+
+@pytest.mark.parametrize("name, port_map, bridges, networks", FOLLOWED, ids=[row[0] for row in FOLLOWED])
+def test_the_relay_follows_bridges_only_where_the_map_listens_on_them(name, port_map, bridges, networks):
+    aim = target(SYSTEM, PROGRAM, Config(maps=(port_map,)), 252, bridges)
+    assert aim.follow_bridges == networks
+    unit = files(aim)["ib-relay.service"]
+    told = [line for line in unit.splitlines() if line.startswith("Environment=")]
+    assert told == ([f"Environment=IB_RELAY_FOLLOW_BRIDGES={','.join(networks)}"] if networks else [])
+    let_in = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("IPAddressAllow=")]
+    assert let_in == ["localhost", *networks]
 
 
 UPSTREAMS = [

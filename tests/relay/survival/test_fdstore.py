@@ -138,7 +138,7 @@ async def test_bytes_in_our_own_hands_keep_a_connection_here(manager, monkeypatc
 
 async def test_no_more_than_fit_are_given_away(manager):
     async with Rig() as rig:
-        keeper = await keeping(rig, manager, FDSTORE="9")
+        keeper = await keeping(rig, manager, FDSTORE=str(fdstore.OTHERS + 6))
         connections = [(await rig.session())[2] for _ in range(3)]
         assert [keeper.keep(one) for one in connections] == [True, True, False]
         await until(lambda: len(manager.names()) == 6, "two are kept")
