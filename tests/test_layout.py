@@ -60,7 +60,15 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.wire", "relay.terminal"}
 
 IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
-PURE_OF_RELAY = ("config/addresses", "config/keys", "config/load", "entry/admission", "logs/explain", "logs/record")
+PURE_OF_RELAY = (
+    "config/addresses",
+    "config/keys",
+    "config/load",
+    "entry/admission",
+    "logs/ends",
+    "logs/explain",
+    "logs/record",
+)
 PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/events", "service/render")
 PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
@@ -102,6 +110,7 @@ TESTED_BY = {
     "relay/cli/commands.py": "tests/relay/test_cli.py",
     "relay/cli/service.py": "tests/relay/service/test_install.py",
     "relay/cli/usage.py": "tests/relay/test_cli.py",
+    "relay/connection/first_end.py": "tests/relay/connection/test_ends.py",
     "relay/connection/open_phase.py": "tests/relay/connection/test_connection.py",
     "relay/connection/services.py": "tests/relay/connection/test_connection.py",
     "relay/connection/verdict.py": "tests/relay/connection/test_gate.py",

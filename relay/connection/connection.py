@@ -14,6 +14,7 @@ from time import monotonic
 from relay.config.keys import Protocol
 from relay.config.load import PortMap
 from relay.connection import snapshot
+from relay.connection.first_end import EndsSeen, error_name, first_end, how_it_failed, in_handshake
 from relay.connection.flow import Flow
 from relay.connection.handshake import handshake
 from relay.connection.judge import Judge, Prologue
@@ -22,8 +23,9 @@ from relay.connection.opening import Opening
 from relay.connection.phase import CLOSED, MAY_FOLLOW, Phase
 from relay.connection.services import Copies, PolicyOf, Services
 from relay.connection.verdict import EndWith
+from relay.logs.ends import FirstEnd
 from relay.logs.record import Cause, Record
-from relay.net import tcp
+from relay.net import offsets, tcp
 from relay.net.deadlines import Deadlines
 from relay.net.dial import Reached
 from relay.net.poller import READ, Poller
@@ -55,6 +57,7 @@ class Connection:
         "down",
         "observer",
         "first_fin",
+        "ends",
         "cause",
         "patient",
         "kept",
@@ -86,6 +89,7 @@ class Connection:
         self.down: Flow | None = None
         self.observer = Observer() if port_map.protocol is Protocol.IB else None
         self.first_fin: str | None = None  # who said FIN first, "client" or "upstream", once it was passed on
+        self.ends: EndsSeen | None = None  # once a side has ended, passed on or not
         self.cause: Cause | None = None  # why it has ended
         self.patient: tuple[socket.socket, ...] = ()  # sockets whose user time-out is lifted
         self.kept: Copies | None = None  # once somebody else has copies of our sockets
@@ -183,16 +187,36 @@ class Connection:
 
     # What its flows report; see flow.Owner
 
+    def side_ended(self, flow: Flow, how: str, error: OSError | None = None) -> None:
+        now, error_type = monotonic(), error_name(error) if error is not None else None
+        if self.ends is None:
+            before = _ended_unseen(flow.reverse)
+            if before is None:
+                self.ends = self._ended(self.side(flow), how, error_type, now)
+                return
+            self.ends = self._ended(self.side(flow.reverse), before, None, now)
+        self.ends.add(self.side(flow), how, error_type, now)
+
+    def _ended(self, by: str, how: str, error_type: str | None, now: float) -> EndsSeen:
+        observer, up = self.observer, self.up
+        first = first_end(by, how, error_type, now, self.opened_at, observer)
+        counts = observer.counts_up if observer is not None and by == "upstream" else {}
+        return EndsSeen(first, now, counts, up.bytes + len(up.pending or b"") if up is not None else 0)
+
     def source_ended(self, flow: Flow) -> None:
+        self.side_ended(flow, "fin")
         self.phase.source_ended(flow)
 
     def source_broke(self, flow: Flow) -> None:
+        self.side_ended(flow, "rst")  # presumably: which error it is will be read behind the bytes that wait
         self.phase.source_broke(flow)
 
     def source_failed(self, flow: Flow, error: OSError) -> None:
+        self.side_ended(flow, how_it_failed(error), error)
         self.phase.source_failed(flow, error)
 
     def sink_failed(self, flow: Flow, error: OSError) -> None:
+        self.side_ended(flow.reverse, how_it_failed(error), error)
         self.phase.sink_failed(flow, error)
 
     def delivered(self, flow: Flow) -> bool:
@@ -207,7 +231,9 @@ class Connection:
     def learned(self, events: Sequence[Event]) -> None:
         observer = self.observer
         assert observer is not None, "nobody else learns anything"
-        if self.ready_at is None and observer.stage is Stage.READY:
+        if self.ends is not None:
+            self.ends.heard(observer, monotonic())
+        elif self.ready_at is None and observer.stage is Stage.READY:
             self.ready_at = monotonic()
             self.services.log.write(snapshot.record(self, "ready"))
             if self.services.keeper is not None:
@@ -305,10 +331,16 @@ class Connection:
 
     def in_handshake(self) -> bool:
         """An IB session that is understood and not ready yet."""
-        observer = self.observer
-        if observer is None or observer.opaque is not None or observer.legacy:
-            return False
-        return observer.stage < Stage.READY
+        return in_handshake(self.observer)
+
+    def side(self, flow: Flow) -> str:
+        """Who speaks on this flow."""
+        return "client" if flow is self.up else "upstream"
+
+    def first_end(self) -> FirstEnd:
+        """The end of a side that was seen first; there is one."""
+        assert self.ends is not None, "no side has ended"
+        return self.ends.first
 
     def last_activity(self) -> float:
         """When the last byte was read, either way (monotonic)."""
@@ -317,3 +349,13 @@ class Connection:
             if flow is not None and flow.last is not None and flow.last > last:
                 last = flow.last
         return last
+
+
+def _ended_unseen(flow: Flow) -> str | None:
+    """How the source of a flow that does not read at the moment has ended: before anything that is seen now."""
+    if flow.waits is None or flow.eof or not offsets.SUPPORTED:
+        return None
+    try:
+        return offsets.end_of(flow.source)
+    except OSError:
+        return None

@@ -7,12 +7,12 @@ read before it has been acknowledged by the receiver: a reset makes its kernel d
 
 from __future__ import annotations
 
-import errno
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from relay.connection.flow import Flow
 from relay.connection.phase import Phase
+from relay.logs.ends import FirstEnd
 from relay.logs.record import Cause, Reason
 from relay.net import tcp
 from relay.net.poller import READ
@@ -25,35 +25,17 @@ STALL_POLL = 0.5  # seconds between two looks at a reader that holds up the last
 FLUSH_POLL = 0.02  # seconds between two looks at the kernel's send queue before a reset is passed on
 
 
-def finished_cause(first_fin: str | None, in_handshake: bool) -> Cause:
-    """Both sides have said FIN, this one first, and everything is delivered."""
-    if first_fin == "client":
-        return _in_handshake(Cause("client", "fin", Reason.CLIENT_CLOSED), in_handshake)
-    return Cause("upstream", "fin", Reason.UPSTREAM_CLOSED)
+_FIN = {"client": Reason.CLIENT_CLOSED, "upstream": Reason.UPSTREAM_CLOSED}
+_RST = {"client": Reason.CLIENT_RESET, "upstream": Reason.UPSTREAM_RESET}
+_TIMEOUT = {"client": Reason.CLIENT_DEAD, "upstream": Reason.UPSTREAM_DEAD}
 
 
-def failure_cause(side: str, error: OSError, first_fin: str | None, in_handshake: bool) -> Cause:
-    """Why this ends: `side` was reset, or the kernel has given it up."""
-    if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
-        dead = Reason.CLIENT_DEAD if side == "client" else Reason.UPSTREAM_DEAD
-        return Cause(side, "timeout", dead, None, error_name(error))
-    if first_fin == side:  # FIN, then RST because more data came: that is how close() looks from here
-        closed = Reason.CLIENT_CLOSED if side == "client" else Reason.UPSTREAM_CLOSED
-        return _in_handshake(Cause(side, "fin", closed), in_handshake)
-    reset = Reason.CLIENT_RESET if side == "client" else Reason.UPSTREAM_RESET
-    return _in_handshake(Cause(side, "rst", reset, None, "ECONNRESET"), in_handshake)
-
-
-def _in_handshake(cause: Cause, in_handshake: bool) -> Cause:
-    """A client that goes before the session was ready left in the handshake, however it went."""
-    if in_handshake and cause.by == "client":
-        return cause._replace(reason=Reason.CLIENT_LEFT_IN_HANDSHAKE)
-    return cause
-
-
-def error_name(error: OSError) -> str:
-    """ECONNRESET rather than 104."""
-    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+def cause_of(first: FirstEnd) -> Cause:
+    """Why a connection ended of which this was the first end. What the other side did later changes nothing."""
+    reason = {"fin": _FIN, "rst": _RST, "timeout": _TIMEOUT}[first.how][first.by]
+    if first.by == "client" and first.in_handshake and first.how != "timeout":
+        reason = Reason.CLIENT_LEFT_IN_HANDSHAKE  # however it went
+    return Cause(first.by, first.how, reason, None, first.error_type)
 
 
 class Flushing(Phase):

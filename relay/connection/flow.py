@@ -19,6 +19,7 @@ from enum import Enum
 from time import monotonic
 from typing import Protocol
 
+from relay.connection.first_end import how_it_failed
 from relay.connection.judge import Judge
 from relay.connection.verdict import EndWith, WaitUntil
 from relay.net.poller import BROKEN, READ, WRITE, Poller
@@ -38,6 +39,9 @@ class Waits(Enum):
 
 class Owner(Protocol):
     """What a flow reports to; a Connection."""
+
+    def side_ended(self, flow: Flow, how: str, error: OSError | None = None) -> None:
+        """The source of `flow` has ended (fin, rst, timeout). It may be said again, and is before all else."""
 
     def source_ended(self, flow: Flow) -> None:
         """The source said FIN, and everything before that has been passed on or waits for the sink."""
@@ -192,8 +196,12 @@ class Flow:
         return True
 
     def refused(self, data: memoryview, now: float | None, error: OSError) -> None:
-        """The sink takes nothing any more. A source that has spoken first has spoken, though nobody heard it."""
-        if now is not None and not self.bytes:
+        """The sink takes nothing any more. What the source has said it has said, though nobody heard it."""
+        first_words = not self.bytes  # these count as said before the sink was gone, all others as too late
+        if now is not None and first_words:
+            show(self.observe, data, now)
+        self.owner.side_ended(self.reverse, how_it_failed(error), error)
+        if now is not None and not first_words:
             show(self.observe, data, now)
         self.owner.sink_failed(self, error)
 

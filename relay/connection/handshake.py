@@ -13,6 +13,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from relay.connection.first_end import how_it_failed
 from relay.connection.flow import Flow
 from relay.connection.gate import Ticket
 from relay.connection.open_phase import Open
@@ -75,11 +76,13 @@ class Handshake(Open):
         except BlockingIOError:
             return True
         except OSError as error:
+            connection.side_ended(down, how_it_failed(error), error)
             self.release()
             if not connection.closed:
                 connection.source_failed(down, error)
             return True
         if not count:
+            connection.side_ended(down, "fin")
             self.release()
             if not connection.closed:
                 down.eof = True

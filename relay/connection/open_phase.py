@@ -6,7 +6,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from relay.connection.ending import Flushing, Stalled, failure_cause, finished_cause
+from relay.connection.ending import Flushing, Stalled, cause_of
 from relay.connection.flow import Flow, Waits
 from relay.connection.phase import Phase
 from relay.logs.record import Cause, Reason
@@ -56,7 +56,7 @@ class Open(Phase):
         connection = self.connection
         if flow.reverse.finished and flow.waits is None:
             flow.finished = True  # the second FIN: closing passes it on
-            connection.end(finished_cause(connection.first_fin, connection.in_handshake()))
+            connection.end(cause_of(connection.first_end()))
             return
         flow.watch(flow.watched & ~READ)
         if self.failing is not None and self.failing[0] is flow:
@@ -80,8 +80,7 @@ class Open(Phase):
 
     def source_failed(self, flow: Flow, error: OSError) -> None:
         connection = self.connection
-        cause = failure_cause(self.side(flow), error, connection.first_fin, connection.in_handshake())
-        connection.enter(Flushing(connection, cause, self.side(flow), flow))
+        connection.enter(Flushing(connection, cause_of(connection.first_end()), self.side(flow), flow))
 
     def sink_failed(self, flow: Flow, error: OSError) -> None:
         flow.stop()
@@ -97,7 +96,7 @@ class Open(Phase):
 
     def side(self, flow: Flow) -> str:
         """Who speaks on this flow."""
-        return "client" if flow is self.up else "upstream"
+        return self.connection.side(flow)
 
     # Deadlines
 

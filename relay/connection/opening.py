@@ -18,7 +18,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from relay.connection.ending import error_name
+from relay.connection.first_end import error_name
 from relay.connection.flow import show
 from relay.connection.gate import Applicant, Ticket
 from relay.connection.open_phase import EARLY, LEFT_GRACE
@@ -29,7 +29,7 @@ from relay.logs.record import Cause, Reason
 from relay.net import offsets
 from relay.net.dial import Dial, DialFailed, Reached
 from relay.net.poller import READ
-from relay.wire.hello import FirstBytes, classify_first_bytes
+from relay.wire.hello import FirstBytes, begun_hello, classify_first_bytes
 
 if TYPE_CHECKING:
     from relay.connection.connection import Connection
@@ -107,7 +107,7 @@ class Opening(Phase):
         if not self._receive():
             return True
         if self.finished:
-            connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
+            connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, self._begun()))
             return True
         if not self.early:
             return False
@@ -147,6 +147,10 @@ class Opening(Phase):
             return Reason.CLIENT_LEFT_WHILE_CONNECTING
         return Reason.CLIENT_LEFT_WHILE_QUEUED if self.ticket is not None else Reason.CLIENT_LEFT_IN_HANDSHAKE
 
+    def _begun(self) -> str | None:
+        """What has come of a hello that is not whole."""
+        return begun_hello(self.early) if self.early and self.connection.observer is not None else None
+
     def _stop_reading(self) -> None:
         self.watched = 0
         self.connection.poller.change(self.client.fileno(), 0)
@@ -160,7 +164,8 @@ class Opening(Phase):
         except BlockingIOError:
             return True
         except OSError as error:
-            self.connection.end(Cause("client", "rst", self._left_reason(), error_type=error_name(error)))
+            begun = self._begun() if self.ticket is None and self.dial is None else None
+            self.connection.end(Cause("client", "rst", self._left_reason(), begun, error_name(error)))
             return False
         if chunk:
             self.early += chunk
@@ -264,8 +269,7 @@ class Opening(Phase):
             self._ask(now)
             return
         seconds = self.connection.map.first_bytes_timeout
-        seen = f"{len(self.early)} bytes of a hello" if self.early else "nothing"
-        cause = Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, f"{seen} in {seconds:g} s")
+        cause = Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, f"{self._begun() or 'nothing'} in {seconds:g} s")
         self.connection.end(cause)
 
     def left(self) -> None:

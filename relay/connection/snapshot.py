@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic, time
 from typing import TYPE_CHECKING, TypedDict
 
+from relay.connection.first_end import stage_word
 from relay.connection.opening import Opening
 from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Record
 from relay.wire.observer import Observer
@@ -37,6 +38,7 @@ def record(connection: Connection, event: str, phase: EndPhase | None = None) ->
         first_byte_down=down.first - begun if down is not None and down.first is not None else None,
         idle=now - connection.last_activity() if up is not None else None,
         cause=connection.cause,
+        ends=connection.ends.value(connection.observer, up.bytes) if connection.ends and up is not None else None,
         phase=phase,
         active=connection.services.count(),
         **_session(connection),
@@ -49,7 +51,9 @@ def end_phase(connection: Connection, cause: Cause) -> EndPhase:
         return EndPhase.DRAIN
     if isinstance(connection.phase, Opening):
         return EndPhase.CONNECT if connection.phase.dial is not None else EndPhase.HANDSHAKE
-    if connection.in_handshake() or _never_answered(connection.observer):
+    ends = connection.ends
+    unready = ends.first.in_handshake if ends is not None else connection.in_handshake()
+    if unready or _never_answered(connection.observer):
         return EndPhase.HANDSHAKE
     half_closed = connection.first_fin is not None and cause.reason not in CLEAN_ENDS
     return EndPhase.HALF_CLOSED if half_closed else EndPhase.DATA
@@ -82,7 +86,7 @@ def _session(connection: Connection) -> _Session:
     if observer is None:
         return {}
     return {
-        "ib_stage": _stage_word(observer),
+        "ib_stage": (connection.ends.first.stage if connection.ends is not None else None) or stage_word(observer),
         "opaque": observer.opaque,
         "client_id": observer.client_id,
         "client_versions": observer.client_range,
@@ -96,9 +100,3 @@ def _session(connection: Connection) -> _Session:
         "last_error_code": observer.last_error_code,
         "redirect": observer.redirect,
     }
-
-
-def _stage_word(observer: Observer) -> str:
-    if observer.opaque is not None:
-        return "opaque"
-    return "legacy" if observer.legacy else observer.stage.name.lower()

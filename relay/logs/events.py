@@ -76,6 +76,7 @@ class RecordField(NamedTuple):
 
 
 _ALL, _LATER, _IB, _CLOSE = "all", "not open", "IB, not open", "close"
+_ENDED = "after a side's end"
 
 # In the order of the JSON form. null means "known to be absent"; a field that does not apply is missing.
 RECORD_FIELDS = (
@@ -120,6 +121,15 @@ RECORD_FIELDS = (
     RecordField("message", _CLOSE, "the reason as a sentence"),
     RecordField("end.detail", _CLOSE, "what else is known; may be missing"),
     RecordField("error.type", _CLOSE, "the name of the system's error (`ECONNRESET`); may be missing"),
+    RecordField("end.first_by", _ENDED, "whose end was seen first: `client` or `upstream`"),
+    RecordField("end.first_how", _ENDED, "`fin`, `rst` or `timeout`"),
+    RecordField("end.first_s", _ENDED, "seconds from accept to that; null if an older relay saw it"),
+    RecordField("end.waited_s", _ENDED, "seconds a client that left had waited for an answer; may be missing"),
+    RecordField(
+        "end.then", _ENDED, "what followed (`by`, `what`: `fin`, `rst`, `timeout`, `answer`, `after_s`); may be missing"
+    ),
+    RecordField("end.late_messages", _ENDED, "messages to a gateway that had ended, by name; may be missing"),
+    RecordField("end.late_bytes", _ENDED, "bytes to a gateway that had ended; may be missing"),
     RecordField("connections.active", _ALL, "connections that are open now"),
     RecordField("log.dropped", _ALL, "log lines dropped since the start"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.logs.ends import NOTABLE, Ends, first_end_said, sequel
 from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
 
 _PHASE_LETTERS = {
@@ -15,9 +16,9 @@ _PHASE_LETTERS = {
 _REFUSALS = (Reason.ACL_DENIED, Reason.CONNECTION_LIMIT, Reason.NOT_IB)
 
 
-def end_code(cause: Cause, phase: EndPhase | None) -> str:
+def end_code(cause: Cause, phase: EndPhase | None, ends: Ends | None = None) -> str:
     """The two letters HAProxy users know (its manual, section 8.5): who ended it, and where; `--` for a clean end."""
-    if cause.reason in CLEAN_ENDS:
+    if cause.reason in CLEAN_ENDS and (ends is None or ends.clean):
         return "--"
     if cause.reason is Reason.RESOURCE_EXHAUSTED:
         first = "R"
@@ -63,13 +64,12 @@ _EXPLANATIONS = {
 
 _LEFT_AT_STAGE = {
     "nothing": "the client left before it said anything (a port check looks like this); the gateway was not dialled",
-    "client_hello": "the client left before the gateway answered its hello: the gateway takes connections but "
-    "does not serve them",
     "server_hello": "the client left after the gateway's hello, before it sent START_API",
-    "start_api": "the client left before the gateway answered START_API: not logged in, still starting, or a "
-    "dialog is open",
 }
-
+_UNANSWERED = {
+    "client_hello": ("its hello", "the gateway takes connections but does not serve them"),
+    "start_api": ("START_API", "not logged in, still starting, or a dialog is open"),
+}
 
 # Ends of a session that was under way. All other reasons end a connection that never became a session.
 _UNDER_WAY = frozenset(
@@ -87,6 +87,7 @@ _UNDER_WAY = frozenset(
         Reason.INTERNAL_ERROR,
     }
 )
+_RELAYS_OWN = frozenset({Reason.HALF_CLOSE_TIMEOUT, Reason.WRITE_STALLED, Reason.SHUTDOWN, Reason.INTERNAL_ERROR})
 _GATEWAY_WENT = frozenset({Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_RESET, Reason.UPSTREAM_DEAD})
 _UNREADY = ("client_hello", "server_hello", "start_api")
 
@@ -99,10 +100,12 @@ def explain(record: Record) -> str:
     if cause.reason is Reason.CLIENT_LEFT_IN_HANDSHAKE:
         if record.redirect is not None:
             return f"the gateway redirected the client to {record.redirect}, which only IB's Java client follows"
-        return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
+        return _left(record) + _sequel(record)
     text = _EXPLANATIONS[cause.reason]
     if cause.reason not in _UNDER_WAY:
         return text
+    if cause.by == "client" and record.server_version is None and (record.opaque or "").startswith("gateway"):
+        return f"what answered is no IB gateway ({record.opaque}); the client left" + _sequel(record)
     if cause.reason in _GATEWAY_WENT:
         if record.last_error_code == 326:
             text += " after error 326: the client id is in use"
@@ -112,4 +115,32 @@ def explain(record: Record) -> str:
         text += f"; the gateway had redirected the client to {record.redirect}"
     if record.opaque is not None:
         text += f"; the session was not understood: {record.opaque}"
-    return text
+    return text + _sequel(record)
+
+
+def _sequel(record: Record) -> str:
+    """What else is to be said of the two sides."""
+    if record.ends is None or record.cause is None:
+        return ""
+    if record.cause.reason in _RELAYS_OWN:
+        return f"; {first_end_said(record.ends)}"
+    after = record.ends.first.after
+    when = f", {after:.1f} s after accept" if after is not None and record.duration - after >= NOTABLE else ""
+    return when + sequel(record.ends)
+
+
+def _left(record: Record) -> str:
+    """Of a client that went before its session was ready: what it waited for, and whether that came too late."""
+    if record.ib_stage == "nothing" and record.cause is not None and record.cause.detail is not None:
+        return "the client left in the middle of its hello; the gateway was not dialled"
+    if record.ib_stage not in _UNANSWERED:
+        return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
+    question, meaning = _UNANSWERED[record.ib_stage]
+    first = record.ends.first if record.ends is not None else None
+    answer = record.ends.find("upstream", "answer") if record.ends is not None else None
+    waited = f" after {first.waited:.1f} s" if first is not None and first.waited is not None else ""
+    if answer is not None:
+        return f"the client gave up{waited} without an answer to {question}, which came {answer.after:.1f} s too late"
+    if first is not None and first.answered is not None:
+        return f"the client left{waited} without a whole answer to {question}: {first.answered}"
+    return f"the client left{waited} before the gateway answered {question}: {meaning}"

@@ -7,8 +7,9 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
+from relay.logs.ends import Ends, waiting_said
 from relay.logs.explain import end_code, explain
-from relay.logs.record import EndPhase, LogEvent, Reason, Record, end_of
+from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
 
 _WARN = frozenset(
     {
@@ -40,9 +41,11 @@ def severity(record: Record) -> str:
     if reason is Reason.INTERNAL_ERROR:
         return "ERROR"
     if reason is Reason.CLIENT_LEFT_IN_HANDSHAKE and record.ib_stage in ("nothing", "server_hello"):
-        return "INFO"  # a port check, or a probe that asked for the hello only
-    if reason is Reason.UPSTREAM_CLOSED and phase is EndPhase.HANDSHAKE:
-        return "WARN"  # the gateway took the connection and did not serve it
+        return "WARN" if cause.detail is not None else "INFO"  # a port check, or a probe that asked for the hello only
+    if reason in (*CLEAN_ENDS, Reason.CLIENT_RESET) and phase is EndPhase.HANDSHAKE:
+        return "WARN"  # the gateway took the connection and did not serve it, or is none
+    if record.ends is not None and not record.ends.clean:
+        return "WARN"
     return "WARN" if reason in _WARN else "INFO"
 
 
@@ -91,6 +94,8 @@ def json_record(record: Record, dropped: int) -> str:
             parts.append(_json_session(record))
     if record.event == "close":
         parts.append(_json_end(record))
+    if record.ends is not None:
+        parts.append(_json_ends(record.ends))
     parts.append(f'"connections.active": {record.active}, "log.dropped": {dropped}}}')
     return ", ".join(parts)
 
@@ -121,13 +126,27 @@ def _json_end(record: Record) -> str:
     cause, phase = end_of(record)
     line = (
         f'"end.by": "{cause.by}", "end.how": "{cause.how}", "end.phase": "{phase.value}", '
-        f'"end.reason": "{cause.reason.value}", "end.code": "{end_code(cause, phase)}", '
+        f'"end.reason": "{cause.reason.value}", "end.code": "{end_code(cause, phase, record.ends)}", '
         f'"message": {_quote(explain(record))}'
     )
     if cause.detail is not None:
         line += f', "end.detail": {_quote(cause.detail)}'
     if cause.error_type is not None:
         line += f', "error.type": {_quote(cause.error_type)}'
+    return line
+
+
+def _json_ends(ends: Ends) -> str:
+    first = ends.first
+    line = f'"end.first_by": "{first.by}", "end.first_how": "{first.how}", "end.first_s": {_number(first.after)}'
+    if first.waited is not None:
+        line += f', "end.waited_s": {_number(first.waited)}'
+    if ends.later:
+        then = (f'{{"by": "{by}", "what": "{what}", "after_s": {_number(after)}}}' for by, what, after in ends.later)
+        line += f', "end.then": [{", ".join(then)}]'
+    if ends.late_messages or ends.late_bytes:
+        late = ", ".join(f"{_quote(name)}: {count}" for name, count in ends.late_messages)
+        line += f', "end.late_messages": {{{late}}}, "end.late_bytes": {ends.late_bytes}'
     return line
 
 
@@ -173,7 +192,8 @@ def _text_ready(record: Record) -> str:
 def _text_progress(record: Record) -> str:
     stage = f", {record.ib_stage}" if record.ib_stage else ""
     idle = f", quiet for {record.idle:.1f} s" if record.idle is not None else ""
-    return f"live: {duration(record.duration)}{stage}, {_traffic(record)}{idle}"
+    left = f", {waiting_said(record.ends, record.duration)}" if record.ends is not None else ""
+    return f"live: {duration(record.duration)}{stage}{left}, {_traffic(record)}{idle}"
 
 
 def _text_close(record: Record) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from relay.logs.ends import Ends
+
 if TYPE_CHECKING:
     from relay.logs.events import EventName
 
@@ -100,6 +102,7 @@ class Record(NamedTuple):
     first_byte_down: float | None = None
     idle: float | None = None
     cause: Cause | None = None
+    ends: Ends | None = None  # of the two sides; None: neither has ended
     phase: EndPhase | None = None
     ib_stage: str | None = None  # None for protocol "raw"
     opaque: str | None = None

@@ -67,6 +67,14 @@ def is_dead(sock: socket.socket) -> bool:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
 
 
+def end_of(sock: socket.socket) -> str | None:
+    """How the peer has ended: "fin" (read or not), "rst" (or given up by the kernel). It takes no error away."""
+    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    if state == TCP_CLOSE:
+        return "rst"
+    return "fin" if state in _FIN_RECEIVED else None
+
+
 def has_finished(sock: socket.socket) -> bool:
     """The peer has said FIN, read or not; OSError for a dead socket, with the reason if nobody has taken it yet."""
     state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]

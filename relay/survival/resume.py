@@ -28,7 +28,7 @@ from relay.connection.peek_flow import drop
 from relay.connection.services import Services
 from relay.net import offsets, tcp
 from relay.survival.checkpoint import Progress
-from relay.survival.state import ConnectionState, FlowState, InvalidState, cause_of
+from relay.survival.state import ConnectionState, FlowState, InvalidState, cause_of, ends_of
 from relay.wire import observer_state
 from relay.wire.direction_table import DirectionTable
 from relay.wire.framing import LENGTH_SIZE, frame_end
@@ -54,6 +54,7 @@ def restore(
     connection.opened_at = state.opened_at
     connection.peer, connection.connect_seconds = state.peer, state.connect_seconds
     connection.ready_at, connection.first_fin = state.ready_at, state.first_fin
+    connection.ends = ends_of(state)
     connection.observer = _observer(state, progress) if port_map.protocol is Protocol.IB else None
     for sock in (client, upstream):
         if sock is not None:

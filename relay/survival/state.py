@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.connection import first_end
 from relay.connection.connection import Connection
 from relay.connection.ending import Flushing
+from relay.connection.first_end import EndsSeen
 from relay.connection.flow import Flow
 from relay.connection.handshake import Handshake
 from relay.connection.opening import Opening
@@ -73,7 +75,7 @@ class ConnectionState:
     glued: str = ""  # what waits behind the hello
     up: FlowState | None = None  # None: the gateway is not reached yet
     down: FlowState | None = None
-    observer: dict[str, Any] | None = None
+    observer: dict[str, Any] | None = None  # with `ends` in it: a release that knows no such field passes it by
 
 
 def state_of(connection: Connection, behind: Behind | None = None) -> ConnectionState:
@@ -102,7 +104,7 @@ def state_of(connection: Connection, behind: Behind | None = None) -> Connection
         glued=_text(phase.glued) if isinstance(phase, Handshake) else "",
         up=_flow(connection.up, behind) if connection.up is not None else None,
         down=_flow(connection.down, behind) if connection.down is not None else None,
-        observer=observer_state.saved(connection.observer) if connection.observer is not None else None,
+        observer=_observed(connection),
     )
 
 
@@ -151,12 +153,29 @@ def cause_of(state: ConnectionState) -> Cause | None:
     return Cause(by, how, Reason(reason), detail, error_type)
 
 
+def ends_of(state: ConnectionState) -> EndsSeen | None:
+    """Which side has ended first, if one has."""
+    values = (state.observer or {}).get("ends")
+    try:
+        return first_end.restored(values, state.first_fin)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidState(f"connection {state.connection_id}: no ends of a connection: {error!r}") from error
+
+
 def _values(state: ConnectionState | FlowState) -> dict[str, Any]:
     """As dataclasses.asdict, without its copies: every new connection is written down before anything else."""
     return {
         name: _values(value) if isinstance(value := getattr(state, name), FlowState) else value
         for name in state.__slots__
     }
+
+
+def _observed(connection: Connection) -> dict[str, Any] | None:
+    observer, ends = connection.observer, connection.ends
+    values: dict[str, Any] = observer_state.saved(observer) if observer is not None else {}
+    if ends is not None:
+        values["ends"] = first_end.saved(ends)
+    return values or None
 
 
 def _cause(cause: Cause) -> tuple[str, str, str, str | None, str | None]:

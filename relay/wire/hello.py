@@ -147,6 +147,15 @@ def client_hello_end(data: Bytes) -> int:
     return end if len(head) == _CLIENT_HEADER and len(data) >= end else 0
 
 
+def begun_hello(data: Bytes) -> str:
+    """For people: how much of a client hello has come, of one that is not whole."""
+    if len(data) < _CLIENT_HEADER or not bytes(data[:_CLIENT_HEADER]).startswith(API_PREFIX):
+        return f"{len(data)} bytes of a hello"
+    end = _CLIENT_HEADER + _announced(bytes(data[len(API_PREFIX) : _CLIENT_HEADER]))
+    counts_itself = "; its length seems to count itself" if end - len(data) == LENGTH_SIZE else ""
+    return f"{len(data)} of {end} bytes of a hello{counts_itself}"
+
+
 def server_hello_end(data: Bytes) -> int:
     """Length of the server hello `data` starts with; 0 = not whole yet, -1 = it can never be one.
 

@@ -55,10 +55,10 @@ class Observer:
 
     __slots__ = (
         *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
-        *("last_error_code", "redirect"),
+        *("last_error_code", "redirect", "has_order_id"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
         *("_up", "_up_held", "_down", "_down_held"),
-        *("_counts", "_rate", "_request_at", "_has_order_id"),
+        *("_counts", "_rate", "_request_at"),
     )
 
     def __init__(self) -> None:
@@ -71,6 +71,7 @@ class Observer:
         self.accounts: tuple[str, ...] = ()  # masked
         self.last_error_code: int | None = None  # the last code that says what went wrong; see _error
         self.redirect: str | None = None  # host[:port] the gateway sent the client to
+        self.has_order_id = False  # NEXT_VALID_ID has come
         self.client_hello_at: float | None = None
         self.server_hello_at: float | None = None
         self.start_api_at: float | None = None
@@ -82,7 +83,6 @@ class Observer:
         self._counts: dict[int, int] = {}
         self._rate: PeakRate | None = None
         self._request_at: float | None = None
-        self._has_order_id = False
 
     # What the relay reads for its records.
 
@@ -370,7 +370,7 @@ class Observer:
         found.append(events.StartApiSeen(now, message.client_id, message.capabilities))
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
-        self._has_order_id = True
+        self.has_order_id = True
         found.append(events.NextValidIdSeen(now, message.order_id))
         self._maybe_ready(now, found)
 
@@ -388,7 +388,7 @@ class Observer:
         found.append(events.Notice(now, message.code, kind, message.request_id))
 
     def _maybe_ready(self, now: float, found: list[Event]) -> None:
-        if self.ready_at is None and self._has_order_id and self.accounts:
+        if self.ready_at is None and self.has_order_id and self.accounts:
             self.ready_at, self.stage = now, Stage.READY
             found.append(events.Ready(now))
 

@@ -67,7 +67,7 @@ def saved(observer: Observer) -> dict[str, object]:
         "start_api_at": observer.start_api_at,
         "ready_at": observer.ready_at,
         "request_at": observer._request_at,
-        "has_order_id": observer._has_order_id,
+        "has_order_id": observer.has_order_id,
         "stage": observer.stage.name.lower(),
         "client_range": observer.client_range,
         "accounts": observer.accounts,
@@ -92,7 +92,7 @@ def restored(values: Mapping[str, object]) -> Observer:
     observer.start_api_at = _time(values["start_api_at"])
     observer.ready_at = _time(values["ready_at"])
     observer._request_at = _time(values["request_at"])
-    observer._has_order_id = _value(bool, values["has_order_id"])
+    observer.has_order_id = _value(bool, values["has_order_id"])
     observer.stage = Stage[_value(str, values["stage"]).upper()]
     observer.client_range = _pair(values["client_range"]) if values["client_range"] else None
     observer.accounts = tuple(_value(str, account) for account in _sequence(values["accounts"]))

@@ -479,8 +479,17 @@ async def test_the_records_of_a_session_tell_its_story():
         assert (open_.bytes_up, open_.idle, open_.cause, open_.ib_stage) == (0, None, None, "nothing")
         assert (ready.client_id, ready.server_version, ready.client_versions) == (7, 176, (100, 176))
         assert (ready.accounts, ready.messages_up, ready.messages_down) == (("DU***567",), 2, 3)
+        assert (close.ends.first.by, close.ends.first.how, close.ends.first.stage) == ("upstream", "fin", "ready")
+        assert [later[:2] for later in close.ends.later] == [("client", "fin")]
         assert close._replace(
-            at=0.0, duration=0.0, connect=0.0, first_byte_up=0.0, first_byte_down=0.0, idle=0.0, handshake=0.0
+            ends=None,
+            at=0.0,
+            duration=0.0,
+            connect=0.0,
+            first_byte_up=0.0,
+            first_byte_down=0.0,
+            idle=0.0,
+            handshake=0.0,
         ) == type(close)(
             event="close",
             at=0.0,

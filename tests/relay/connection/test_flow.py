@@ -59,7 +59,11 @@ class Owner:
 
     def __init__(self):
         self.told = []
+        self.ended = []
         self.may_read_on = True
+
+    def side_ended(self, flow, how, error=None):
+        self.ended.append((how, flow.side))
 
     def source_ended(self, flow):
         flow.watch(flow.watched & ~READ)

@@ -13,7 +13,7 @@ from relay.connection.flow import SCRATCH_SIZE
 from relay.connection.open_phase import Open
 from relay.connection.peek_flow import LEAST_LOOK, PeekFlow
 from relay.net import offsets
-from tests.relay.connection import test_connection, test_handshake, test_opening
+from tests.relay.connection import test_connection, test_ends, test_handshake, test_opening
 from tests.relay.connection.test_handshake import CLIENT_HELLO, READY, SERVER_HELLO, START_API, ib
 from tests.relay.kit.loopback import SMALL, Rig, until, waiting
 
@@ -29,7 +29,7 @@ def peeking(monkeypatch):
     monkeypatch.setattr(Rig, "keeps", True)
 
 
-for _module in (test_connection, test_handshake, test_opening):
+for _module in (test_connection, test_ends, test_handshake, test_opening):
     globals().update({name: test for name, test in vars(_module).items() if name.startswith("test_")})
 
 

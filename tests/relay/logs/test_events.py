@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.events import EVENTS, RECORD_FIELDS, EventName
 from relay.logs.lines import json_record
 from relay.logs.record import Cause, EndPhase, Reason, Record
@@ -69,19 +70,27 @@ FULL = Record(
     phase=EndPhase.DATA,
     ib_stage="ready",
     redirect="zdc1.example",
+    ends=Ends(
+        FirstEnd("upstream", "fin", 0.5, "ready", waited=0.25),
+        (Later("upstream", "rst", 0.1),),
+        (("PLACE_ORDER", 1),),
+        60,
+    ),
 )
-MAY_BE_MISSING = {"ib.redirect", "end.detail", "error.type"}
+OPTIONAL = {"end.waited_s", "end.then", "end.late_messages", "end.late_bytes"}
+MAY_BE_MISSING = {"ib.redirect", "end.detail", "error.type", *OPTIONAL}
+ENDED = "after a side's end"
 
 
 @pytest.mark.parametrize(
     "record, kinds",
     [
-        (FULL._replace(event="open"), {"all"}),
-        (FULL._replace(event="open", ib_stage=None), {"all"}),
-        (FULL._replace(event="ready"), {"all", "not open", "IB, not open"}),
-        (FULL._replace(event="progress", ib_stage=None), {"all", "not open"}),
-        (FULL._replace(ib_stage=None), {"all", "not open", "close"}),
-        (FULL, {"all", "not open", "IB, not open", "close"}),
+        (FULL._replace(event="open", ends=None), {"all"}),
+        (FULL._replace(event="open", ib_stage=None, ends=None), {"all"}),
+        (FULL._replace(event="ready", ends=None), {"all", "not open", "IB, not open"}),
+        (FULL._replace(event="progress", ib_stage=None), {"all", "not open", ENDED}),
+        (FULL._replace(ib_stage=None, ends=None), {"all", "not open", "close"}),
+        (FULL, {"all", "not open", "IB, not open", "close", ENDED}),
     ],
     ids=lambda value: f"{value.event} {value.ib_stage}" if isinstance(value, Record) else "",
 )
@@ -90,7 +99,8 @@ def test_a_record_has_the_fields_of_the_table_in_its_order(record, kinds):
 
 
 def test_only_these_may_be_missing():
-    bare = FULL._replace(redirect=None, cause=FULL.cause._replace(detail=None, error_type=None))
+    ends = Ends(FULL.ends.first._replace(waited=None))
+    bare = FULL._replace(redirect=None, cause=FULL.cause._replace(detail=None, error_type=None), ends=ends)
     missing = {row.name for row in RECORD_FIELDS} - set(json.loads(json_record(bare, 0)))
     assert (
         missing

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
 from relay.logs.record import Cause, EndPhase, LogEvent, Reason, Record
 
 AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
 
+LOST = Ends(FirstEnd("upstream", "fin", 1.0, "ready"), (Later("upstream", "rst", 27.5),), (("PLACE_ORDER", 1),), 60)
 OPEN = Record(
     "open",
     AT,
@@ -241,6 +243,9 @@ NASTY = 'quote " backslash \\ newline \n NUL \0 DEL \x7f umlaut ä emoji \U0001f
         CLOSE._replace(cause=Cause("relay", "error", Reason.INTERNAL_ERROR, NASTY, NASTY)),
         CLOSE._replace(duration=1e-7, connect=1e12, idle=123456.123456789, handshake=0.0),
         CLOSE._replace(accounts=(), client_versions=None, handshake=None, peer_address=None, peer_port=None),
+        CLOSE._replace(ends=Ends(FirstEnd("client", "fin", None))),
+        PROGRESS._replace(ends=LOST),
+        CLOSE._replace(ends=LOST),
     ],
 )
 def test_the_hand_made_json_is_what_the_library_would_write(record):
@@ -276,6 +281,35 @@ def test_every_end_makes_a_line_of_each_kind(reason):
         assert reason.value in text_record(record, 0)
 
 
+def test_an_end_that_lost_something_is_not_clean():
+    closed = CLOSE._replace(cause=Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), phase=EndPhase.DATA)
+    assert [severity(closed), json.loads(json_record(closed, 0))["end.code"]] == ["INFO", "--"]
+    lost = closed._replace(ends=LOST)
+    assert [severity(lost), json.loads(json_record(lost, 0))["end.code"]] == ["WARN", "SD"]
+    fields = json.loads(json_record(lost, 0))
+    assert {
+        name: value for name, value in fields.items() if name.startswith(("end.first", "end.then", "end.late"))
+    } == {
+        "end.first_by": "upstream",
+        "end.first_how": "fin",
+        "end.first_s": 1.0,
+        "end.then": [{"by": "upstream", "what": "rst", "after_s": 27.5}],
+        "end.late_messages": {"PLACE_ORDER": 1},
+        "end.late_bytes": 60,
+    }
+
+
+def test_a_close_long_after_the_first_end_tells_when_that_was():
+    closed = CLOSE._replace(cause=Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), duration=28.5, ends=LOST)
+    said = "the gateway closed the session, 1.0 s after accept; 1 message (PLACE_ORDER) from the client after that was"
+    assert f"{said} lost [upstream_closed" in text_record(closed, 0)
+
+
+def test_a_connection_that_one_side_has_left_says_so_while_it_lives():
+    left = PROGRESS._replace(duration=20.0, ends=Ends(FirstEnd("upstream", "fin", 1.0, "ready")))
+    assert "live: 20.0 s, ready, the gateway closed 19.0 s ago, the client has not reacted, up" in text_record(left, 0)
+
+
 # Severity
 
 
@@ -303,6 +337,16 @@ def test_a_reason_is_as_grave_as_its_table_says(reason):
 def test_a_port_check_is_ordinary_and_a_client_that_gave_up_is_not(stage, expected):
     left = Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE)
     assert severity(CLOSE._replace(cause=left, ib_stage=stage)) == expected
+
+
+def test_a_client_that_left_in_the_middle_of_its_hello_is_no_port_check():
+    left = Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, "4 bytes of a hello")
+    record = CLOSE._replace(cause=left, ib_stage="nothing")
+    assert severity(record) == "WARN"
+    assert (
+        "the client left in the middle of its hello; the gateway was not dialled (4 bytes of a hello)"
+        in text_record(record, 0)
+    )
 
 
 def test_what_is_not_an_end_is_ordinary():

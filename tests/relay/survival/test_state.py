@@ -13,6 +13,7 @@ from relay.survival.state import (
     FlowState,
     InvalidState,
     cause_of,
+    ends_of,
     from_json,
     state_of,
     to_json,
@@ -87,6 +88,26 @@ async def test_an_open_session_is_written_down_whole():
         assert state.down.bytes == len(SERVER_HELLO + READY)
         assert (state.observer["stage"], state.observer["client_id"]) == ("ready", 7)
         assert from_json(to_json(state)).observer == json.loads(json.dumps(state.observer))
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+async def test_who_ended_first_is_known_to_the_next_program(protocol):
+    async with Rig(protocol) as rig:
+        client, _, connection = await rig.session(CLIENT_HELLO)
+        client.finish()
+        await until(lambda: connection.first_fin, "the FIN has been passed on")
+        state = from_json(to_json(state_of(connection)))
+        known = ends_of(state)
+        assert (known.first, known.at, known.later) == (connection.ends.first, connection.ends.at, ())
+        assert known.value(None, known.bytes_up) == connection.ends.value(None, known.bytes_up)
+        before = replace(state, observer={name: value for name, value in state.observer.items() if name != "ends"})
+        assert ends_of(before).first[:3] == ("client", "fin", None)  # a release that keeps only who said FIN
+
+
+@pytest.mark.parametrize("values", [7, {}, {"first": [1], "at": 0.0, "counts": [], "bytes_up": 0, "later": []}])
+def test_what_are_no_ends_is_refused(values):
+    with pytest.raises(InvalidState):
+        ends_of(replace(PLAIN, observer={"ends": values}))
 
 
 async def test_bytes_in_our_hands_are_part_of_it(endless):

@@ -9,6 +9,7 @@ from relay.wire.hello import (
     FirstBytes,
     Redirect,
     ServerHello,
+    begun_hello,
     classify_first_bytes,
     client_hello_end,
     decode_server_hello,
@@ -202,3 +203,17 @@ def test_a_stranger_keeps_the_name_that_was_called_final(data):
 
 def test_nothing_has_no_name():
     assert recognise(b"") is FirstBytes.GARBAGE
+
+
+BEGUN = [
+    (b"API\0", "4 bytes of a hello"),
+    (b"API\0\0\0", "6 bytes of a hello"),
+    (b"API\0\0\0\0\x09v100", "12 of 17 bytes of a hello"),
+    (b"API\0\0\0\0\x0dv100..187", "17 of 21 bytes of a hello; its length seems to count itself"),
+    (b"63", "2 bytes of a hello"),
+]
+
+
+@pytest.mark.parametrize("data, text", BEGUN)
+def test_of_a_hello_that_is_not_whole_it_is_said_how_much_came(data, text):
+    assert begun_hello(data) == text

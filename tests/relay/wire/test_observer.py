@@ -155,6 +155,7 @@ def test_a_session_is_told_in_events(version):
         "accounts": ("DU***567", "DU***321"),
         "last_error_code": 162,
         "redirect": None,
+        "has_order_id": True,
         "client_hello_at": NOW,
         "server_hello_at": NOW,
         "start_api_at": NOW,
