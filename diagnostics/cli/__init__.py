@@ -113,5 +113,6 @@ Says which route to IB Gateway or TWS works from here, at which stage the others
 {rows}
 Exit codes: 0 usable, 1 wrong words or files, 2 no TCP connection, 3 no handshake, 4 no usable session,
 5 warnings (with --fail-on warning), 69 Python too old, 70 a fault of ours, 130 interrupted, 143 terminated.
-Environment: IB_HOST, IB_PORT and IB_CLIENT_ID stand for --target, --port and --client-id; NO_COLOR.
+Environment: IB_HOST and IB_PORT stand for --target and --port, for a diagnosis IB_CLIENT_ID for --client-id;
+NO_COLOR.
 """

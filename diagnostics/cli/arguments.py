@@ -49,7 +49,8 @@ def add_target_options(parser: Parser, *, several: bool) -> None:
         help=f"where the gateway or the relay is expected{many} [IB_HOST]",
     )
     add("--port", metavar="N", help=f"for hosts given without one [IB_PORT, else {DEFAULT_PORT}]")
-    add("--client-id", metavar="N", help="for a session [IB_CLIENT_ID, else a high one that nobody uses]")
+    given = "IB_CLIENT_ID, else " if several else ""
+    add("--client-id", metavar="N", help=f"for a session [{given}a high one that nobody uses]")
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:

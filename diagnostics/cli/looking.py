@@ -26,7 +26,7 @@ def check_options(parser: Parser) -> None:
     """The options of `check`."""
     from diagnostics.cli.arguments import seconds
 
-    _look_options(parser, "--level")
+    _look_options(parser)
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=5.0, help="for all of it [5]")
 
 
@@ -44,7 +44,7 @@ def wait_options(parser: Parser) -> None:
     from diagnostics.cli.arguments import seconds
 
     parser.usage = f"{parser.prog} [options] [-- COMMAND ...]"
-    _look_options(parser, "--for")
+    _look_options(parser)
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -75,7 +75,7 @@ def watch_options(parser: Parser) -> None:
     from diagnostics.cli.arguments import seconds
     from diagnostics.looks.watch import INTERVAL, MIN_INTERVAL
 
-    _look_options(parser, "--for")
+    _look_options(parser)
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
@@ -96,13 +96,21 @@ def watch(options: Namespace) -> NoReturn:
     watch(lambda: look_once(float("inf")), options.interval, lambda line: output.write(f"{line}\n"))
 
 
-def _look_options(parser: Parser, flag: str) -> None:
+def _look_options(parser: Parser) -> None:
+    from argparse import SUPPRESS
+
     from diagnostics.cli.arguments import add_target_options
 
     add_target_options(parser, several=False)
+    goals = ["tcp", "hello", "session", "online"]
     parser.add_argument(
-        flag, dest="goal", choices=["tcp", "hello", "session"], default="hello", help="how far it must work [hello]"
+        "--for",
+        dest="goal",
+        choices=goals,
+        default="hello",
+        help="how far it must work: tcp, hello, session, online [hello]; session and online log in for a moment",
     )
+    parser.add_argument("--level", dest="goal", choices=goals, default="hello", help=SUPPRESS)  # as it was called
 
 
 def _looker(options: Namespace, timeout: float) -> LookOnce:
@@ -114,7 +122,9 @@ def _looker(options: Namespace, timeout: float) -> LookOnce:
         raise CommandError("--target: one place is looked at, more were given")
     goal = Goal(options.goal)
     targets, port = read_targets(options)
-    asked = read_asked(options, targets, session=goal is Goal.SESSION, timeout=timeout)
+    session = goal in (Goal.SESSION, Goal.ONLINE)
+    # The id in IB_CLIENT_ID belongs to the program this one serves: while we had it, that could not log in.
+    asked = read_asked(options, targets, session=session, timeout=timeout, environ={})
     route = route_of(targets, port)
 
     def look_once(limit: float) -> Look:

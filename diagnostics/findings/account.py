@@ -71,7 +71,7 @@ ENTRIES = (
         side=Side.GATEWAY,
         causes=("a client that sends more than 50 messages a second",),
         fix="Throttle the client to less than 45 messages a second, over all kinds of requests.",
-        commands=("ib-diagnose watch",),
+        commands=("ib-diagnose watch --for online",),
         check="Stop the other clients and try again.",
         docs=(
             "The gateway counts messages and ends the connection with error 100 if there are too many. This "

@@ -18,7 +18,7 @@ ENTRIES = (
         ),
         fix=("Do not reconnect: wait until the gateway reports the connection as restored (1101 or 1102)."),
         commands=(
-            "ib-diagnose watch",
+            "ib-diagnose watch --for online",
             "docker logs --tail 50 GATEWAY",
         ),
         check="Is it inside a maintenance window (IBD703)? Then waiting is all there is to do.",
@@ -46,7 +46,7 @@ ENTRIES = (
             "a short disturbance at IB",
         ),
         fix=("Wait; the gateway reports when it is back (2104, 2106, 2158). Reconnecting does not help."),
-        commands=("ib-diagnose watch",),
+        commands=("ib-diagnose watch --for online",),
         check="Does it pass within minutes? Otherwise look at IB's system status page.",
         docs=(
             "The session works. IB's servers for market data, history or contract data are reported as broken "
@@ -63,7 +63,7 @@ ENTRIES = (
         side=Side.GATEWAY,
         causes=("IB resets its servers every night, and for longer on Friday night",),
         fix="Wait until the window is over, then look again.",
-        commands=("ib-diagnose wait --for session --timeout 7200",),
+        commands=("ib-diagnose wait --for online --timeout 7200",),
         check="Is it still there after the window has ended?",
         docs=(
             "IB publishes times at which logins and connections may fail, per region. What was found falls "

@@ -14,7 +14,7 @@ ENTRIES = (
         causes=("it was started a moment ago; one to two minutes are normal",),
         fix="Wait.",
         commands=(
-            "ib-diagnose wait --for session --timeout 180",
+            "ib-diagnose wait --for online --timeout 180",
             "docker logs -f GATEWAY",
         ),
         check="The log goes on, and 'Login has completed' has not come yet.",
@@ -37,7 +37,7 @@ ENTRIES = (
         fix="Confirm the login in IBKR Mobile.",
         commands=(
             "docker logs -f GATEWAY",
-            "ib-diagnose wait --for session --timeout 180",
+            "ib-diagnose wait --for online --timeout 180",
         ),
         check="The log: the second factor was started, and no login completed after it.",
         docs=(
@@ -196,7 +196,7 @@ ENTRIES = (
         causes=("the daily automatic restart",),
         fix="Wait one to three minutes; this is expected once a day.",
         commands=(
-            "ib-diagnose wait --for session --timeout 300",
+            "ib-diagnose wait --for online --timeout 300",
             "docker logs -f GATEWAY",
         ),
         check="The log: a restart without a new full login, and 'Login has completed' not yet.",

@@ -83,7 +83,7 @@ ENTRIES = (
         fix="Look at the gateway's screen or log and finish the login; then try again.",
         commands=(
             "docker logs --tail 50 GATEWAY",
-            "ib-diagnose wait --for session",
+            "ib-diagnose wait --for online",
         ),
         check="The gateway's log: does it say that login has completed?",
         docs=(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.place.addresses import label
 from diagnostics.place.routes import candidates
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.probe import walk
+from relay.wire.codes import broken_farms, upstream_lost
 
 # As diagnosis.EXIT, for the stage that failed.
 EX_READY, EX_NO_TCP, EX_NO_HANDSHAKE, EX_NO_SESSION = 0, 2, 3, 4
@@ -26,9 +28,15 @@ class Goal(Enum):
     TCP = "tcp"  # accepted, and not closed at once
     HELLO = "hello"  # the gateway answers the IB handshake
     SESSION = "session"  # START_API, accounts, an answered request
+    ONLINE = "online"  # and the gateway does not say that it is cut off from IB
 
 
-LAST = {Goal.TCP: ProbeStage.QUIET, Goal.HELLO: ProbeStage.HELLO, Goal.SESSION: ProbeStage.SYNC}
+LAST = {
+    Goal.TCP: ProbeStage.QUIET,
+    Goal.HELLO: ProbeStage.HELLO,
+    Goal.SESSION: ProbeStage.SYNC,
+    Goal.ONLINE: ProbeStage.SYNC,
+}
 EXIT_CODES = {
     ProbeStage.RESOLVE: EX_NO_TCP,
     ProbeStage.CONNECT: EX_NO_TCP,
@@ -38,9 +46,17 @@ EXIT_CODES = {
     ProbeStage.SYNC: EX_NO_SESSION,
 }
 
-# What a look tells, without times and addresses: the finding, and the stage, outcome and error of the failure; () is
-# success.
-State = tuple[()] | tuple[str, ProbeStage, Outcome, str | None]
+
+class State(NamedTuple):
+    """What a look tells, without times and addresses: equal for two looks that tell the same."""
+
+    ready: bool
+    finding: str
+    failed: tuple[ProbeStage, Outcome, str | None] | None  # with the error's name
+    offline: bool  # as the gateway says
+    farms: str  # those it reports as broken
+    server_version: int | None
+    accounts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +79,42 @@ class Look:
         return next(failures, None)
 
     @property
+    def offline(self) -> int | None:
+        """The code by which the gateway says that it is cut off from IB."""
+        return upstream_lost(self.probe.codes)
+
+    @property
     def ready(self) -> bool:
         """Does the route work as far as was asked?"""
-        return self.failed is None
+        return self.failed is None and (self.goal is not Goal.ONLINE or self.offline is None)
 
     @property
     def exit_code(self) -> int:
         """0, or which part of the way is missing."""
-        return EX_READY if self.failed is None else EXIT_CODES[self.failed.stage]
+        if self.failed is None:
+            return EX_READY if self.ready else EX_NO_SESSION
+        return EXIT_CODES[self.failed.stage]
 
     @property
     def state(self) -> State:
         """Equal for two looks that tell the same."""
-        failed = self.failed
-        return (self.finding, failed.stage, failed.outcome, failed.error) if failed else ()
+        failed, probe = self.failed, self.probe
+        return State(
+            self.ready,
+            self.finding,
+            (failed.stage, failed.outcome, failed.error) if failed is not None else None,
+            self.offline is not None,
+            broken_farms(probe.codes),
+            probe.server_version,
+            probe.accounts,
+        )
 
     @property
     def line(self) -> str:
         """All of it for people, in one line."""
         failed = self.failed
         if failed is None:
-            return f"OK {self.route}: {self._success()}"
+            return f"OK {self.route}: {self._success()}" if self.ready else f"FAIL {self.route}: {self._offline()}"
         why = self.finding or failed.detail or failed.error or ""
         return f"FAIL {self.route}: {failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
 
@@ -91,7 +122,15 @@ class Look:
         took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
         version = f", server version {self.probe.server_version}" if self.probe.server_version is not None else ""
         accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
-        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms"
+        farms = broken_farms(self.probe.codes)
+        notices = f", {self._cut_off()}" if self.offline else f", broken farms: {farms}" if farms else ""
+        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms{notices}"
+
+    def _offline(self) -> str:
+        return f"session usable, {self._cut_off()}{': ' if self.finding else ''}{self.finding}"
+
+    def _cut_off(self) -> str:
+        return f"the gateway says it is cut off from IB ({self.offline})"
 
 
 def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
@@ -105,7 +144,7 @@ def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
 
 def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) -> Look:
     """Look once, within `limit` seconds and a polite goodbye."""
-    result = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit))
+    result = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit, settle=goal is Goal.ONLINE))
     return result if result.ready else replace(result, finding=_finding(result.probe, asked))
 
 

@@ -21,14 +21,15 @@ def watch(
 ) -> NoReturn:
     """Look for ever; `report` gets a line for the first state and for every change. Ends by an exception only."""
     reported: State | None = None
-    since = 0.0
+    since = turned = 0.0  # when the state changed, and when it last changed between good and bad
     while True:
         look = look_once()
         if look.state != reported:
             at = now()
-            lasted = f" (after {duration(at - since)})" if reported is not None else ""
+            turns = reported is None or look.ready is not reported.ready  # an outage counts from its first phase
+            lasted = f" (after {duration(at - (turned if turns else since))})" if reported is not None else ""
             report(f"{stamp(at)}  {look.line}{lasted}")
-            reported, since = look.state, at
+            reported, since, turned = look.state, at, at if turns else turned
         sleep(interval)
 
 

@@ -25,6 +25,10 @@ from relay.wire.session import ClientSession, SessionOutcome
 from relay.wire.stage import Stage
 
 LEAST_SYNC = 1.0  # seconds for the answer to a request, however late the session became ready
+# A gateway greets with notices of its farms, and of IB itself, in its own time: listen on until none has come for CALM
+# seconds, at least SETTLE after the session became ready.
+SETTLE = 0.5
+CALM = 0.2
 NAMING = 0.25  # seconds for the rest of a stranger's first word
 MAX_RECEIVED = 16 << 20  # bytes of one session; nothing we ask for is answered in more than some hundred
 MAX_CODES = 64
@@ -50,10 +54,12 @@ def talk(
     hello_timeout: float,
     *,
     reset: bool = False,
+    settle: bool = True,
     on_silence: Callable[[], None] | None = None,
 ) -> TalkResult:
     """The whole conversation; the socket is closed afterwards, politely.
 
+    `settle`: hear the notices of a session out, which takes SETTLE seconds or more, within `asked.timeout`.
     `reset`: the connection is known to be reset already, the kernel does not tell it twice. `on_silence` is called when
     a stage timed out, while the connection is still there.
     """
@@ -64,6 +70,8 @@ def talk(
     conversation = _Conversation(sock, session, asked.timeout, reset, on_silence)
     try:
         conversation.run()
+        if settle:
+            conversation.hear_notices()
     finally:
         leave(sock, conversation.overhear)
     return conversation.result()
@@ -110,6 +118,7 @@ class _Conversation:
         self._sync_until = float("inf")  # until the session is ready
         self._sync: Outcome | None = None  # how SYNC went, unless the session ended before
         self._ended = 0.0  # monotonic
+        self._noticed = 0.0  # when the last notice came
         self._kernel: KernelView | None = None
         self._redirect: str | None = None
         self._no_accounts = False  # the list came, and is empty
@@ -128,6 +137,20 @@ class _Conversation:
         self._ended = monotonic()
         if self._is_foreign:
             self._hear_the_stranger_out()
+
+    def hear_notices(self) -> None:
+        """On a session that works: until the gateway has said what it has to say of itself."""
+        ready = self._session.times.get(Stage.READY)
+        if ready is None or self._sync is not Outcome.OK:
+            return
+        while self._session.alive:
+            now = monotonic()
+            until = min(max(ready + SETTLE, self._noticed + CALM), self._sync_until)
+            if now >= until:
+                return
+            if wait_readable(self._sock, until - now):
+                self._receive(now)
+        self._sync, self._ended = None, monotonic()  # it was ended meanwhile
 
     def overhear(self, data: bytes) -> None:
         """What comes after our goodbye: notices of farms may, and count."""
@@ -201,6 +224,7 @@ class _Conversation:
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Notice):
             self._codes += [event.code] if len(self._codes) < MAX_CODES else []
+            self._noticed = event.at
         elif isinstance(event, events.Redirected):
             host = f"[{event.host}]" if ":" in event.host else event.host
             self._redirect = host if event.port is None else f"{host}:{event.port}"

@@ -16,8 +16,13 @@ from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
 
 
-def candidates(run: RunView, code: str, probes: tuple[Probe, ...]) -> tuple[Candidate, ...]:
-    """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation."""
+def candidates(
+    run: RunView, code: str, probes: tuple[Probe, ...], known_false: frozenset[str] = frozenset()
+) -> tuple[Candidate, ...]:
+    """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation.
+
+    `known_false`: codes that the run has disproved.
+    """
 
     def any_of(signs: Iterable[Sign]) -> bool:
         return any(is_shown(sign, run, probes) for sign in signs)
@@ -30,7 +35,7 @@ def candidates(run: RunView, code: str, probes: tuple[Probe, ...]) -> tuple[Cand
     possible = [
         explanation
         for explanation in CATALOGUE[code].explanations
-        if not any_of(CATALOGUE[explanation.code].excluded_by)
+        if explanation.code not in known_false and not any_of(CATALOGUE[explanation.code].excluded_by)
     ]
     possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
     if [explanation.code for explanation in possible] in ([], [code]):

@@ -29,10 +29,12 @@ def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maint
     """What is the matter, or that nothing is. `windows` are IB's maintenance times."""
     run = look_at(evidence)
     matches = {code: match for code, rule in RULES if (match := rule(run)) is not None}
-    if _may_be_maintenance(matches) and (now := maintenance.inside(evidence.created, windows)):
+    now = maintenance.inside(evidence.created, windows) if _may_be_maintenance(matches) else None
+    if now:
         matches["IBD703"] = Match(f"the run was during {now[0].sentence} (as of {maintenance.AS_OF})")
+    known_false = frozenset({"IBD703"}) if now == () else frozenset()
     left = sorted(_without_effects(matches), key=lambda pair: _rank(*pair))
-    findings = tuple(_finding(run, code, match) for code, match in left)
+    findings = tuple(_finding(run, code, match, known_false) for code, match in left)
     return Diagnosis(verdict(run, findings), findings)
 
 
@@ -63,11 +65,11 @@ def _may_be_maintenance(codes: Iterable[str]) -> bool:
     return any(CATALOGUE[code].may_be_maintenance for code in codes)
 
 
-def _finding(run: RunView, code: str, match: Match) -> Finding:
+def _finding(run: RunView, code: str, match: Match, known_false: frozenset[str]) -> Finding:
     routes = tuple(name_of(probe) for probe in match.probes)
     about = match.probes[0] if match.probes else run.best
     commands = tuple(_filled_in(command, about) for command in CATALOGUE[code].commands)
-    return Finding(code, match.message, routes, candidates(run, code, match.probes), commands)
+    return Finding(code, match.message, routes, candidates(run, code, match.probes, known_false), commands)
 
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")

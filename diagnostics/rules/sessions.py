@@ -5,13 +5,11 @@ from __future__ import annotations
 from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
 from diagnostics.rules.run_view import RunView, failure, ok
+from relay.wire.codes import broken_farms, upstream_lost
 
 MAX_CLIENTS = 32  # at a time; IBKR's documentation of the API, page on connections
 
 ID_IN_USE, TOO_FAST, PORT_CHANGED, READ_ONLY, COMPETING = 326, 100, 1300, 321, 10197
-# Codes that something is lost, and those that it is back (relay.wire.codes); the later one of the two holds.
-UPSTREAM = ({1100, 2110}, {1101, 1102})
-FARMS = (({2103}, {2104}, "market data"), ({2105}, {2106}, "historical data"), ({2157}, {2158}, "contract data"))
 
 _id_refused = failing_at(ProbeStage.START_API, Outcome.REFUSED)
 _closed = failing_at(ProbeStage.START_API, Outcome.CLOSED, Outcome.RESET)
@@ -79,22 +77,14 @@ def _with_code(run: RunView, code: int) -> tuple[Probe, ...]:
     return tuple(probe for probe in run.judged if code in probe.codes)
 
 
-def _lost(codes: tuple[int, ...], lost: set[int], back: set[int]) -> int | None:
-    """The code that says so, unless a later one says that it is back."""
-    news = [code for code in codes if code in lost | back]
-    return news[-1] if news and news[-1] in lost else None
-
-
 def _upstream_lost(run: RunView) -> Match | None:
-    probes = tuple(probe for probe in run.judged if _lost(probe.codes, *UPSTREAM))
-    return match(probes, f"the gateway says so itself (code {_lost(probes[0].codes, *UPSTREAM)})") if probes else None
+    probes = tuple(probe for probe in run.judged if upstream_lost(probe.codes))
+    return match(probes, f"the gateway says so itself (code {upstream_lost(probes[0].codes)})") if probes else None
 
 
 def _farm_broken(run: RunView) -> Match | None:
     for probe in run.judged:
-        farms = [(_lost(probe.codes, lost, back), farm) for lost, back, farm in FARMS]
-        broken = ", ".join(f"{farm} ({code})" for code, farm in farms if code)
-        if broken:
+        if broken := broken_farms(probe.codes):
             return match((probe,), f"reported as broken: {broken}")
     return None
 

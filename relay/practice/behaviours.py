@@ -133,6 +133,13 @@ _TABLE = (
         "ready, but cut off from IB: 2110, all farms broken, 1100; no market or historical data",
     ),
     Behaviour(
+        "outage",
+        Moment.SESSION,
+        "1100 (IB lost) 50 ms after a session became ready, 1102 (back, data kept) SECONDS later",
+        Parameter.SECONDS,
+        10.0,
+    ),
+    Behaviour(
         "slow-sync",
         Moment.SESSION,
         "positions, orders, account data and executions come SECONDS late",

@@ -21,6 +21,10 @@ Fault = Callable[["GatewaySession"], None]
 
 FARMS_DOWN = frozenset(("farms-broken", "offline"))
 
+_IB_LOST = (1100, "Connectivity between IBKR and Trader Workstation has been lost.")
+_IB_BACK = (1102, "Connectivity between IBKR and Trader Workstation has been restored - data maintained.")
+_OUTAGE_AFTER = 0.05  # seconds from a session that is ready: later than its greeting, sooner than a client looks away
+
 _GARBAGE_START = b"\xff\xfe\xfd\xfc"  # as a length far beyond any frame; negative to clients that read it signed
 _HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\n"
@@ -50,7 +54,7 @@ def notices(settings: Practice) -> Iterator[tuple[int, str]]:
     yield from ((history, f"HMDS data farm connection {state}:{farm}") for farm in farms.history)
     yield from ((definitions, f"Sec-def data farm connection {state}:{farm}") for farm in farms.definitions)
     if settings.behaviour == "offline":
-        yield 1100, "Connectivity between IBKR and Trader Workstation has been lost."
+        yield _IB_LOST
 
 
 def _garbage(session: GatewaySession) -> None:
@@ -120,6 +124,11 @@ def _truncated(session: GatewaySession) -> None:
     session.finish("closed in the middle of a frame")
 
 
+def _outage(session: GatewaySession) -> None:
+    session.after(_OUTAGE_AFTER, "fault", lambda: session.notice(*_IB_LOST))
+    session.after(_OUTAGE_AFTER + session.settings.number, "recovery", lambda: session.notice(*_IB_BACK))
+
+
 def _in_session(lever: Callable[[GatewaySession], None]) -> Fault:
     return lambda session: session.after(session.settings.number, "fault", lambda: lever(session))
 
@@ -155,4 +164,5 @@ WHEN_READY: dict[str, Fault] = {
     "session-reset": _in_session(lambda session: session.reset("reset in mid-session")),
     "session-stall": _in_session(lambda session: session.stall("stalled in mid-session")),
     "truncated-frame": _in_session(_truncated),
+    "outage": _outage,
 }

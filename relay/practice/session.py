@@ -176,6 +176,10 @@ class GatewaySession(asyncio.Protocol):
         self.stage = SessionStage.STALLED
         self._transport.pause_reading()
 
+    def notice(self, code: int, text: str) -> None:
+        """Say something about the connection, not about a request."""
+        self.send(self.responder.error(NO_REQUEST, code, text))
+
     def after(self, seconds: float, name: str, action: Callable[[], None]) -> None:
         """Act later unless the connection has ended; a second timer of the same name replaces the first."""
         previous = self._timers.pop(name, None)

@@ -8,6 +8,7 @@ threads for the rest (2157: log in the README of ghill2/pyfutures).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -105,3 +106,24 @@ def classify(code: int) -> Kind:
     if row is not None:
         return row.kind
     return next((kind for first, last, kind in _RANGES if first <= code <= last), Kind.UNKNOWN)
+
+
+# Codes that something is lost, and those that it is back; the later one of the two holds.
+_UPSTREAM = ({1100, 2110}, {1101, 1102})
+_FARMS = (({2103}, {2104}, "market data"), ({2105}, {2106}, "historical data"), ({2157}, {2158}, "contract data"))
+
+
+def upstream_lost(codes: Sequence[int]) -> int | None:
+    """Of codes in the order they came: the one by which the gateway is still cut off from IB."""
+    return _lost(codes, *_UPSTREAM)
+
+
+def broken_farms(codes: Sequence[int]) -> str:
+    """Of codes in the order they came: the kinds of farms still broken, as "market data (2103), ..."; or ""."""
+    farms = [(_lost(codes, lost, back), farm) for lost, back, farm in _FARMS]
+    return ", ".join(f"{farm} ({code})" for code, farm in farms if code)
+
+
+def _lost(codes: Sequence[int], lost: set[int], back: set[int]) -> int | None:
+    news = [code for code in codes if code in lost | back]
+    return news[-1] if news and news[-1] in lost else None

@@ -522,7 +522,7 @@ SESSIONS = (
     fault("client-limit", "505", HELLO, GATEWAY)(
         PLAIN, probe("127.0.0.1", "configured", ENDED), host=view(OPEN, established=64)
     ),
-    works("upstream-lost", "701", "703 611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
+    works("upstream-lost", "701", "611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
     works("farm-broken", "702")(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158))),
     fault("maintenance", "701 703", Level.USABLE, GATEWAY, "703 611 607")(
         BRIDGE, probe(DOCKER0, "configured", codes=(1100,)), created=RESET_NIGHT

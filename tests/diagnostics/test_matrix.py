@@ -199,6 +199,7 @@ MATRIX = (
     ("IBD506", ghost, "a client that is gone is still there"),
     ("IBD602", behaviour("start-api-ignored"), "2FA is pending: looks like it"),
     ("IBD701", behaviour("offline"), "cut off from IB"),
+    ("IBD701", behaviour("outage=60"), "cut off from IB just after the session was ready"),
     ("IBD702", behaviour("farms-broken"), "farms broken"),
     ("IBD704", script(HELLO, READY + code(1300), TIME), "1300"),
     ("IBD801", behaviour("normal", accounts=("U1234567",)), "a live account where TRADING_MODE says paper"),

@@ -160,6 +160,7 @@ PLAYS = (
     Play("no-next-id", (NOT_READY,)),
     Play("farms-broken", (Session("bars", LEFT, errors=frozenset({2103, 2105, 2157})),)),
     Play("offline", (Session("bars", LEFT, errors=frozenset({1100, 2110})),)),
+    Play("outage", (Session(ends=LEFT, errors=frozenset({1100})),)),
     # Longer than both time-outs of the ib_* libraries: ib_insync gives up, ib_async carries on without.
     Play("slow-sync", (Session({"ib_insync": "sync", None: None}, LEFT),), value=4.0),
     Play("session-close", (Session(None, SHUT_IN_SESSION, told=True, watch=4.0),), value=2.0),

@@ -88,6 +88,28 @@ async def test_the_environment_says_where_as_well():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [["check"], ["wait", "--timeout", "5"]])
+async def test_a_look_never_takes_the_client_id_of_the_program_it_serves(words):
+    async with PracticeGateway(log=(lines := []).append) as gateway:
+        where = {"IB_HOST": HOST, "IB_PORT": str(gateway.port), "IB_CLIENT_ID": "4711"}
+        assert (await beside(*words, "--for", "session", **where)).code == 0
+        assert not [line for line in lines if "4711" in line]
+        assert (await beside(*words, "--for", "session", "--client-id", "4711", **where)).code == 0
+        assert [line for line in lines if "4711" in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--for", "--level"])
+async def test_how_far_it_must_work_has_one_spelling_and_the_old_one_still_works(option):
+    async with PracticeGateway(Practice("offline")) as gateway:
+        where = ("--target", f"{HOST}:{gateway.port}")
+        assert (await beside("check", *where, option, "session")).code == 0
+        assert (await beside("check", *where, option, "online")).code == 4
+        ended = await beside("wait", *where, option, "online", "--timeout", "1", "--", "echo", "go")
+        assert (ended.code, ended.out) == (4, "")
+
+
+@pytest.mark.slow
 async def test_with_json_standard_output_is_one_object_even_when_much_is_told_on_the_side():
     async with PracticeGateway() as gateway:
         ended = await beside("diagnose", "--target", f"{HOST}:{gateway.port}", "--format", "json", "--verbose")

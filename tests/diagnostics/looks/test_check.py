@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 async def looked(port, goal=Goal.HELLO, limit=2.0, patience=0.3):
     route = Route(HOST, port, "configured", "a test")
-    asked = Asked(session=goal is Goal.SESSION, timeout=patience)
+    asked = Asked(session=goal in (Goal.SESSION, Goal.ONLINE), timeout=patience)
     return await asyncio.to_thread(look, route, goal, asked, limit)
 
 
@@ -27,6 +27,13 @@ LOOKS = [
     ("normal", Goal.TCP, 0, "tcp, "),
     ("normal", Goal.HELLO, 0, "hello, server version 176, "),
     ("normal", Goal.SESSION, 0, "session, server version 176, DU***567, "),
+    ("normal", Goal.ONLINE, 0, "online, server version 176, DU***567, "),
+    ("offline", Goal.SESSION, 0, "session, server version 176, DU***567, "),
+    ("offline", Goal.ONLINE, 4, "session usable, the gateway says it is cut off from IB (1100): IBD701 "),
+    ("outage=60", Goal.ONLINE, 4, "session usable, the gateway says it is cut off from IB (1100): IBD701 "),
+    ("outage=0.05", Goal.ONLINE, 0, "online, server version 176, DU***567, "),
+    ("farms-broken", Goal.ONLINE, 0, "online, server version 176, DU***567, "),
+    ("start-api-ignored", Goal.ONLINE, 4, "start_api TIMED_OUT: IBD503 "),
     ("start-api-ignored", Goal.HELLO, 0, "hello, server version "),
     ("start-api-ignored", Goal.SESSION, 4, "start_api TIMED_OUT: IBD503 "),
     ("client-id-in-use", Goal.SESSION, 4, "start_api REFUSED: IBD501 "),
@@ -66,7 +73,34 @@ async def test_looks_that_tell_the_same_have_the_same_state():
     first, second = await looked(port), await looked(port)
     assert first.probe != second.probe and first.state == second.state
     async with PracticeGateway() as gateway:
-        assert (await looked(gateway.port)).state == () != first.state
+        assert (await looked(gateway.port)).state == (await looked(gateway.port)).state != first.state
+
+
+CHANGES = [
+    # one gateway, and another that is not the same to whoever watches
+    ("the account", {}, {"accounts": ("U7654321",)}),
+    ("the version", {}, {"server_version": 150}),
+    ("the farms", {}, {"behaviour": "farms-broken"}),
+    ("IB behind it", {}, {"behaviour": "offline"}),
+]
+
+
+@pytest.mark.parametrize("goal", [Goal.SESSION, Goal.ONLINE])
+@pytest.mark.parametrize("before, after", [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
+async def test_what_a_gateway_says_of_itself_is_part_of_its_state(before, after, goal):
+    states = []
+    for settings in (before, before, after):
+        async with PracticeGateway(Practice(**settings)) as gateway:
+            states.append((await looked(gateway.port, goal, patience=2.0)).state)
+    assert states[0] == states[1] != states[2]
+
+
+async def test_a_session_without_ib_behind_it_says_so_though_it_was_all_that_was_asked_for():
+    async with PracticeGateway(Practice.named("offline")) as gateway:
+        assert (await looked(gateway.port, Goal.SESSION)).line.endswith("the gateway says it is cut off from IB (1100)")
+    async with PracticeGateway(Practice.named("farms-broken")) as gateway:
+        line = (await looked(gateway.port, Goal.SESSION)).line
+        assert line.endswith("broken farms: market data (2103), historical data (2105), contract data (2157)")
 
 
 @pytest.mark.slow

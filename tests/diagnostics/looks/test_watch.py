@@ -31,8 +31,12 @@ def test_the_first_state_and_every_change_is_told_with_the_time_it_lasted():
         f"2023-11-14T22:13:20Z  {GOOD.line}",
         f"2023-11-14T22:14:20Z  {REFUSED.line} (after 60 s)",
         f"2023-11-14T22:16:20Z  {SILENT.line} (after 2 min)",
-        f"2023-11-14T22:16:50Z  {GOOD.line} (after 30 s)",
+        f"2023-11-14T22:16:50Z  {GOOD.line} (after 2 min)",
     ]
+
+
+def test_an_outage_counts_from_its_first_phase():
+    assert watched(GOOD, REFUSED, SILENT, REFUSED, GOOD)[-1] == f"2023-11-14T22:15:20Z  {GOOD.line} (after 90 s)"
 
 
 DURATIONS = [(-5.0, "0 s"), (0.4, "0 s"), (119.4, "119 s"), (120, "2 min"), (3599, "59 min"), (3600, "1 h 00 min")]

@@ -26,6 +26,7 @@ from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing import collect as module
 from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
+from diagnostics.probing.talk import SETTLE
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
 from tests.relay.kit.loopback import unused_port
 
@@ -66,13 +67,13 @@ def run(found, port, asked=USUAL, **more):
 
 @pytest.mark.slow
 @LINUX_ONLY
-def test_with_all_routes_healthy_it_takes_less_than_half_a_second():
-    best, tries = 1.0, 0
-    while best >= 0.5 and tries < 8:  # somebody else may be using the processors
+def test_with_all_routes_healthy_it_takes_half_a_second_more_than_the_notices_are_waited_for():
+    best, tries = 2.0, 0
+    while best >= SETTLE + 0.5 and tries < 8:  # somebody else may be using the processors
         with everywhere() as gateway:
             probes, view, seconds = run(HOSTS, gateway.port)
         best, tries = min(best, seconds), tries + 1
-    assert best < 0.5
+    assert best < SETTLE + 0.5
     assert [outcomes(one) for one in probes] == [walked(*[OK] * 6), walked(OK, OK, OK), walked(OK, OK, OK)]
     assert [one.port for one in view.listeners] == [gateway.port]
     assert gateway.accepted == 4  # three dials and one handshake

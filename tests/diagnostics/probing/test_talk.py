@@ -78,6 +78,7 @@ BEHAVED = {
     "no-next-id": [OK, TIMED_OUT],
     "farms-broken": [OK, OK, OK],
     "offline": [OK, OK, OK],
+    "outage": [OK, OK, OK],
     "slow-sync": [OK, OK, OK],
     "session-close=60": [OK, OK, OK],
     "session-reset=60": [OK, OK, OK],
@@ -97,6 +98,19 @@ def test_every_behaviour_ends_where_it_should(behaviour):
     with practice(behaviour) as gateway:
         told = converse(gateway.port, Asked(timeout=patience), patience)
     assert outcomes(told) == BEHAVED[behaviour]
+
+
+def test_notices_that_come_after_the_answer_are_heard_out():
+    with practice("outage=60") as gateway:
+        assert 1100 in converse(gateway.port).codes
+    with practice("outage=0.05") as gateway:
+        assert [code for code in converse(gateway.port).codes if code < 2000] == [1100, 1102]
+
+
+def test_who_does_not_want_the_notices_need_not_wait_for_them():
+    with practice("session-close=0.3") as gateway:
+        assert outcomes(converse(gateway.port, settle=False)) == [OK, OK, OK]
+        assert outcomes(converse(gateway.port)) == [OK, OK, CLOSED]
 
 
 def test_no_behaviour_is_forgotten():

@@ -363,6 +363,16 @@ async def slow_sync(practice):
         assert loop.time() - asked >= 0.149
 
 
+@rehearsal("outage=0.2")
+async def outage(practice):
+    async with client(practice, ready=True) as peer:
+        heard = []
+        while 1102 not in heard:
+            heard += [one.code for one in await peer.until(ErrorMessage) if isinstance(one, ErrorMessage)]
+        assert [code for code in heard if code < 2000] == [1100, 1102]
+        await peer.answers()
+
+
 @rehearsal("session-close=0.1")
 async def session_close(practice):
     await in_mid_session(practice, FIN, 0)
