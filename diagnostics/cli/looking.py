@@ -27,7 +27,9 @@ def check_options(parser: Parser) -> None:
     from diagnostics.cli.arguments import seconds
 
     _look_options(parser)
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=5.0, help="for all of it [5]")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds(0.1, 600), default=ANSWER, help=f"for all of it [{ANSWER:g}]"
+    )
 
 
 def check(options: Namespace) -> int:

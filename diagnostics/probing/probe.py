@@ -69,7 +69,7 @@ def walk(
     connect_timeout: float = CONNECT_TIMEOUT,
     settle: bool = False,
 ) -> Probe:
-    """One route up to a stage on one connection, within `limit` seconds and a goodbye of at most one more.
+    """One route up to a stage on one connection, within `limit` seconds and a short goodbye.
 
     `until` CONNECT or QUIET stops after the whole QUIET, since a connection that is closed at once is worth nothing.
     Beyond, QUIET is only BRIEF: a healthy gateway says more by its hello. SYNC needs `asked.session`, HELLO ignores it.
@@ -88,7 +88,7 @@ def walk(
         return probe
     timeout = max(LEAST, min(asked.timeout, ends - monotonic()))
     asked = replace(asked, session=asked.session and until is not ProbeStage.HELLO, timeout=timeout)
-    return _with(probe, talk(dialled.sock, asked, timeout, reset=dialled.reset, settle=settle))
+    return _with(probe, talk(dialled.sock, asked, timeout, reset=dialled.reset, settle=settle, until=ends))
 
 
 def opened(

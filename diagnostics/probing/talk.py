@@ -15,7 +15,7 @@ from time import monotonic
 
 from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, StageResult
 from diagnostics.probing import kernel
-from diagnostics.probing.connection import MAX_FIRST_BYTES, leave, wait_readable
+from diagnostics.probing.connection import GOODBYE, MAX_FIRST_BYTES, leave, wait_readable
 from diagnostics.probing.errors import error_name, outcome_of
 from diagnostics.probing.strangers import stranger
 from relay.wire import events
@@ -29,6 +29,7 @@ LEAST_SYNC = 1.0  # seconds for the answer to a request, however late the sessio
 # seconds, at least SETTLE after the session became ready.
 SETTLE = 0.5
 CALM = 0.2
+LEAST_GOODBYE = 0.05  # seconds
 NAMING = 0.25  # seconds for the rest of a stranger's first word
 MAX_RECEIVED = 16 << 20  # bytes of one session; nothing we ask for is answered in more than some hundred
 MAX_CODES = 64
@@ -55,11 +56,13 @@ def talk(
     *,
     reset: bool = False,
     settle: bool = True,
+    until: float = float("inf"),
     on_silence: Callable[[], None] | None = None,
 ) -> TalkResult:
     """The whole conversation; the socket is closed afterwards, politely.
 
-    `settle`: hear the notices of a session out, which takes SETTLE seconds or more, within `asked.timeout`.
+    `settle`: hear the notices of a session out, which takes SETTLE seconds or more, within `asked.timeout`. `until`
+    (monotonic): also the goodbye keeps to that, but for LEAST_GOODBYE.
     `reset`: the connection is known to be reset already, the kernel does not tell it twice. `on_silence` is called when
     a stage timed out, while the connection is still there.
     """
@@ -73,7 +76,7 @@ def talk(
         if settle:
             conversation.hear_notices()
     finally:
-        leave(sock, conversation.overhear)
+        leave(sock, conversation.overhear, max(LEAST_GOODBYE, min(GOODBYE, until - monotonic())))
     return conversation.result()
 
 

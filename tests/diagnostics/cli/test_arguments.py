@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from diagnostics.cli import arguments
+from diagnostics.cli import arguments, diagnosing, looking
 from diagnostics.cli.arguments import Parser, read_asked, read_targets
 from diagnostics.cli.output import CommandError
 from diagnostics.evidence import Asked
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.targets import ProbeTarget
+from relay.config.load import PortMap
 
 
 def given(*target, port=None, client_id=None):
@@ -96,3 +97,11 @@ def test_what_is_no_time_is_refused_by_the_parser(text):
         CommandError, match=r"--timeout: .* 0\.1 to 600 seconds were expected \(see ib-diagnose x --help\)"
     ):
         parser.parse_args([f"--timeout={text}"])
+
+
+@pytest.mark.parametrize("add_options", [diagnosing.add_options, looking.check_options])
+def test_whoever_waits_for_an_answer_waits_longer_than_our_relay_dials(add_options):
+    """Else both give up at the same time, and the one cannot say what the other has met."""
+    parser = Parser(prog="x")
+    add_options(parser)
+    assert parser.parse_args([]).timeout >= PortMap().connect_timeout + 1.0

@@ -294,6 +294,13 @@ def test_a_walk_keeps_to_its_limit():
 
 
 @LINUX_ONLY
+def test_the_goodbye_keeps_to_the_limit():
+    with practice("silent-after-hello") as gateway:  # it does not answer our FIN
+        started = monotonic()
+        probe.walk(to(gateway.port), Asked(timeout=60), ProbeStage.SYNC, limit=0.1)
+        assert monotonic() - started < GOODBYE
+
+
 def test_the_limit_holds_for_the_connect_too():
     with black_hole() as port:
         started = monotonic()
