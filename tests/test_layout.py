@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "config": "",
     "net": "",
     "terminal": "",
-    "wire": "",
+    "wire": "printable",
+    "printable": "",
 }
 
 # The same for diagnostics.
@@ -75,6 +76,7 @@ PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netf
 PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.py", "place/surroundings.py")
 PURE_OF_DIAGNOSTICS += ("place/targets.py",)
 PURE = (
+    "relay/printable.py",
     "relay/wire/",
     *(f"relay/{name}.py" for name in PURE_OF_RELAY),
     *(f"diagnostics/{name}" for name in PURE_OF_DIAGNOSTICS),
@@ -128,6 +130,7 @@ TESTED_BY = {
     "relay/survival/kept.py": "tests/relay/survival/test_resume.py",
     "relay/survival/numbers.py": "tests/relay/survival/test_fdstore.py",
     "relay/wire/direction.py": "tests/relay/wire/test_names.py",
+    "relay/wire/knowledge.py": "tests/relay/wire/test_observer.py",
     "relay/wire/message_values.py": "tests/relay/wire/test_messages.py",
     "relay/wire/protobuf_form.py": "tests/relay/wire/test_messages.py",
     "relay/wire/stage.py": "tests/relay/wire/test_observer.py",

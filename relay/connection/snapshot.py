@@ -79,6 +79,7 @@ class _Session(TypedDict, total=False):
     requests_peak: int
     last_error_code: int | None
     redirect: str | None
+    not_understood: str | None
 
 
 def _session(connection: Connection) -> _Session:
@@ -99,4 +100,5 @@ def _session(connection: Connection) -> _Session:
         "requests_peak": observer.requests_peak,
         "last_error_code": observer.last_error_code,
         "redirect": observer.redirect,
+        "not_understood": str(observer.not_understood) if observer.not_understood is not None else None,
     }

@@ -113,6 +113,7 @@ RECORD_FIELDS = (
     RecordField("ib.requests_peak", _IB, "most messages of the client within one second; IB allows 50"),
     RecordField("ib.last_error_code", _IB, "code of the gateway's last error message; null without one"),
     RecordField("ib.redirect", _IB, "where the gateway sent the client; missing if nowhere"),
+    RecordField("ib.not_understood", _IB, "messages that could not be read, and why; missing if none"),
     RecordField("end.by", _CLOSE, "who ended it: `client`, `upstream` or `relay`"),
     RecordField("end.how", _CLOSE, "`fin`, `rst`, `timeout`, `error` or `policy`"),
     RecordField("end.phase", _CLOSE, "`handshake`, `connect`, `data`, `half_closed` or `drain`"),

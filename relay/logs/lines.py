@@ -112,14 +112,19 @@ def _json_progress(record: Record) -> str:
 def _json_session(record: Record) -> str:
     versions = f"[{record.client_versions[0]}, {record.client_versions[1]}]" if record.client_versions else "null"
     accounts = ", ".join(map(_quote, record.accounts))
-    return (
+    line = (
         f'"ib.stage": "{record.ib_stage}", "ib.opaque": {"null" if record.opaque is None else _quote(record.opaque)}, '
         f'"ib.client_id": {_number(record.client_id)}, "ib.client_versions": {versions}, '
         f'"ib.server_version": {_number(record.server_version)}, "ib.accounts": [{accounts}], '
         f'"ib.handshake_s": {_number(record.handshake)}, '
         f'"ib.messages.up": {_number(record.messages_up)}, "ib.messages.down": {_number(record.messages_down)}, '
         f'"ib.requests_peak": {_number(record.requests_peak)}, "ib.last_error_code": {_number(record.last_error_code)}'
-    ) + (f', "ib.redirect": {_quote(record.redirect)}' if record.redirect is not None else "")
+    )
+    return line + _optional("ib.redirect", record.redirect) + _optional("ib.not_understood", record.not_understood)
+
+
+def _optional(name: str, value: str | None) -> str:
+    return f', "{name}": {_quote(value)}' if value is not None else ""
 
 
 def _json_end(record: Record) -> str:
@@ -203,6 +208,7 @@ def _text_close(record: Record) -> str:
         how += f", stage {record.ib_stage}"
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
     extra = f", last code {record.last_error_code}" if record.last_error_code is not None else ""
+    extra += f"; not understood: {record.not_understood}" if record.not_understood is not None else ""
     return f"closed after {duration(record.duration)}: {why} [{how}]; {_traffic(record)}{extra}"
 
 

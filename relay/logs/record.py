@@ -116,6 +116,7 @@ class Record(NamedTuple):
     requests_peak: int | None = None
     last_error_code: int | None = None
     redirect: str | None = None  # host[:port] to which the gateway sent the client
+    not_understood: str | None = None  # messages that could not be read: how many, and why the first
     active: int = 0  # connections of the relay that are open
 
 

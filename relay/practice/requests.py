@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from relay.practice.market import Contract
-from relay.wire import protobuf
+from relay.wire import peer_text, protobuf
 from relay.wire.direction import Direction
 from relay.wire.framing import WireError, split_fields
 from relay.wire.messages import read_id
@@ -68,7 +68,7 @@ class Request:
     @cached_property
     def fields(self) -> list[str]:
         """Text fields after the id."""
-        return [field.decode("utf-8", "replace") for field in split_fields(self._body)]
+        return [peer_text.text(field) for field in split_fields(self._body)]
 
     @cached_property
     def message(self) -> dict[int, int | bytes]:
@@ -236,7 +236,7 @@ def _integer(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise WireError(f"{text[:24]!r} is no integer") from None
+        raise WireError(f"a number was expected ({peer_text.kind(text.encode())})") from None
     if not -(1 << 31) <= value < 1 << 31:
-        raise WireError(f"{text[:24]!r} does not fit 32 bits")
+        raise WireError(f"a number does not fit 32 bits ({peer_text.kind(text.encode())})")
     return value

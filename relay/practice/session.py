@@ -212,7 +212,7 @@ class GatewaySession(asyncio.Protocol):
             self.finish(f"first bytes are no IB hello but {kind.value}")
 
     def _hello(self, hello: ClientHello) -> None:
-        options = f", options {hello.options[:80]!r}" if hello.options else ""
+        options = f", options '{hello.options[:80]}'" if hello.options else ""
         self.note(f"hello v{hello.min_version}..{hello.max_version}{options}")
         self.server_version = min(self.settings.server_version, hello.max_version)
         if self.server_version < max(hello.min_version, OLDEST_SERVER_VERSION):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relay.printable import printable
 from relay.wire.codes import Kind
 
 
@@ -107,6 +108,14 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """A message could not be read; the session is understood all the same. The reason says what was seen."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """The bytes are not understood any more; the reason says what was seen. No event follows this event."""
 
@@ -126,18 +135,23 @@ Event = (
     | Notice
     | CurrentTimeSeen
     | Tick
+    | NotUnderstood
     | Opaque
 )
 
 MAX_ACCOUNTS_SHOWN = 16  # of an advisor's thousands; the count is kept
-_WHOLE_TAIL = 7  # characters: the last three would give away a shorter account
+
+# From how many characters on how many of the first and of the last are shown: four stay hidden at least, which are
+# digits, as numbers begin with one or two letters. DU1234567 is paper's usual form, U1234567 and U123456 are live's.
+_SHOWN_OF_ACCOUNT = ((9, 2, 3), (7, 1, 2), (5, 1, 0), (0, 0, 0))
 
 
 def mask_accounts(accounts: tuple[str, ...]) -> tuple[str, ...]:
-    """The first accounts, each as in DU***567: enough for an owner to recognise it, not enough to use it."""
+    """The first accounts, each as in DU***567 or U***56: enough for an owner to recognise it, not enough to use it."""
     return tuple(_mask(account) for account in accounts[:MAX_ACCOUNTS_SHOWN])
 
 
 def _mask(account: str) -> str:
-    masked = account[:2] + "***" + (account[-3:] if len(account) >= _WHOLE_TAIL else "")
-    return "".join(letter if letter.isprintable() and letter != "," else "?" for letter in masked)
+    length = len(account)
+    first, last = next((first, last) for least, first, last in _SHOWN_OF_ACCOUNT if length >= least)
+    return printable(f"{account[:first]}***{account[length - last :]}").replace(",", "?")

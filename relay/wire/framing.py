@@ -24,6 +24,11 @@ class WireError(ValueError):
     """Bytes that do not follow the IB protocol. No decoder of relay.wire raises anything else."""
 
 
+def too_long(limit: int = MAX_FRAME) -> str:
+    """Why a length ends a stream. The length itself is not told: out of step, its four bytes are anybody's."""
+    return f"a frame of more than {limit} bytes is announced"
+
+
 def frame_end(data: Bytes) -> int:
     """Length of the frame `data` starts with, its length prefix included, which must be there."""
     return LENGTH_SIZE + int(LENGTH.unpack_from(data)[0])
@@ -46,7 +51,7 @@ def _field(value: str | int | float | bytes) -> bytes:
         return b"1" if value else b"0"
     raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
     if b"\0" in raw:
-        raise WireError(f"field {raw[:40]!r} contains a NUL")
+        raise WireError(f"a field of {len(raw)} bytes contains a NUL")
     return raw
 
 
@@ -89,7 +94,7 @@ class FrameReader:
         while len(buffer) - start >= LENGTH_SIZE:
             (length,) = LENGTH.unpack_from(buffer, start)
             if length > self._limit:
-                self._broken = f"frame of {length} bytes announced, at most {self._limit} expected"
+                self._broken = too_long(self._limit)
                 break
             end = start + LENGTH_SIZE + length
             if end > len(buffer):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from relay.wire import peer_text
 from relay.wire.framing import LENGTH_SIZE, Bytes, WireError, encode_frame, split_fields
 
 API_PREFIX = b"API\0"
@@ -36,6 +37,9 @@ _RANGE_START = re.compile(rb"(?:v(?:\d{1,9}(?:\.(?:\.(?:\d{1,9}(?: .*)?)?)?| .*)
 _LEGACY = re.compile(rb"\d{2,3}\0", re.DOTALL)  # 62 and 63 are the ones recorded
 _LEGACY_START = re.compile(rb"\d{1,3}")
 _VERSION = re.compile(rb"\d{1,9}")
+_TARGET = re.compile(
+    rb"[!-~]{1,263}"
+)  # of a redirect: no blank can be in it, so it cannot look like a sentence of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,15 @@ class ClientHello:
     def decode(cls, data: bytes) -> ClientHello:
         """From the whole hello and nothing after it (`client_hello_end` says where that is)."""
         if client_hello_end(data) != len(data) or not data:
-            raise WireError(f"client hello: {data[:24]!r} is not one whole hello")
+            raise WireError(f"client hello: {len(data)} bytes are not one whole hello")
         match = _RANGE.fullmatch(data[_CLIENT_HEADER:])
         if match is None:
-            raise WireError(f"client hello: {data[_CLIENT_HEADER:][:24]!r} is no version range")
+            raise WireError(f"client hello: no version range ({peer_text.kind(data[_CLIENT_HEADER:])})")
         low = int(match[1])
         high = int(match[2] or match[1])
         if low > high:
             raise WireError(f"client hello: range {low}..{high} is empty")
-        return cls(low, high, (match[3] or b"").decode("utf-8", "replace"))
+        return cls(low, high, peer_text.text(match[3] or b"", MAX_HELLO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class ServerHello:
     """The server version of the session and the gateway's clock as it writes it.
 
     The zone at its end is free text. It may contain spaces and is not always UTF-8 (GB2312 was seen, rust-ibapi
-    PR 364): undecodable bytes become replacement characters.
+    PR 364): undecodable bytes become replacement characters. It is printable (peer_text.py), as a client's options are.
     """
 
     server_version: int
@@ -102,36 +106,41 @@ class Redirect:
     host: str
     port: int | None = None
 
+    @property
+    def target(self) -> str:
+        """host[:port]."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
     def encode(self) -> bytes:
         """The whole frame."""
-        target = self.host if self.port is None else f"{self.host}:{self.port}"
-        return encode_frame(b"-1\0%s\0" % target.encode("utf-8", "replace"))
+        return encode_frame(b"-1\0%s\0" % self.target.encode("utf-8", "replace"))
 
 
 def decode_server_hello(data: Bytes) -> ServerHello | Redirect:
     """The gateway's first frame, length included and nothing after it."""
     data = bytes(data)
     if server_hello_end(data) != len(data) or not data:
-        raise WireError(f"server hello: {data[:24]!r} is not one whole hello")
+        raise WireError(f"server hello: {len(data)} bytes are not one whole hello")
     fields = split_fields(data[LENGTH_SIZE:])
     if len(fields) != 2:
         raise WireError(f"server hello: {len(fields)} fields, 2 expected")
     version, rest = fields
     if version == b"-1":
-        return _redirect(rest.decode("utf-8", "replace"))
+        return _redirect(rest)
     if _VERSION.fullmatch(version) is None:
-        raise WireError(f"server hello: {version[:24]!r} is no server version")
-    return ServerHello(int(version), rest.decode("utf-8", "replace"))
+        raise WireError(f"server hello: the server version is no number ({peer_text.kind(version)})")
+    return ServerHello(int(version), peer_text.text(rest, MAX_HELLO))
 
 
-def _redirect(target: str) -> Redirect:
+def _redirect(raw: bytes) -> Redirect:
     """host, host:port, or [v6]:port; more than one colon without brackets is a bare IPv6 address."""
+    if not _TARGET.fullmatch(raw):
+        raise WireError(f"server hello: redirect to what is no host ({peer_text.kind(raw)})")
+    target = peer_text.text(raw)
     host, colon, port = target.rpartition(":")
     bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
     if colon and host and not bare_v6 and re.fullmatch(r"[0-9]{1,5}", port) and int(port) < 65536:
         return Redirect(host, int(port))
-    if not target:
-        raise WireError("server hello: redirect to nowhere")
     return Redirect(target, None)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
 
+from relay.wire import peer_text
 from relay.wire.direction import Direction
 from relay.wire.framing import WireError
 
@@ -54,7 +55,7 @@ class ManagedAccounts:
 class ErrorMessage:
     r"""ERR_MSG: faults, warnings and greetings alike; codes.py tells them apart.
 
-    `text` is as sent: from server version 153 to 202 what is not ASCII is escaped as \uXXXX.
+    `text` is printable, and else as sent: from server version 153 to 202 what is not ASCII is escaped as \uXXXX.
     """
 
     direction: ClassVar[Direction] = DOWN
@@ -122,9 +123,23 @@ Message = (
 )
 
 
-def account_names(joined: str) -> tuple[str, ...]:
+# The messages that are read, by the names other people know them under.
+NAMES = {
+    (UP, StartApi.id): "START_API",
+    (UP, CurrentTimeRequest.id): "REQ_CURRENT_TIME",
+    (DOWN, TickPrice.id): "TICK_PRICE",
+    (DOWN, ErrorMessage.id): "ERR_MSG",
+    (DOWN, NextValidId.id): "NEXT_VALID_ID",
+    (DOWN, ManagedAccounts.id): "MANAGED_ACCTS",
+    (DOWN, CurrentTime.id): "CURRENT_TIME",
+}
+
+MAX_ACCOUNT = 64  # characters; a number has nine, an alias some more
+
+
+def account_names(joined: bytes) -> tuple[str, ...]:
     """The accounts of a list with commas; an empty list is no account at all."""
-    return tuple(account for account in joined.split(",") if account)
+    return tuple(peer_text.text(account, MAX_ACCOUNT) for account in joined.split(b",") if account)
 
 
 def finite(price: float) -> float:

@@ -18,6 +18,7 @@ from relay.wire.direction import Direction
 from relay.wire.framing import LENGTH, Bytes, WireError, encode_frame, join_fields, split_fields
 from relay.wire.message_values import (
     DOWN,
+    NAMES,
     NO_REQUEST,
     UP,
     CurrentTime,
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_ID",
     "NO_REQUEST",
     "UP",
+    "BodyError",
     "CurrentTime",
     "CurrentTimeRequest",
     "ErrorMessage",
@@ -56,6 +58,14 @@ __all__ = [
 MAX_ID = 1000
 
 _TEXT_ID = re.compile(rb"(-1|\d{1,3})\0")  # -1: "connection ends", known to the Java client
+
+
+class BodyError(WireError):
+    """The id of a frame is known, and its body does not fit it. The stream is in step: the next frame can be read."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.id = number
 
 
 def read_id(payload: Bytes, server_version: int | None = None) -> tuple[int, bool, int]:
@@ -79,14 +89,14 @@ def _binary_id(payload: Bytes) -> tuple[int, bool, int]:
     is_protobuf = wire_id > versions.PROTOBUF_OFFSET
     number = wire_id - versions.PROTOBUF_OFFSET if is_protobuf else wire_id
     if number >= MAX_ID:
-        raise WireError(f"message id {wire_id} is out of range")
+        raise WireError(f"a binary message id is out of range, {MAX_ID - 1} is the highest")
     return number, is_protobuf, LENGTH.size
 
 
 def _text_id(payload: Bytes) -> tuple[int, bool, int]:
     match = _TEXT_ID.match(payload)
     if match is None:
-        raise WireError(f"{bytes(payload[:8])!r} is no message id")
+        raise WireError("a frame does not begin with a message id")
     return int(match[1]), False, match.end()
 
 
@@ -96,18 +106,19 @@ def message_id(payload: Bytes, server_version: int | None = None) -> int:
 
 
 def decode(direction: Direction, payload: Bytes, server_version: int) -> Message | None:
-    """The message, or None if it is not among those we read. WireError for a bad id or a body that does not fit it."""
+    """The message, or None if it is not among those we read. WireError for a bad id, BodyError for a bad body."""
     number, is_protobuf, start = read_id(payload, server_version)
-    if is_protobuf:
-        from_protobuf = protobuf_form.READERS.get((direction, number))
-        return from_protobuf(protobuf.read_fields(payload[start:])) if from_protobuf is not None else None
-    from_text = text_form.READERS.get((direction, number))
-    if from_text is None:
+    name = NAMES.get((direction, number))
+    if name is None:
         return None
     try:
-        return from_text(split_fields(payload[start:]), server_version)
+        if is_protobuf:
+            return protobuf_form.READERS[direction, number](protobuf.read_fields(payload[start:]))
+        return text_form.READERS[direction, number](split_fields(payload[start:]), server_version)
     except IndexError:
-        raise WireError(f"message {number}: too few fields") from None
+        raise BodyError(number, f"{name}: too few fields") from None
+    except WireError as doubt:
+        raise BodyError(number, f"{name}: {doubt}") from None
 
 
 def encode(message: Message, server_version: int) -> bytes:

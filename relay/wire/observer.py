@@ -11,17 +11,18 @@ collected and decoded.
                            HELLO    `held` has the beginning of a hello, or nothing yet
                            OFF      not looked at any more
 
-Held bytes are copies, because the caller reuses its buffer. On any doubt the observer goes opaque, gives the reason,
-and stays OFF in both directions; its counters keep their values. Reasons never depend on the chunks a stream comes in.
+Held bytes are copies, because the caller reuses its buffer. Where it doubts that the stream is in step, or how far the
+session has come, the observer goes opaque, gives the reason, and stays OFF in both directions; its counters keep their
+values. A message that says nothing of the stage and cannot be read is only counted (knowledge.py). Reasons never depend
+on the chunks a stream comes in, and never hold bytes of it (peer_text.py).
 """
 
 from __future__ import annotations
 
 from relay.wire import events, messages, versions
-from relay.wire.codes import Kind, classify
 from relay.wire.direction_table import DOWN, HEAD, HEAD_SIZE, UP, DirectionTable
 from relay.wire.events import Event
-from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, Bytes, WireError
+from relay.wire.framing import LENGTH, LENGTH_SIZE, MAX_FRAME, Bytes, WireError, too_long
 from relay.wire.hello import (
     LARGEST_CLIENT_HELLO,
     LARGEST_SERVER_HELLO,
@@ -35,6 +36,8 @@ from relay.wire.hello import (
     no_hello,
     server_hello_end,
 )
+from relay.wire.knowledge import Knowledge
+from relay.wire.messages import BodyError
 from relay.wire.rate import WINDOW, PeakRate
 from relay.wire.stage import Stage
 
@@ -42,40 +45,17 @@ BOUNDARY, PARTIAL, HELLO, OFF = 0, -1, -2, -3
 
 _LARGEST_FRAME = MAX_FRAME + LENGTH_SIZE  # bytes, the length prefix included
 
-# Codes that do not answer "what went wrong?" and must not hide a code that does: a gateway greets with three to ten.
-_NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
-_OF_CONNECTION = frozenset({Kind.DEGRADED, Kind.FATAL})
-
 _UP_MEMO, _DOWN_MEMO = UP.memo, DOWN.memo  # begun anew in place, never replaced
 _unpack_head = HEAD.unpack_from
 
 
-class Observer:
+class Observer(Knowledge):
     """One watched connection. Feed it every chunk once and in order; read the attributes at any time."""
 
-    __slots__ = (
-        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
-        *("last_error_code", "redirect", "has_order_id"),
-        *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
-        *("_up", "_up_held", "_down", "_down_held"),
-        *("_counts", "_rate", "_request_at"),
-    )
+    __slots__ = ("_up", "_up_held", "_down", "_down_held", "_counts", "_rate", "_request_at")
 
     def __init__(self) -> None:
-        self.stage = Stage.NOTHING
-        self.opaque: str | None = None  # the reason, once it is opaque
-        self.legacy = False
-        self.server_version: int | None = None
-        self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
-        self.client_id: int | None = None
-        self.accounts: tuple[str, ...] = ()  # masked
-        self.last_error_code: int | None = None  # the last code that says what went wrong; see _error
-        self.redirect: str | None = None  # host[:port] the gateway sent the client to
-        self.has_order_id = False  # NEXT_VALID_ID has come
-        self.client_hello_at: float | None = None
-        self.server_hello_at: float | None = None
-        self.start_api_at: float | None = None
-        self.ready_at: float | None = None
+        super().__init__()
         self._up = HELLO
         self._up_held: bytearray | None = None
         self._down = HELLO
@@ -252,7 +232,7 @@ class Observer:
         hello = decode_server_hello(held[:end])
         if isinstance(hello, Redirect):
             self._down = OFF  # there is no server version, so nothing to read by
-            self.redirect = hello.host if hello.port is None else f"{hello.host}:{hello.port}"
+            self.redirect = hello.target
             found.append(events.Redirected(now, hello.host, hello.port))
             return len(data)
         self.server_version, self.server_hello_at, self._down = hello.server_version, now, BOUNDARY
@@ -319,7 +299,7 @@ class Observer:
                 return PARTIAL, at
         (length,) = LENGTH.unpack_from(held)
         if length > MAX_FRAME:
-            raise WireError(f"frame of {length} bytes announced, at most {MAX_FRAME} expected")
+            raise WireError(too_long())
         end = LENGTH_SIZE + length
         head = min(end, HEAD_SIZE)
         if length == 0 or len(held) < head:
@@ -343,54 +323,18 @@ class Observer:
             self._count_requests(1, now)
         return interesting
 
-    # The messages that are read.
-
     def _read(self, table: DirectionTable, payload: bytes, now: float, found: list[Event]) -> None:
         direction, version = messages.DOWN, self.server_version
         if table is UP:  # by its shape: an early START_API comes before the server version is known
             direction, version = messages.UP, versions.BINARY_IDS if payload[0] == 0 else versions.V100
         if version is None:  # only after an observer was restored from values that contradict each other
             raise WireError("a frame came before the server hello")
-        match messages.decode(direction, payload, version):
-            case messages.StartApi() as message:
-                self._start_api(message, now, found)
-            case messages.NextValidId() as message:
-                self._next_valid_id(message, now, found)
-            case messages.ManagedAccounts() as message:
-                self._managed_accounts(message, now, found)
-            case messages.ErrorMessage() as message:
-                self._error(message, now, found)
-
-    def _start_api(self, message: messages.StartApi, now: float, found: list[Event]) -> None:
-        self.client_id = message.client_id
-        if self.start_api_at is None:
-            self.start_api_at = now
-        if self.stage == Stage.SERVER_HELLO:
-            self.stage = Stage.START_API
-        found.append(events.StartApiSeen(now, message.client_id, message.capabilities))
-
-    def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
-        self.has_order_id = True
-        found.append(events.NextValidIdSeen(now, message.order_id))
-        self._maybe_ready(now, found)
-
-    def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
-        self.accounts = events.mask_accounts(message.accounts)
-        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
-        self._maybe_ready(now, found)
-
-    def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
-        kind, last = classify(message.code), self.last_error_code
-        # A fault of one request must not hide a fault of the whole connection, which is often its cause.
-        about_request = kind is Kind.REQUEST and last is not None and classify(last) in _OF_CONNECTION
-        if kind not in _NO_FAULT and not about_request:
-            self.last_error_code = message.code
-        found.append(events.Notice(now, message.code, kind, message.request_id))
-
-    def _maybe_ready(self, now: float, found: list[Event]) -> None:
-        if self.ready_at is None and self.has_order_id and self.accounts:
-            self.ready_at, self.stage = now, Stage.READY
-            found.append(events.Ready(now))
+        try:
+            message = messages.decode(direction, payload, version)
+        except BodyError as doubt:
+            self._not_understood(doubt, table.name, now, found)
+        else:
+            self._learn(message, now, found)
 
 
 def _fill(held: bytearray, wanted: int, data: Bytes, at: int) -> int:

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
+from relay.printable import printable
 from relay.wire.direction_table import DOWN, UP, DirectionTable
+from relay.wire.knowledge import Doubts
 from relay.wire.observer import HELLO, OFF, Observer
 from relay.wire.rate import PeakRate
 from relay.wire.stage import Stage
@@ -62,6 +64,7 @@ def saved(observer: Observer) -> dict[str, object]:
         "client_id": observer.client_id,
         "last_error_code": observer.last_error_code,
         "redirect": observer.redirect,
+        "not_understood": observer.not_understood,
         "client_hello_at": observer.client_hello_at,
         "server_hello_at": observer.server_hello_at,
         "start_api_at": observer.start_api_at,
@@ -81,12 +84,13 @@ def saved(observer: Observer) -> dict[str, object]:
 def restored(values: Mapping[str, object]) -> Observer:
     """The observer that was saved; KeyError, TypeError or ValueError for anything else."""
     observer = Observer()
-    observer.opaque = _optional(str, values["opaque"])
+    observer.opaque = _words(values["opaque"])
     observer.legacy = _value(bool, values["legacy"])
     observer.server_version = _optional(int, values["server_version"])
     observer.client_id = _optional(int, values["client_id"])
     observer.last_error_code = _optional(int, values["last_error_code"])
-    observer.redirect = _optional(str, values["redirect"])
+    observer.redirect = _words(values["redirect"])
+    observer.not_understood = _doubts(values.get("not_understood"))  # unknown to 0.1.0
     observer.client_hello_at = _time(values["client_hello_at"])
     observer.server_hello_at = _time(values["server_hello_at"])
     observer.start_api_at = _time(values["start_api_at"])
@@ -95,7 +99,7 @@ def restored(values: Mapping[str, object]) -> Observer:
     observer.has_order_id = _value(bool, values["has_order_id"])
     observer.stage = Stage[_value(str, values["stage"]).upper()]
     observer.client_range = _pair(values["client_range"]) if values["client_range"] else None
-    observer.accounts = tuple(_value(str, account) for account in _sequence(values["accounts"]))
+    observer.accounts = tuple(printable(_value(str, account)) for account in _sequence(values["accounts"]))
     observer._counts = dict(_pair(entry) for entry in _sequence(values["counts"]))
     observer._up, observer._up_held = _saved_position(values["up"])
     observer._down, observer._down_held = _saved_position(values["down"])
@@ -140,12 +144,24 @@ def lose(observer: Observer, why: str) -> None:
 
 def _value(kind: type[_T], value: object) -> _T:
     if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")  # the value may be held bytes
     return value
 
 
 def _optional(kind: type[_T], value: object) -> _T | None:
     return None if value is None else _value(kind, value)
+
+
+def _words(value: object) -> str | None:
+    """Words about a peer: a release before this one left in them what the peer had written."""
+    return None if value is None else printable(_value(str, value))
+
+
+def _doubts(value: object) -> Doubts | None:
+    if value is None:
+        return None
+    number, first = _sequence(value)
+    return Doubts(_value(int, number), printable(_value(str, first)))
 
 
 def _time(value: object) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from relay.wire import peer_text
 from relay.wire.framing import Bytes, WireError
 
 _DOUBLE = Struct("<d")
@@ -38,9 +39,9 @@ def read_fields(data: Bytes) -> Fields:
         elif wire_type in _FIXED_SIZE:
             size = _FIXED_SIZE[wire_type]
         else:
-            raise WireError(f"protobuf: wire type {wire_type} of field {number} is not in use")
+            raise WireError(f"protobuf: wire type {wire_type} is not in use")
         if size > len(data) - at:
-            raise WireError(f"protobuf: field {number} has {size} bytes, {len(data) - at} are left")
+            raise WireError(f"protobuf: a field is longer than the {len(data) - at} bytes that are left")
         fields.append((number, bytes(data[at : at + size])))
         at += size
     return fields
@@ -66,10 +67,15 @@ def signed(value: int | bytes) -> int:
 
 
 def text(value: int | bytes) -> str:
-    """A string field; bytes that are no UTF-8 become replacement characters."""
+    """A string field, printable (peer_text.py)."""
+    return peer_text.text(raw(value))
+
+
+def raw(value: int | bytes) -> bytes:
+    """The bytes of a string field."""
     if isinstance(value, int):
         raise WireError("protobuf: a string was expected, an integer was found")
-    return value.decode("utf-8", "replace")
+    return value
 
 
 def double(value: int | bytes) -> float:

@@ -84,7 +84,7 @@ def _read_next_valid_id(fields: Fields) -> NextValidId:
 
 
 def _read_managed_accounts(fields: Fields) -> ManagedAccounts:
-    return ManagedAccounts(account_names(_text(fields, 1)))
+    return ManagedAccounts(account_names(protobuf.raw(_last(fields, 1, b""))))
 
 
 def _read_current_time(fields: Fields) -> CurrentTime:

@@ -35,6 +35,8 @@ START_TIMEOUT = 10.0
 
 ID_IN_USE = 326
 
+_AWAITED_IDS = frozenset({messages.NextValidId.id, messages.ManagedAccounts.id})  # of the answer to START_API
+
 # Bytes. None of our requests has large answers; 1 MiB leaves room for the frames that a master client id receives.
 LARGEST_FRAME = 1 << 20
 
@@ -182,9 +184,7 @@ class ClientSession:
         hello = decode_server_hello(self._first[:end])
         if isinstance(hello, Redirect):
             found.append(events.Redirected(now, hello.host, hello.port))
-            self._end(
-                SessionOutcome.REDIRECTED, f"redirected to {hello.host}" + (f":{hello.port}" if hello.port else "")
-            )
+            self._end(SessionOutcome.REDIRECTED, f"redirected to {hello.target}")
             return b""
         self._accept(hello.server_version)
         self._reach(Stage.SERVER_HELLO, now)
@@ -208,16 +208,23 @@ class ClientSession:
     def _frame(self, payload: bytes, server_version: int, now: float, found: list[Event]) -> None:
         if not payload or not self.alive:  # ibapi swallows empty frames too
             return
-        match messages.decode(messages.DOWN, payload, server_version):
-            case messages.NextValidId() as message:
+        try:
+            message = messages.decode(messages.DOWN, payload, server_version)
+        except messages.BodyError as doubt:
+            if doubt.id in _AWAITED_IDS and self.stage < Stage.READY:
+                raise
+            found.append(events.NotUnderstood(now, str(doubt)))
+            return
+        match message:
+            case messages.NextValidId():
                 self._next_valid_id(message, now, found)
-            case messages.ManagedAccounts() as message:
+            case messages.ManagedAccounts():
                 self._managed_accounts(message, now, found)
-            case messages.ErrorMessage() as message:
+            case messages.ErrorMessage():
                 self._error(message, now, found)
-            case messages.CurrentTime() as message:
+            case messages.CurrentTime():
                 found.append(events.CurrentTimeSeen(now, message.seconds))
-            case messages.TickPrice() as message:
+            case messages.TickPrice():
                 found.append(events.Tick(now, message.request_id, message.tick_type, message.price))
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from relay.wire import versions
+from relay.wire import peer_text, versions
 from relay.wire.direction import Direction
 from relay.wire.framing import WireError, join_fields
 from relay.wire.message_values import (
@@ -91,7 +91,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _read_start_api(fields: Fields, _server_version: int) -> StartApi:
-    return StartApi(_integer(fields[1]), _string(_optional(fields, 2)))
+    return StartApi(_integer(fields[1], "client id"), _string(_optional(fields, 2)))
 
 
 def _read_current_time_request(_fields: Fields, _server_version: int) -> CurrentTimeRequest:
@@ -99,7 +99,7 @@ def _read_current_time_request(_fields: Fields, _server_version: int) -> Current
 
 
 def _read_tick_price(fields: Fields, _server_version: int) -> TickPrice:
-    return TickPrice(_integer(fields[1]), _integer(fields[2]), _price(fields[3]))
+    return TickPrice(_integer(fields[1], "request id"), _integer(fields[2], "tick type"), _price(fields[3]))
 
 
 def _read_error(fields: Fields, server_version: int) -> ErrorMessage:
@@ -107,20 +107,21 @@ def _read_error(fields: Fields, server_version: int) -> ErrorMessage:
         fields = fields[1:]
     time = _optional(fields, 4) if server_version >= versions.ERROR_TIME else b""
     reject = _optional(fields, 3) if server_version >= versions.ADVANCED_ORDER_REJECT else b""
-    time_ms = _integer(time) if time else None
-    return ErrorMessage(_integer(fields[0]), _integer(fields[1]), _string(fields[2]), _string(reject), time_ms)
+    time_ms = _integer(time, "time") if time else None
+    request_id, code = _integer(fields[0], "request id"), _integer(fields[1], "code")
+    return ErrorMessage(request_id, code, _string(fields[2]), _string(reject), time_ms)
 
 
 def _read_next_valid_id(fields: Fields, _server_version: int) -> NextValidId:
-    return NextValidId(_integer(fields[1]))
+    return NextValidId(_integer(fields[1], "order id"))
 
 
 def _read_managed_accounts(fields: Fields, _server_version: int) -> ManagedAccounts:
-    return ManagedAccounts(account_names(_string(fields[1])))
+    return ManagedAccounts(account_names(fields[1]))
 
 
 def _read_current_time(fields: Fields, _server_version: int) -> CurrentTime:
-    return CurrentTime(_integer(fields[1]))
+    return CurrentTime(_integer(fields[1], "time"))
 
 
 READERS: dict[tuple[Direction, int], Reader] = {
@@ -134,9 +135,9 @@ READERS: dict[tuple[Direction, int], Reader] = {
 }
 
 
-def _integer(field: bytes) -> int:
+def _integer(field: bytes, name: str) -> int:
     if _INTEGER.fullmatch(field) is None:
-        raise WireError(f"{field[:24]!r} is no integer")
+        raise WireError(f"the {name} is no integer ({peer_text.kind(field)})")
     return int(field)
 
 
@@ -146,11 +147,11 @@ def _price(field: bytes) -> float:
             return finite(float(field))
     except ValueError:
         pass
-    raise WireError(f"{field[:24]!r} is no price")
+    raise WireError(f"the price is no number ({peer_text.kind(field)})")
 
 
 def _string(field: bytes) -> str:
-    return field.decode("utf-8", "replace")
+    return peer_text.text(field)
 
 
 def _optional(fields: Fields, index: int) -> bytes:

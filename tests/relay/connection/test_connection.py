@@ -523,6 +523,7 @@ async def test_the_records_of_a_session_tell_its_story():
             requests_peak=1,
             last_error_code=None,
             redirect=None,
+            not_understood=None,
             active=1,
         )
         assert 0 <= close.connect <= close.first_byte_up <= close.first_byte_down <= close.handshake <= close.duration

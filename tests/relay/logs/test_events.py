@@ -76,9 +76,10 @@ FULL = Record(
         (("PLACE_ORDER", 1),),
         60,
     ),
+    not_understood="2 messages, the first: gateway: ERR_MSG: too few fields",
 )
 OPTIONAL = {"end.waited_s", "end.then", "end.late_messages", "end.late_bytes"}
-MAY_BE_MISSING = {"ib.redirect", "end.detail", "error.type", *OPTIONAL}
+MAY_BE_MISSING = {"ib.redirect", "ib.not_understood", "end.detail", "error.type", *OPTIONAL}
 ENDED = "after a side's end"
 
 
@@ -100,7 +101,8 @@ def test_a_record_has_the_fields_of_the_table_in_its_order(record, kinds):
 
 def test_only_these_may_be_missing():
     ends = Ends(FULL.ends.first._replace(waited=None))
-    bare = FULL._replace(redirect=None, cause=FULL.cause._replace(detail=None, error_type=None), ends=ends)
+    cause = FULL.cause._replace(detail=None, error_type=None)
+    bare = FULL._replace(redirect=None, not_understood=None, cause=cause, ends=ends)
     missing = {row.name for row in RECORD_FIELDS} - set(json.loads(json_record(bare, 0)))
     assert (
         missing

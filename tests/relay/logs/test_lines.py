@@ -103,6 +103,16 @@ TEXTS = [
         ),
     ),
     (
+        CLOSE._replace(not_understood="1 message: gateway: ERR_MSG: too few fields", event="close", map_name="doubt"),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z WARN  doubt #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100; "
+            "not understood: 1 message: gateway: ERR_MSG: too few fields"
+        ),
+    ),
+    (
         RAW_REFUSED,
         0,
         (

@@ -35,7 +35,7 @@ def test_an_incomplete_frame_is_kept_for_later(name, stream, payloads, trailing)
 
 def test_a_length_above_the_limit_is_an_error_that_stays():
     reader = FrameReader(limit=4)
-    with pytest.raises(WireError, match="frame of 5 bytes"):
+    with pytest.raises(WireError, match="a frame of more than 4 bytes is announced"):
         reader.feed(b"\0\0\0\x05")
     with pytest.raises(WireError):
         reader.feed(b"\0\0\0\x01a")

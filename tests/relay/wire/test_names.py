@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.wire import names, versions
+from relay.wire import message_values, names, protobuf_form, text_form, versions
 from relay.wire.direction import Direction
 from relay.wire.messages import MAX_ID
 from tests.relay.wire.vectors import message_frames
@@ -26,6 +26,11 @@ TABLES = [(UP, names.CLIENT_TO_GATEWAY, 85), (DOWN, names.GATEWAY_TO_CLIENT, 87)
 )
 def test_an_id_means_what_its_direction_says(direction, message_id, name):
     assert names.message_name(direction, message_id) == name
+
+
+def test_the_messages_that_are_read_have_the_names_of_the_tables():
+    read = {key: names.message_name(*key) for key in (*text_form.READERS, *protobuf_form.READERS)}
+    assert read == message_values.NAMES
 
 
 @pytest.mark.parametrize("direction, table, size", TABLES)

@@ -10,6 +10,7 @@ from relay.wire.codes import Kind
 from relay.wire.direction_table import DOWN, UP
 from relay.wire.framing import MAX_FRAME, encode_frame, join_fields
 from relay.wire.hello import ClientHello, Redirect, ServerHello
+from relay.wire.knowledge import Knowledge
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId, StartApi, encode
 from relay.wire.observer import Observer
 from relay.wire.stage import Stage
@@ -156,6 +157,7 @@ def test_a_session_is_told_in_events(version):
         "last_error_code": 162,
         "redirect": None,
         "has_order_id": True,
+        "not_understood": None,
         "client_hello_at": NOW,
         "server_hello_at": NOW,
         "start_api_at": NOW,
@@ -219,6 +221,10 @@ def test_of_a_legacy_session_nothing_more_is_read():
     assert (observer.counts_up, observer.counts_down) == ({}, {})
 
 
+ACCOUNT = "U1234567"  # where a number should be
+START_WITHOUT_ID = encode_frame(join_fields(71, 2))
+FORGED = b"-1\0evil\n2026-11-28T00:00:00.000Z INFO  default #1 ready\x1b]0;title\0"
+
 DOUBTS = [
     ("a client that is no IB client", [(CLIENT, b"GET / HTTP/1.1\r\n\r\n")], "client: first bytes are not"),
     ("a broken range", [(CLIENT, b"API\0\0\0\0\x09v100.x157")], "client: first bytes are not"),
@@ -230,19 +236,58 @@ DOUBTS = [
     ("a text", [HELLO, (GATEWAY, b"Sorry, not today")], "gateway: first bytes are text, not"),
     ("an empty first frame", [HELLO, (GATEWAY, bytes(4))], "gateway: first bytes are not"),
     ("a hello of three fields", [HELLO, (GATEWAY, encode_frame(b"176\0a\0b\0"))], "gateway: server hello: 3 fields"),
-    ("a hello without a number", [HELLO, (GATEWAY, encode_frame(b"1x\0a\0"))], "gateway: server hello: b'1x' is no"),
-    ("an oversize frame up", [*READY, (CLIENT, b"\x01\0\0\0")], "client: frame of 16777216 bytes"),
-    ("an oversize frame down", [*READY, (GATEWAY, b"\x7f\xff\xff\xff")], "gateway: frame of 2147483647 bytes"),
-    ("an oversize early frame", [HELLO, (CLIENT, b"\xff" * 9)], "client: frame of 4294967295 bytes"),
-    ("text where an id should be", [*READY, (CLIENT, encode_frame(b"hello\0"))], "client: b'hell' is no message id"),
-    ("an id of one byte", [*READY, (CLIENT, encode_frame(b"1"))], "client: b'1' is no message id"),
+    (
+        "a hello without a number",
+        [HELLO, (GATEWAY, encode_frame(b"1x\0a\0"))],
+        "gateway: server hello: the server version is no number (2 bytes, letters and digits)",
+    ),
+    (
+        "an oversize frame up",
+        [*READY, (CLIENT, b"\x01\0\0\0")],
+        "client: a frame of more than 16777215 bytes is announced",
+    ),
+    (
+        "an oversize frame down",
+        [*READY, (GATEWAY, b"\x7f\xff\xff\xff")],
+        "gateway: a frame of more than 16777215 bytes",
+    ),
+    ("an oversize early frame", [HELLO, (CLIENT, b"\xff" * 9)], "client: a frame of more than 16777215 bytes"),
+    (
+        "text where an id should be",
+        [*READY, (CLIENT, encode_frame(b"hello\0"))],
+        "client: a frame does not begin with a message id",
+    ),
+    ("an id of one byte", [*READY, (CLIENT, encode_frame(b"1"))], "client: a frame does not begin with a message id"),
     ("half a binary id", [*READY, (GATEWAY, encode_frame(b"\0\0"))], "gateway: frame of 2 bytes is too short"),
-    ("an id out of range", [*READY, (GATEWAY, encode_frame(b"\0\0\x10\0"))], "gateway: message id 4096 is out of"),
-    ("a START_API without id", [*READY, (CLIENT, encode_frame(join_fields(71, 2)))], "client: message 71: too few"),
-    ("a START_API that is all id", [*READY, (CLIENT, encode_frame(b"71\0"))], "client: message 71: too few"),
-    ("a client id that is no number", [*READY, (CLIENT, encode_frame(join_fields(71, 2, "x")))], "client: b'x' is no"),
+    (
+        "an id out of range",
+        [*READY, (GATEWAY, encode_frame(b"\0\0\x10\0"))],
+        "gateway: a binary message id is out of range, 999",
+    ),
+    ("a START_API without id", [*READY[:2], (CLIENT, START_WITHOUT_ID)], "client: START_API: too few fields"),
+    ("a START_API that is all id", [*READY[:2], (CLIENT, encode_frame(b"71\0"))], "client: START_API: too few"),
+    (
+        "a client id that is no number",
+        [*READY[:2], (CLIENT, encode_frame(join_fields(71, 2, ACCOUNT)))],
+        "client: START_API: the client id is no integer (8 bytes, letters and digits)",
+    ),
+    (
+        "an order id that is no number",
+        [*READY[:4], (GATEWAY, encode_frame(join_fields(9, 1, ACCOUNT)))],
+        "gateway: NEXT_VALID_ID: the order id is no integer (8 bytes, letters and digits)",
+    ),
+    ("accounts that are cut off", [*READY[:3], (GATEWAY, encode_frame(b"15\x001"))], "gateway: MANAGED_ACCTS: last"),
     ("an error in another era", [*READY, down(ErrorMessage(-1, 2104, ""), 201)], "gateway: binary message id at"),
-    ("broken protobuf", [HELLO, ANSWER_226, (GATEWAY, encode_frame(b"\0\0\0\xd1\x08"))], "gateway: protobuf: message"),
+    (
+        "broken protobuf",
+        [HELLO, ANSWER_226, (GATEWAY, encode_frame(b"\0\0\0\xd1\x08"))],
+        "gateway: NEXT_VALID_ID: prot",
+    ),
+    (
+        "a redirect that forges lines",
+        [HELLO, (GATEWAY, encode_frame(FORGED))],
+        "gateway: server hello: redirect to what",
+    ),
 ]
 
 
@@ -254,6 +299,63 @@ def test_doubt_makes_it_opaque_with_a_reason(name, steps, reason):
     assert observer.opaque.startswith(reason)
     assert (observer.stage, observer.held) == (before.stage, 0)
     assert observer.messages_up + observer.messages_down - before.messages_up - before.messages_down in (0, 1)
+
+
+UNREADABLE = [
+    (
+        "an account as the id of an error",
+        (GATEWAY, encode_frame(join_fields(4, 2, ACCOUNT, 2104, "OK"))),
+        "gateway: ERR_MSG: the request id is no integer (8 bytes, letters and digits)",
+    ),
+    ("an error that is cut off", (GATEWAY, encode_frame(join_fields(4, 2, -1))), "gateway: ERR_MSG: too few fields"),
+    ("no NUL at the end", (GATEWAY, encode_frame(b"4\x002\x00-1")), "gateway: ERR_MSG: last field is not terminated"),
+    ("a START_API without id", (CLIENT, START_WITHOUT_ID), "client: START_API: too few fields"),
+    (
+        "a next order id that is no number",
+        (GATEWAY, encode_frame(join_fields(9, 1, "\x1b[2J\n"))),
+        "gateway: NEXT_VALID_ID: the order id is no integer (5 bytes, ASCII with control characters)",
+    ),
+]
+
+
+@pytest.mark.parametrize("name, step, reason", UNREADABLE, ids=[row[0] for row in UNREADABLE])
+def test_a_message_that_cannot_be_read_in_a_stream_in_step_is_counted_and_the_session_goes_on(name, step, reason):
+    observer, found = watch_all_ways([*READY, step, step, down(ErrorMessage(-1, 1100, "lost"))])
+    first, second = (event for event in found if isinstance(event, events.NotUnderstood))
+    assert first == second == events.NotUnderstood(NOW, observer.not_understood.first)
+    assert observer.not_understood.first.startswith(reason)
+    assert (observer.not_understood.number, observer.opaque, observer.stage) == (2, None, Stage.READY)
+    assert (observer.last_error_code, found[-1]) == (1100, events.Notice(NOW, 1100, Kind.DEGRADED, -1))
+    assert observer.messages_up + observer.messages_down == 5 + 2 + 1
+
+
+def test_an_error_that_cannot_be_read_before_the_session_is_ready_does_not_hide_that_it_becomes_so():
+    step = (GATEWAY, encode_frame(join_fields(4, 2, ACCOUNT, 2104, "OK")))
+    observer, _ = watch_all_ways([*READY[:3], step, *READY[3:]])
+    assert (observer.opaque, observer.stage, observer.not_understood.number) == (None, Stage.READY, 1)
+
+
+def test_a_reason_never_holds_what_the_peer_has_sent():
+    """Any eight bytes may be an account number: wherever they stand, in any message, nothing of them is told."""
+    secret = b"U7418529"
+    bodies = [join_fields(4, 2, -1, 2104, "x"), join_fields(9, 1, 5), join_fields(15, 1, "DU1"), join_fields(71, 2, 7)]
+    bodies += [encode(message, 226)[4:] for message in (StartApi(7), NextValidId(5), ErrorMessage(-1, 2104, "x"))]
+    told = 0
+    for version, prologue in ((176, [HELLO, ANSWER]), (226, [HELLO, ANSWER_226])):
+        for body in bodies:
+            for at in range(len(body) + 1):
+                for bad in (body[:at] + secret + body[at:], body[:at] + secret, secret + body[at:]):
+                    for direction in (CLIENT, GATEWAY):
+                        for frame in (encode_frame(bad), secret + bad):
+                            observer, found = watch([*prologue, (direction, frame)])
+                            doubt = observer.not_understood
+                            reasons = [observer.opaque or "", doubt.first if doubt else ""]
+                            reasons += [event.reason for event in found if hasattr(event, "reason")]
+                            told += any(reasons)
+                            for reason in reasons:
+                                assert "7418529" not in reason and "U74" not in reason, (version, frame)
+                                assert str(int.from_bytes(secret[:4], "big")) not in reason, (version, frame)
+    assert told > 100
 
 
 def test_what_came_before_the_doubt_in_the_same_chunk_is_kept():
@@ -309,7 +411,7 @@ def test_a_chunk_longer_than_any_frame_is_no_way_around_the_limit():
     assert observer.gateway_to_client(plain, NOW) == ()
     over = b"\x01\0\0\0" + join_fields(17, 1) + bytes(MAX_FRAME - 4)
     assert observer.gateway_to_client(over, NOW) == [
-        events.Opaque(NOW, "gateway: frame of 16777216 bytes announced, at most 16777215 expected")
+        events.Opaque(NOW, "gateway: a frame of more than 16777215 bytes is announced")
     ]
 
 
@@ -362,8 +464,8 @@ def test_an_idle_ready_session_costs_about_700_bytes():
     for at, (direction, data) in enumerate([*READY, *greeting]):
         (observer.client_to_gateway if direction is CLIENT else observer.gateway_to_client)(data, 1000.5 + at)
     parts = {id(observer): observer, id(observer.accounts[0]): observer.accounts[0]}
-    for name in Observer.__slots__:
+    for name in (*Knowledge.__slots__, *Observer.__slots__):
         value = getattr(observer, name)
         if value is not None and value is not True and value is not False and not isinstance(value, Stage):
             parts[id(value)] = value
-    assert sum(sys.getsizeof(part) for part in parts.values()) <= 768
+    assert sum(sys.getsizeof(part) for part in parts.values()) <= 776

@@ -103,6 +103,11 @@ OTHERS = [
     ("nothing yet", b"", b""),
     ("opaque", b"GET / HTTP/1.1\r\n\r\n", b""),
     ("legacy", b"63\x00", b"76\x00"),
+    (
+        "with messages that could not be read",
+        ClientHello(100, 176).encode(),
+        ServerHello(176, "").encode() + encode_frame(join_fields(4, 2, "U1234567")) * 2,
+    ),
     ("redirected", ClientHello(100, 176).encode(), Redirect("elsewhere", 4001).encode()),
 ]
 
@@ -114,6 +119,23 @@ def test_every_kind_of_session_comes_back_as_it_was(up, down):
     observer.gateway_to_client(down, 1.0)
     again = observer_state.restored(json.loads(json.dumps(observer_state.saved(observer))))
     assert known(again) == known(observer)
+
+
+def test_what_a_release_before_has_saved_is_read_and_made_printable():
+    """0.1.0 did not count what it could not read, and kept what a gateway had said as it came."""
+    values = observer_state.saved(watched(len(UP), len(DOWN))) | {
+        "opaque": "gateway: forged\nline",
+        "redirect": "evil\x1b[2J",
+        "accounts": ["DU***\u202e67"],
+    }
+    del values["not_understood"]
+    observer = observer_state.restored(values)
+    assert (observer.opaque, observer.redirect, observer.accounts, observer.not_understood) == (
+        "gateway: forged line",
+        "evil?[2J",
+        ("DU***?67",),
+        None,
+    )
 
 
 def test_values_that_contradict_each_other_make_it_opaque_and_raise_nothing():
@@ -132,6 +154,7 @@ STRANGE = [
     ("a table in no state", {"up": [-9, None]}),
     ("something held inside a frame", {"down": [7, "abc"]}),
     ("counts that are none", {"counts": 5}),
+    ("doubts that are none", {"not_understood": [1]}),
 ]
 
 

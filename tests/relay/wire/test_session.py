@@ -134,7 +134,7 @@ ENDS = [
         [HELLO, b"\x7f\xff\xff\xff"],
         Stage.START_API,
         BAD_PEER,
-        "frame of 2147483647",
+        "a frame of more than 1048576 bytes is announced",
     ),
     (
         "an oversize frame behind one",
@@ -143,7 +143,13 @@ ENDS = [
         BAD_PEER,
         "frame",
     ),
-    ("a frame without id", [HELLO, encode_frame(b"?")], Stage.START_API, BAD_PEER, "is no message id"),
+    (
+        "a frame without id",
+        [HELLO, encode_frame(b"?")],
+        Stage.START_API,
+        BAD_PEER,
+        "a frame does not begin with a message id",
+    ),
     (
         "a broken message",
         [HELLO, encode_frame(join_fields(9, 1))],
@@ -156,7 +162,7 @@ ENDS = [
         [HELLO, ACCOUNTS, ORDER_ID, b"\xff" * 8],
         Stage.READY,
         BAD_PEER,
-        "frame of 4294967295",
+        "a frame of more than 1048576 bytes is announced",
     ),
 ]
 
@@ -168,6 +174,17 @@ def test_every_end_is_an_outcome_with_its_stage(name, answers, stage, outcome, d
     assert state(session) == (stage, outcome)
     assert detail in session.detail
     assert isinstance(found[-1] if found else None, events.Opaque) == (outcome is BAD_PEER)
+
+
+UNREADABLE = encode_frame(join_fields(4, 2, "U1234567", 2104, "OK"))
+TOLD = "ERR_MSG: the request id is no integer (8 bytes, letters and digits)"
+
+
+@pytest.mark.parametrize("cut", [lambda data: [data], byte_by_byte])
+def test_an_error_that_cannot_be_read_does_not_end_a_session_of_which_the_rest_can(cut):
+    session, found = play(HELLO, UNREADABLE, ACCOUNTS, UNREADABLE, ORDER_ID, UNREADABLE, cut=cut)
+    assert state(session) == (Stage.READY, SessionOutcome.USABLE)
+    assert [event for event in found if hasattr(event, "reason")] == [events.NotUnderstood(NOW, TOLD)] * 3
 
 
 @pytest.mark.parametrize("name, answers, stage, outcome, detail", ENDS)

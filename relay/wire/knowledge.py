@@ -1,0 +1,105 @@
+"""What is known of a watched IB session, and what each message adds to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from relay.wire import events, messages
+from relay.wire.codes import Kind, classify
+from relay.wire.events import Event
+from relay.wire.messages import BodyError
+from relay.wire.stage import Stage
+
+# Codes that do not answer "what went wrong?" and must not hide a code that does: a gateway greets with three to ten.
+_NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
+_OF_CONNECTION = frozenset({Kind.DEGRADED, Kind.FATAL})
+
+# Until the session is ready, the stage cannot be known any more when one of these cannot be read.
+_STEPS = frozenset({messages.StartApi.id, messages.NextValidId.id, messages.ManagedAccounts.id})
+
+
+class Doubts(NamedTuple):
+    """Messages that could not be read in a stream that is in step: how many, and what was wrong with the first."""
+
+    number: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.number} message{'s, the first: ' if self.number > 1 else ': '}{self.first}"
+
+
+class Knowledge:
+    """The attributes of an Observer that others read, and the messages that change them."""
+
+    __slots__ = (
+        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
+        *("last_error_code", "redirect", "not_understood", "has_order_id"),
+        *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
+    )
+
+    def __init__(self) -> None:
+        self.stage = Stage.NOTHING
+        self.opaque: str | None = None  # the reason, once it is opaque
+        self.legacy = False
+        self.server_version: int | None = None
+        self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
+        self.client_id: int | None = None
+        self.accounts: tuple[str, ...] = ()  # masked
+        self.last_error_code: int | None = None  # the last code that says what went wrong; see _error
+        self.redirect: str | None = None  # host[:port] the gateway sent the client to
+        self.not_understood: Doubts | None = None
+        self.has_order_id = False  # NEXT_VALID_ID has come
+        self.client_hello_at: float | None = None
+        self.server_hello_at: float | None = None
+        self.start_api_at: float | None = None
+        self.ready_at: float | None = None
+
+    def _not_understood(self, doubt: BodyError, sender: str, now: float, found: list[Event]) -> None:
+        if self.ready_at is None and doubt.id in _STEPS:
+            raise doubt
+        before = self.not_understood
+        reason = f"{sender}: {doubt}"
+        self.not_understood = Doubts(1, reason) if before is None else before._replace(number=before.number + 1)
+        found.append(events.NotUnderstood(now, reason))
+
+    def _learn(self, message: messages.Message | None, now: float, found: list[Event]) -> None:
+        match message:
+            case messages.StartApi():
+                self._start_api(message, now, found)
+            case messages.NextValidId():
+                self._next_valid_id(message, now, found)
+            case messages.ManagedAccounts():
+                self._managed_accounts(message, now, found)
+            case messages.ErrorMessage():
+                self._error(message, now, found)
+
+    def _start_api(self, message: messages.StartApi, now: float, found: list[Event]) -> None:
+        self.client_id = message.client_id
+        if self.start_api_at is None:
+            self.start_api_at = now
+        if self.stage == Stage.SERVER_HELLO:
+            self.stage = Stage.START_API
+        found.append(events.StartApiSeen(now, message.client_id, message.capabilities))
+
+    def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
+        self.has_order_id = True
+        found.append(events.NextValidIdSeen(now, message.order_id))
+        self._maybe_ready(now, found)
+
+    def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
+        self.accounts = events.mask_accounts(message.accounts)
+        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+        self._maybe_ready(now, found)
+
+    def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
+        kind, last = classify(message.code), self.last_error_code
+        # A fault of one request must not hide a fault of the whole connection, which is often its cause.
+        about_request = kind is Kind.REQUEST and last is not None and classify(last) in _OF_CONNECTION
+        if kind not in _NO_FAULT and not about_request:
+            self.last_error_code = message.code
+        found.append(events.Notice(now, message.code, kind, message.request_id))
+
+    def _maybe_ready(self, now: float, found: list[Event]) -> None:
+        if self.ready_at is None and self.has_order_id and self.accounts:
+            self.ready_at, self.stage = now, Stage.READY
+            found.append(events.Ready(now))
