@@ -6,6 +6,8 @@ a terminal obeys, bidi overrides that make a text read backwards. Nothing of it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 LIMIT = 400  # characters of any one text of a peer; our own sentences stay below
 LONGEST_LINE = 8000  # characters of a line of ours with such texts in it
 
@@ -40,17 +42,24 @@ def printable(text: str, limit: int = LIMIT) -> str:
         return text
     if len(text) > 4 * limit:
         text = text[: 2 * limit] + text[-2 * limit :]
-    shown, hidden = [], False
-    for char in text:
-        visible = char.isspace() or (char.isprintable() and not _is_invisible(char))
-        if visible or not hidden:
-            shown.append((char if char.isprintable() else " ") if visible else "?")
-        hidden = not visible
-    whole = "".join(shown)
-    if len(whole) <= limit:
-        return whole
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_shown(text))
+    if len(text) <= limit:
+        return text
     head = limit * 2 // 3
-    return f"{whole[:head]}...{whole[head + 3 - limit :]}"
+    return f"{text[:head]}...{text[head + 3 - limit :]}"
+
+
+def _shown(text: str) -> Iterator[str]:
+    hidden = False
+    for char in text:
+        blank = char.isspace()
+        visible = blank or (char.isprintable() and (char.isascii() or not _is_invisible(char)))
+        if visible:
+            yield " " if blank else char
+        elif not hidden:
+            yield "?"
+        hidden = not visible
 
 
 def printable_lines(text: str) -> str:
@@ -59,4 +68,4 @@ def printable_lines(text: str) -> str:
 
 
 def _is_invisible(char: str) -> bool:
-    return not char.isascii() and any(first <= char <= last for first, last in _INVISIBLE)
+    return any(first <= char <= last for first, last in _INVISIBLE)

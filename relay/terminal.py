@@ -1,5 +1,7 @@
 """Standard streams and the files a user names, which may be closed, full, broken or no files: one line, no traceback.
 
+What goes out here goes out line by line as printable text, whoever wrote it; see `write_document` for the exception.
+
 `run` writes its log by itself (log.py); this is for everything else that is printed, and for the exit codes of what
 cannot go on. A reader that has gone away (`| head`) ends a command without a word, as is the custom.
 """
@@ -12,6 +14,8 @@ import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn, Protocol, TextIO
+
+from relay.printable import LONGEST_LINE, printable, printable_lines
 
 # Exit codes; 2 is click's for wrong words, see usage.py.
 EX_OUTPUT = 1  # standard output, or a file that was asked for, cannot be written
@@ -78,7 +82,12 @@ def leave(code: int) -> NoReturn:
 
 
 def write(text: str) -> None:
-    """To standard output, at once; raises Unwritable."""
+    """Lines to standard output, at once; raises Unwritable."""
+    write_document(printable_lines(text))
+
+
+def write_document(text: str) -> None:
+    """To standard output as it is: for files, and pages with colours, whose makers let nothing of others' through."""
     stream = sys.stdout
     if stream is None:
         raise Unwritable("standard output is closed")
@@ -123,10 +132,10 @@ class OutputStream(Protocol):
 
 
 class Output:
-    """Standard output for those who want a file to write to, and Unwritable where an OSError would come."""
+    """Standard output for those who draw on it, and want Unwritable where an OSError would come."""
 
     def write(self, text: str) -> None:
-        write(text)
+        write_document(text)
 
     def flush(self) -> None:
         pass
@@ -152,7 +161,7 @@ def tell(text: str) -> None:
     if stream is None:
         return
     try:
-        stream.write(f"{text}\n")
+        stream.write(f"{printable_lines(text)}\n")
         stream.flush()
     except OSError:
         _silence(stream)
@@ -160,12 +169,7 @@ def tell(text: str) -> None:
 
 def complain(message: str, program: str = NAME) -> None:
     """One line to standard error that begins with the name of the program, whatever the message holds."""
-    tell(f"{program}: {one_line(message)}")
-
-
-def one_line(text: str) -> str:
-    """`text` without anything a terminal could take for an order."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    tell(f"{program}: {printable(message, LONGEST_LINE)}")
 
 
 def _silence(stream: TextIO) -> None:

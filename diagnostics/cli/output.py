@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import sys
+from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
 from relay import terminal
@@ -42,9 +43,9 @@ class Sink:
             raise CommandError(f"{self._name}: {_reason(error)}") from None
 
     def write(self, text: str, *, utf8: bool = False) -> None:
-        """All of it, and close; `utf8` for formats that are, and files always are. Raises CommandError."""
+        """A whole document, and close; `utf8` for formats that are, and files always are. Raises CommandError."""
         if self._file is None:
-            write(text, utf8=utf8)
+            _write(terminal.write_document, text, utf8)
             return
         try:
             with self._file as file:
@@ -84,12 +85,16 @@ def _opened(path: str, option: str) -> BinaryIO:
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
-def write(text: str, *, utf8: bool = False) -> None:
-    """To standard output, at once; raises CommandError."""
+def write(text: str) -> None:
+    """Lines to standard output, at once and printable; raises CommandError."""
+    _write(terminal.write, text, False)
+
+
+def _write(to: Callable[[str], None], text: str, utf8: bool) -> None:
     if utf8 and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        terminal.write(text)
+        to(text)
     except terminal.Unwritable as error:
         raise CommandError(str(error)) from None
 

@@ -16,6 +16,7 @@ from diagnostics.place.addresses import label
 from diagnostics.place.routes import candidates
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.probe import walk
+from relay.printable import LONGEST_LINE, printable
 from relay.wire.codes import broken_farms, upstream_lost
 
 # As diagnosis.EXIT, for the stage that failed.
@@ -114,9 +115,11 @@ class Look:
         """All of it for people, in one line."""
         failed = self.failed
         if failed is None:
-            return f"OK {self.route}: {self._success()}" if self.ready else f"FAIL {self.route}: {self._offline()}"
+            word, what = ("OK", self._success()) if self.ready else ("FAIL", self._offline())
+            return printable(f"{word} {self.route}: {what}", LONGEST_LINE)
         why = self.finding or failed.detail or failed.error or ""
-        return f"FAIL {self.route}: {failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
+        how = f"{failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
+        return printable(f"FAIL {self.route}: {how}", LONGEST_LINE)
 
     def _success(self) -> str:
         took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from diagnostics.evidence import Fact
 from diagnostics.place.file_tree import FileTree
 from diagnostics.place.network import is_peered, network_facts
-from diagnostics.place.reading import Reading, printable, reading
+from diagnostics.place.reading import MAX_TEXT, Reading, reading
 from diagnostics.place.recognise import recognise
 from diagnostics.place.surroundings import CONTAINERENV, DOCKERENV, EXISTS, READ, Surroundings
 from diagnostics.place.surroundings import VARIABLES as SIGNS_IN_VARIABLES
+from relay.printable import printable
 
 NAMES = {  # the closed set of fact names; lists are joined with ", ", and "" is a list known to be empty
     "os": "kernel and release, and the distribution where there is one",
@@ -97,7 +98,7 @@ def _variable(value: str, name: str) -> Reading:
 def _place(tree: FileTree, environ: Mapping[str, str], network: Mapping[str, Reading]) -> dict[str, Reading]:
     texts = {source: tree.read(source) for source in READ}
     texts |= {source: "" if tree.exists(source) else None for source in EXISTS}
-    texts |= {f"env {name}": printable(environ[name]) for name in SIGNS_IN_VARIABLES if environ.get(name)}
+    texts |= {f"env {name}": printable(environ[name], MAX_TEXT) for name in SIGNS_IN_VARIABLES if environ.get(name)}
     for marker in (DOCKERENV, CONTAINERENV):  # there counts, readable or not
         texts[marker] = "" if tree.exists(marker) else None
     interfaces, own, gateway = (network[name].value for name in ("interfaces", "own_addresses", "default_gateway"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.printable import printable
+
 MAX_LIST = 64  # items of one list
 MAX_TEXT = 4000  # characters of one value
 
@@ -20,12 +22,7 @@ class Reading:
 
 def reading(value: str | None, source: str, confidence: str = "certain") -> Reading:
     """A reading of a text of any origin, made printable and bounded."""
-    return Reading(None if value is None else printable(value), source, confidence)
-
-
-def printable(text: str) -> str:
-    """The text without what could control a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT])
+    return Reading(None if value is None else printable(value, MAX_TEXT), source, confidence)
 
 
 def joined(values: Iterable[str]) -> str:

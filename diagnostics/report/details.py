@@ -6,13 +6,14 @@ from dataclasses import fields
 
 from diagnostics.evidence import Evidence, Fact, HostView, KernelView, ListeningSocket, Outcome, Probe
 from diagnostics.place.addresses import host_and_port, label
-from diagnostics.report.table import MAX_ROWS, clean, route_name, several, silent_sibling
+from diagnostics.report.table import MAX_ROWS, route_name, several, silent_sibling
+from relay.printable import printable
 
 
 def details(evidence: Evidence) -> list[list[str]]:
     """For every route a line with its why, then lines with what else is known of it."""
     return [
-        [f"{route_name(label(probe.route))}: {clean(probe.route.why)}", *_stages(probe), *_fields(probe)]
+        [f"{route_name(label(probe.route))}: {printable(probe.route.why)}", *_stages(probe), *_fields(probe)]
         for probe in evidence.probes[:MAX_ROWS]
         if not silent_sibling(probe)
     ]
@@ -25,8 +26,8 @@ def _stages(probe: Probe) -> list[str]:
                 None,
                 (
                     f"{result.stage.value}: {result.outcome.value}",
-                    clean(result.error or "", 40),
-                    clean(result.detail),
+                    printable(result.error or "", 40),
+                    printable(result.detail),
                 ),
             )
         )
@@ -39,10 +40,10 @@ def _fields(probe: Probe) -> list[str]:
     is_address = probe.route.host in probe.addresses
     known = {
         "same address as": route_name(probe.same_as or ""),
-        "addresses": "" if is_address else several(clean(address, 60) for address in probe.addresses),
-        "our address": clean(probe.source or "", 60),
-        "first bytes": clean(probe.first_bytes or "", 40),
-        "redirect to": clean(probe.redirect or "", 100),
+        "addresses": "" if is_address else several(printable(address, 60) for address in probe.addresses),
+        "our address": printable(probe.source or "", 60),
+        "first bytes": printable(probe.first_bytes or "", 40),
+        "redirect to": printable(probe.redirect or "", 100),
         "codes": several(map(str, probe.codes), 16),
         "our kernel": _kernel(probe.kernel),
         "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
@@ -61,15 +62,15 @@ def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
     if evidence.host is not None:
         rows += [(name, value, "the sockets of this machine") for name, value in _sockets(evidence.host)]
     if evidence.log_states:
-        states = several((clean(state, 40) for state in evidence.log_states), 16)
+        states = several((printable(state, 40) for state in evidence.log_states), 16)
         rows.append(("gateway log", states, "--gateway-log, since its last start"))
     return rows
 
 
 def _fact(fact: Fact) -> tuple[str, str, str]:
-    value = "unknown" if fact.value is None else clean(fact.value) or "none"
-    confidence = "" if fact.confidence == "certain" else f", {clean(fact.confidence, 20)}"
-    return clean(fact.name, 60), value, clean(fact.source, 100) + confidence
+    value = "unknown" if fact.value is None else printable(fact.value) or "none"
+    confidence = "" if fact.confidence == "certain" else f", {printable(fact.confidence, 20)}"
+    return printable(fact.name, 60), value, printable(fact.source, 100) + confidence
 
 
 def _sockets(host: HostView) -> list[tuple[str, str]]:
@@ -85,4 +86,4 @@ def _sockets(host: HostView) -> list[tuple[str, str]]:
 
 def _listener(listener: ListeningSocket) -> str:
     waiting = f" ({listener.queue} waiting)" if listener.queue else ""
-    return host_and_port(clean(listener.address, 60), listener.port) + waiting
+    return host_and_port(printable(listener.address, 60), listener.port) + waiting

@@ -11,9 +11,10 @@ from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.report.details import details, facts
 from diagnostics.report.legend import legend
-from diagnostics.report.table import HEADINGS, Cell, RouteRow, clean, overview
+from diagnostics.report.table import HEADINGS, Cell, RouteRow, overview
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, exit_code, tone
+from relay.printable import printable
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # Belt and braces for a page made from other people's strings: a browser that obeys this loads and runs nothing.
@@ -95,7 +96,7 @@ class Html(str):
 
 def escaped(inside: str) -> Html:
     """Text of any origin as HTML, cleaned as in the other reports."""
-    return inside if isinstance(inside, Html) else Html(clean(inside, 2000).translate(ESCAPES))
+    return inside if isinstance(inside, Html) else Html(printable(inside, 2000).translate(ESCAPES))
 
 
 def tag(name: str, *inside: str, **attributes: str) -> Html:
@@ -118,7 +119,7 @@ def html_report(evidence: Evidence, diagnosis: Diagnosis) -> str:
         Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
         Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="referrer" content="no-referrer">'),
-        tag("title", "ib-diagnose: " + clean(diagnosis.verdict.line, 120)),
+        tag("title", "ib-diagnose: " + printable(diagnosis.verdict.line, 120)),
         Html(f"<style>{STYLE}</style>"),
     )
     body = lines(

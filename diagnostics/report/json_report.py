@@ -26,9 +26,9 @@ from collections.abc import Mapping
 from diagnostics.evidence import Evidence, Json, Probe, plain_object
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.place.addresses import label
-from diagnostics.report.table import clean
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, exit_code
+from relay.printable import printable
 
 JSON_VERSION = 1
 MAX_STRING = 2000  # characters
@@ -56,7 +56,7 @@ def json_report(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bo
 def _route(probe: Probe) -> Json:
     known = cleaned_object(plain_object(probe))
     route = cleaned_object(plain_object(probe.route))
-    return {"route": clean(label(probe.route)), **route, **{key: known[key] for key in ROUTE_KEYS}}
+    return {"route": printable(label(probe.route)), **route, **{key: known[key] for key in ROUTE_KEYS}}
 
 
 def _finding(finding: Finding) -> Json:
@@ -94,7 +94,7 @@ def cleaned_object(document: Mapping[str, Json]) -> dict[str, Json]:
 def cleaned(value: Json) -> Json:
     """Lists and dicts with every string in them made safe."""
     if isinstance(value, str):
-        return clean(value, MAX_STRING)
+        return printable(value, MAX_STRING)
     if isinstance(value, dict):
         return cleaned_object(value)
     return [cleaned(item) for item in value] if isinstance(value, list) else value

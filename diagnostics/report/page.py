@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from diagnostics.report.table import clean
+from relay.printable import LONGEST_LINE, printable
 
 NARROWEST = 30  # columns; below, lines may be longer than the terminal
 RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
@@ -28,11 +28,12 @@ class Page:
             self._lines.append("")
 
     def painted(self, text: str, style: str | None) -> str:
-        """The text in this style (parameters of SGR, "1;31"), where there are colours."""
+        """The text, printable, in this style (parameters of SGR, "1;31"), where there are colours."""
+        text = printable(text, LONGEST_LINE)
         return f"\x1b[{style}m{text}\x1b[0m" if self._colour and style else text
 
     def line(self, line: str) -> None:
-        """One line as it is."""
+        """One line as it is: made of what was painted, and words of ours."""
         self._lines.append(line.rstrip())
 
     def wrapped(self, text: str, first: str = "", rest: str = "", style: str | None = None) -> None:
@@ -45,7 +46,7 @@ class Page:
     def commands(self, commands: Iterable[str]) -> None:
         """To be copied: apart from what is around them, and never wrapped."""
         for command in commands:
-            self.line(f"    {clean(command)}")
+            self.line(f"    {printable(command)}")
 
 
 def wrap(text: str, width: int) -> list[str]:

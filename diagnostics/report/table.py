@@ -1,6 +1,6 @@
-"""What every report shows of the probes: the rows of the table, what is folded into one line, and text made safe.
+"""What every report shows of the probes: the rows of the table, and what is folded into one line.
 
-Evidence is made of what peers, name servers and files said, so nothing of it is shown before it went through `clean`.
+Evidence is made of what peers, name servers and files said: all that is shown of it goes through `printable`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,11 @@ from dataclasses import dataclass
 
 from diagnostics.evidence import Evidence, Outcome, Probe, ProbeStage, Route
 from diagnostics.place.addresses import label
+from relay.printable import printable
 
-MAX_TEXT = 400  # characters of any one text of the evidence that is shown; our own sentences stay below
 MAX_NAME = 80  # characters of a host name that are shown; DNS would allow 253
 MAX_ROWS = 40  # rows of the table; a run has some ten routes, a made-up file may have a thousand
 MAX_LISTED = 8  # things in one "a, b, c and 4 more"
-
-
-def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """One line of printable characters, bounded: no control characters, escapes, bidi overrides, lone surrogates.
-
-    A run of what cannot be printed becomes one "?", so that a reader sees that something was there. What is too long
-    loses its middle: both ends of a name matter.
-    """
-    if len(text) > 4 * limit:
-        text = text[: 2 * limit] + text[-2 * limit :]
-    shown, hidden = [], False
-    for char in text:
-        readable = char.isprintable() or char.isspace()
-        if readable or not hidden:
-            shown.append((char if char.isprintable() else " ") if readable else "?")
-        hidden = not readable
-    whole = "".join(shown)
-    if len(whole) <= limit:
-        return whole
-    head = limit * 2 // 3
-    return f"{whole[:head]}...{whole[head + 3 - limit :]}"
 
 
 def duration(seconds: float) -> str:
@@ -110,13 +89,13 @@ def overview(evidence: Evidence, chosen: str | None = None, verbose: bool = Fals
 
 
 def _name(route: Route, port: int | None) -> str:
-    host = clean(route.host, MAX_NAME)
+    host = printable(route.host, MAX_NAME)
     return host if port is not None else label(Route(host, route.port, route.kind, route.why))
 
 
 def route_name(name: str) -> str:
     """A "host:port" of the evidence, to be shown."""
-    return clean(name, MAX_NAME + 8)
+    return printable(name, MAX_NAME + 8)
 
 
 def cells(probe: Probe) -> tuple[Cell, ...]:
@@ -175,7 +154,7 @@ def _siblings(folded: list[Probe]) -> list[str]:
             ports.setdefault((probe.route.host, outcome), []).append(probe.route.port)
     hosts: dict[tuple[str, str], list[str]] = {}
     for (host, outcome), tried in ports.items():
-        hosts.setdefault((outcome, several(map(str, tried), 12)), []).append(clean(host, MAX_NAME))
+        hosts.setdefault((outcome, several(map(str, tried), 12)), []).append(printable(host, MAX_NAME))
     return [
         f"{outcome} on the other usual ports too ({tried}): {several(names)}"
         for (outcome, tried), names in list(hosts.items())[:MAX_LISTED]
@@ -191,7 +170,7 @@ def _unknown_names(folded: list[Probe]) -> list[str]:
 def _names(shown: list[Probe]) -> list[str]:
     """Which address the names stand for."""
     addresses = {
-        clean(probe.route.host, MAX_NAME): clean(probe.address, MAX_NAME)
+        printable(probe.route.host, MAX_NAME): printable(probe.address, MAX_NAME)
         for probe in shown
         if probe.address is not None and probe.address != probe.route.host
     }
@@ -208,7 +187,7 @@ def _peers(probes: tuple[Probe, ...]) -> list[str]:
 
 
 def _accounts(probe: Probe) -> str:
-    return f", accounts {several(clean(account, 20) for account in probe.accounts)}" if probe.accounts else ""
+    return f", accounts {several(printable(account, 20) for account in probe.accounts)}" if probe.accounts else ""
 
 
 def _skipped(shown: list[Probe]) -> list[str]:
@@ -218,6 +197,6 @@ def _skipped(shown: list[Probe]) -> list[str]:
         before = Outcome.OK
         for result in probe.stages:
             if result.outcome is Outcome.SKIPPED and before is Outcome.OK and result.detail:
-                reasons.append(f"{result.stage.name}: {clean(result.detail)}")
+                reasons.append(f"{result.stage.name}: {printable(result.detail)}")
             before = result.outcome
     return list(dict.fromkeys(reasons))[:3]

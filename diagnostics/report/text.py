@@ -11,9 +11,10 @@ from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.report.details import details, facts
 from diagnostics.report.legend import legend
 from diagnostics.report.page import BOLD, DIM, GREEN, RED, YELLOW, Page
-from diagnostics.report.table import HEADINGS, RouteRow, clean, overview
+from diagnostics.report.table import HEADINGS, RouteRow, overview
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Diagnosis, Finding, Tone, tone
+from relay.printable import printable
 
 GAP = "  "  # between columns
 NARROWEST_NAMES = len("255.255.255.255")  # columns; with less for the names of the routes there is no table
@@ -27,7 +28,7 @@ def text_report(
 ) -> str:
     """The whole report for a terminal of `width` columns, ending with a newline."""
     page = Page(width, colour)
-    page.wrapped(clean(diagnosis.verdict.line), style=f"{BOLD};{VERDICT_COLOURS[tone(diagnosis)]}")
+    page.wrapped(printable(diagnosis.verdict.line), style=f"{BOLD};{VERDICT_COLOURS[tone(diagnosis)]}")
     _table(page, evidence, diagnosis, verbose)
     for finding in diagnosis.findings:
         _finding(page, finding)
@@ -120,12 +121,12 @@ def _finding(page: Page, finding: Finding) -> None:
     page.blank()
     colour = SEVERITY_COLOURS[entry.severity]
     page.wrapped(f"{entry.severity} {finding.code}: {entry.title}", "", "  ", f"{BOLD};{colour}")
-    _field(page, "seen", clean(finding.message))
+    _field(page, "seen", printable(finding.message))
     if finding.candidates:
         _field(page, "why", "one of these, the likeliest first; what decides is below each")
         for number, candidate in enumerate(finding.candidates, 1):
             page.wrapped(f"{candidate.code} {meaning(finding.code, candidate.code)}", f"{number:9}. ", " " * 11)
-            page.wrapped(clean(candidate.check), " " * 11, " " * 11)
+            page.wrapped(printable(candidate.check), " " * 11, " " * 11)
     elif entry.check:
         _field(page, "check", entry.check)
     _field(page, "fix", entry.fix)

@@ -18,6 +18,7 @@ from relay.logs.explain import end_code, explain
 from relay.logs.lines import duration, size, text_record
 from relay.logs.record import Record, end_of
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
+from relay.printable import printable_lines
 from relay.server import Relay
 from relay.terminal import NAME, WIDTH, OutputStream, columns
 from relay.wire import events
@@ -193,7 +194,7 @@ async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: Output
                 live = next((record for record in relay.snapshot() if record.messages_down is not None), None)
                 line = live_line(live, monotonic() - begin, prices)
                 # One column less than there are: a terminal that is full to the last begins a new line, which stays.
-                out.write(f"\r\x1b[2K{line[: columns(out) - 1]}" if terminal else f"{line}\n")
+                out.write(f"\r\x1b[2K{printable_lines(line)[: columns(out) - 1]}" if terminal else f"{line}\n")
                 out.flush()
     finally:
         if terminal:
@@ -287,5 +288,5 @@ def _seconds(value: float) -> str:
 
 
 def _say(out: OutputStream, line: str) -> None:
-    out.write(line + "\n")
+    out.write(printable_lines(line) + "\n")
     out.flush()

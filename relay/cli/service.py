@@ -130,10 +130,10 @@ def print_(
     if file is not None:
         if file not in plan.files:
             raise click.UsageError(f"FILE: seen {file!r}; allowed: {', '.join(plan.files)}")
-        terminal.write(plan.files[file])
+        terminal.write_document(plan.files[file])
         return
     head = "# {}\n" if len(plan.files) > 1 else ""
-    terminal.write("".join(head.format(plan.where.units / name) + text for name, text in plan.files.items()))
+    terminal.write_document("".join(head.format(plan.where.units / name) + text for name, text in plan.files.items()))
 
 
 def _scope(given: str | None) -> Scope:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from relay.config import keys
 from relay.config.addresses import Allow, InvalidValue, Listen, Network, Upstream, overlap, reaches
 from relay.config.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
+from relay.printable import printable
 
 PREFIX = "IB_RELAY_"
 FILE_VARIABLE = "IB_RELAY_CONFIG"
@@ -296,8 +297,7 @@ def _seen(value: object) -> str:
 
 
 def clipped(value: object, limit: int = 60) -> str:
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return printable(str(value), limit)
 
 
 # Checks across keys and maps.

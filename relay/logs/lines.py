@@ -10,6 +10,7 @@ from relay.config.addresses import host_port
 from relay.logs.ends import Ends, waiting_said
 from relay.logs.explain import end_code, explain
 from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
+from relay.printable import LONGEST_LINE, printable
 
 _WARN = frozenset(
     {
@@ -170,7 +171,7 @@ def _number(value: float | None) -> str:
 
 def text_event(event: LogEvent) -> str:
     """A line for people."""
-    return f"{timestamp(event.at)} {event.severity:<5} {event.name}: {event.message}"
+    return printable(f"{timestamp(event.at)} {event.severity:<5} {event.name}: {event.message}", LONGEST_LINE)
 
 
 def text_record(record: Record, dropped: int) -> str:
@@ -179,7 +180,7 @@ def text_record(record: Record, dropped: int) -> str:
     lost = f" ({dropped} log lines dropped)" if dropped else ""
     number = record.connection_id.rpartition("-")[2].lstrip("0") or "0"
     head = f"{timestamp(record.at)} {severity(record):<5} {record.map_name} #{number}"
-    return f"{head} {body}{lost}"
+    return printable(f"{head} {body}{lost}", LONGEST_LINE)
 
 
 def _text_open(record: Record) -> str:

@@ -24,6 +24,8 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
+from relay.printable import printable
+
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
 WAIT = 1.0  # seconds for a message that matters; PID 1 answers in microseconds unless it reloads its units
 STATUS_LIMIT = 1024  # bytes; systemd ignores a datagram of 4096 and more (NOTIFY_BUFFER_MAX)
@@ -226,7 +228,7 @@ def _address(text: str) -> str | None:
 
 
 def _status(text: str) -> str:
-    line = " ".join(text.split())  # a line feed would begin another assignment
+    line = printable(text.strip(), STATUS_LIMIT)  # a line feed would begin another assignment
     return "STATUS=" + line.encode(errors="replace")[:STATUS_LIMIT].decode(errors="ignore")
 
 

@@ -1,9 +1,9 @@
-"""What is shown of the probes, and that nothing of a peer gets to a terminal as it came."""
+"""What is shown of the probes."""
 
 import pytest
 
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
-from diagnostics.report.table import MAX_ROWS, NOTHING, Cell, RouteRow, cells, clean, duration, overview, several
+from diagnostics.report.table import MAX_ROWS, NOTHING, Cell, RouteRow, cells, duration, overview, several
 
 OK, REFUSED, TIMED_OUT, SKIPPED = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.SKIPPED
 UNREACHABLE = Outcome.UNREACHABLE
@@ -21,36 +21,6 @@ def seen(*probes, chosen=None, verbose=False):
 
 
 HEALTHY = ((OK, 0.0012), (OK, 0.0004), (OK, 0.15), (OK, 0.012), (OK, 0.03), (OK, 0.004))
-
-
-@pytest.mark.parametrize(
-    "name, given, expected",
-    [
-        ("plain", "172.17.0.1 is down", "172.17.0.1 is down"),
-        ("colours", "a\x1b[31mred\x1b[0m", "a?[31mred?[0m"),
-        ("a title of the window", "\x1b]0;pwned\x07", "?]0;pwned?"),
-        ("C1 controls", "a\x9b2Jb", "a?2Jb"),
-        ("several in a row are one", "a\x00\x01\x02\x7fb", "a?b"),
-        ("bidi override", "abc\u202egnp.exe", "abc?gnp.exe"),
-        ("bidi isolates", "\u2066x\u2069", "?x?"),
-        ("zero width", "host\u200b.docker", "host?.docker"),
-        ("byte order mark", "\ufeffhost", "?host"),
-        ("lines", "a\nb\r\nc\td\u2028e", "a b  c d e"),
-        ("no-break space", "a\u00a0b", "a b"),
-        ("lone surrogate", "a\udcffb", "a?b"),
-        ("letters of the world", "Zürich 東京", "Zürich 東京"),
-    ],
-)
-def test_only_printable_characters_are_left(name, given, expected):
-    assert clean(given) == expected
-
-
-@pytest.mark.parametrize("length", [0, 1, 99, 100, 101, 399, 400, 401, 100_000])
-@pytest.mark.parametrize("char", ["x", "\x00"])
-def test_the_length_is_bounded(length, char):
-    cleaned = clean("a" + char * length + "z", 100)
-    assert len(cleaned) <= 100
-    assert (cleaned[0], cleaned[-1]) == ("a", "z")
 
 
 @pytest.mark.parametrize(
