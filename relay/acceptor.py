@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.config.addresses import Network
+from relay.config.addresses import Network, host_port
 from relay.config.load import PortMap
 from relay.connection.connection import Connection
 from relay.connection.services import Services
@@ -41,6 +41,7 @@ class AcceptorHooks(NamedTuple):
     resume: Callable[[], None]
     fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
     own_fault: Callable[[Exception], None]
+    owner_of: Callable[[int], Connection | None]  # whose descriptor this is
 
 
 class Peer(NamedTuple):
@@ -115,6 +116,8 @@ class Acceptor:
                     break
                 continue  # ECONNABORTED and its kin: that client is gone, the next one may not be
             try:
+                if self._is_our_own(sock, address):
+                    continue
                 if isinstance(listener, Unclaimed):
                     tcp.reset(sock)
                     continue
@@ -123,6 +126,18 @@ class Acceptor:
             except Exception as error:  # noqa: BLE001 (costs this client, not the relay)
                 sock.close()
                 self._relay.own_fault(error)
+        return True
+
+    def _is_our_own(self, sock: socket.socket, address: tuple[str, int]) -> bool:
+        """Did we dial ourselves? Then the connection that did ends here, before it makes another one."""
+        dial = self._services.dials.find(sock, address)
+        if dial is None:
+            return False
+        dialler, where = self._relay.owner_of(dial.fileno()), host_port(*sock.getsockname()[:2])
+        tcp.reset(sock)
+        if dialler is not None:
+            detail = f"{dialler.map.upstream} is {where}, where this relay listens itself"
+            dialler.end(Cause("relay", "error", Reason.LOOP_DETECTED, detail), True, True)
         return True
 
     def _may_wait(self, port_map: PortMap) -> bool:

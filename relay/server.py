@@ -82,6 +82,7 @@ class Relay:
             resume=lambda: self._listeners.resume(),  # noqa: PLW0108
             fault=self.fault,
             own_fault=self._own_fault,
+            owner_of=self._owner_of,
         )
 
     def _survival_hooks(self) -> RelayHooks:
@@ -266,13 +267,16 @@ class Relay:
 
     def _handler_failed(self, fd: int, error: Exception) -> None:
         """A fault of ours in a data-path handler costs the connection it belongs to, never the relay."""
-        culprit = next((connection for connection in self._acceptor.live() if fd in _descriptors(connection)), None)
+        culprit = self._owner_of(fd)
         if culprit is not None:
             self.fault(culprit, error)
             return
         self._own_fault(error)
         if fd not in self._listeners:
             self._poller.unwatch(fd)  # nobody's: it would be reported for ever
+
+    def _owner_of(self, fd: int) -> Connection | None:
+        return next((connection for connection in self._acceptor.live() if fd in _descriptors(connection)), None)
 
     def _deadline_failed(self, who: Expires, error: Exception) -> None:
         owner = who.owner if isinstance(who, Flow) else who

@@ -226,7 +226,13 @@ class Opening(Phase):
             bound /= 2  # a name may have a second address: leave time for it
         connection.deadlines.set(connection, now + bound)
         self.dial = Dial(
-            services.poller, services.resolver, upstream.host, upstream.port, connection.keep_alive, self._dialled
+            services.poller,
+            services.resolver,
+            services.dials,
+            upstream.host,
+            upstream.port,
+            connection.keep_alive,
+            self._dialled,
         )
         self.dial.start(known)
 

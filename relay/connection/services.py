@@ -13,6 +13,7 @@ from relay.connection.judge import Policy
 from relay.logs.record import Record
 from relay.net.deadlines import Deadlines
 from relay.net.dial import Address, literal_address
+from relay.net.own_dials import OwnDials
 from relay.net.poller import Poller
 from relay.net.resolver import Resolver
 from relay.wire.direction import Direction
@@ -56,7 +57,7 @@ PolicyOf = Callable[["Connection", Direction], Policy | None]  # who judges the 
 
 @dataclass(slots=True)
 class Services:
-    """One relay's. The last four are nobody's unless somebody asks for them."""
+    """One relay's. Gates, policy and learned are nobody's unless somebody asks for them."""
 
     poller: Poller
     deadlines: Deadlines
@@ -72,6 +73,7 @@ class Services:
     policy: PolicyOf | None = None
     learned: Callable[[Connection, Sequence[Event]], None] | None = None  # hears of all that an observer understands
     literals: dict[Upstream, list[Address]] = field(default_factory=dict)
+    dials: OwnDials = field(default_factory=OwnDials)
 
     def literal(self, upstream: Upstream) -> list[Address]:
         """The address of an upstream given as an IP address; empty for a name, which must be looked up."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from relay.connection.first_end import stage_word
 from relay.connection.opening import Opening
-from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Record
+from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
 from relay.wire.observer import Observer
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def end_phase(connection: Connection, cause: Cause) -> EndPhase:
     """Where in its life the connection is that ends for this cause."""
     if connection.services.draining:
         return EndPhase.DRAIN
+    if cause.reason is Reason.LOOP_DETECTED:
+        return EndPhase.CONNECT  # what was reached is no gateway
     if isinstance(connection.phase, Opening):
         return EndPhase.CONNECT if connection.phase.dial is not None else EndPhase.HANDSHAKE
     ends = connection.ends

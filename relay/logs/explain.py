@@ -48,6 +48,7 @@ _EXPLANATIONS = {
     "stopped accepting",
     Reason.UNREACHABLE: "there is no route to the gateway's address",
     Reason.DNS_ERROR: "the gateway's name could not be looked up",
+    Reason.LOOP_DETECTED: "upstream leads back to this relay: a fault of the configuration",
     Reason.HANDSHAKE_TIMEOUT: "the client sent no complete hello; the gateway was not dialled",
     Reason.NOT_IB: "the client did not speak the IB API; the gateway was not dialled",
     Reason.CONNECTION_LIMIT: "too many connections",

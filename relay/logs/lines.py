@@ -18,6 +18,7 @@ _WARN = frozenset(
         Reason.CONNECT_TIMEOUT,
         Reason.UNREACHABLE,
         Reason.DNS_ERROR,
+        Reason.LOOP_DETECTED,
         Reason.CONNECTION_LIMIT,
         Reason.ACL_DENIED,
         Reason.CLIENT_DEAD,

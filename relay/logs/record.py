@@ -31,6 +31,7 @@ class Reason(StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     UNREACHABLE = "unreachable"
     DNS_ERROR = "dns_error"
+    LOOP_DETECTED = "loop_detected"
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     NOT_IB = "not_ib"
     CONNECTION_LIMIT = "connection_limit"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from relay.net import tcp
+from relay.net.own_dials import OwnDials
 from relay.net.poller import BROKEN, READ, WRITE, Poller
 from relay.net.resolver import Resolver
 
@@ -61,6 +62,7 @@ class Dial:
     __slots__ = (
         "poller",
         "resolver",
+        "own",
         "host",
         "port",
         "keep_alive",
@@ -76,6 +78,7 @@ class Dial:
         self,
         poller: Poller,
         resolver: Resolver,
+        own: OwnDials,
         host: str,
         port: int,
         keep_alive: tcp.KeepAlive,
@@ -83,6 +86,7 @@ class Dial:
     ) -> None:
         self.poller = poller
         self.resolver = resolver
+        self.own = own
         self.host = host
         self.port = port
         self.keep_alive = keep_alive
@@ -160,7 +164,9 @@ class Dial:
             # On loopback the handshake is over by now: asking again saves a turn of the loop.
             code = sock.connect_ex(self.address)
             if code == errno.EISCONN:
-                return 0
+                code = 0
+        if code == 0 or code in _PENDING:
+            self.own.add(sock, self.address)
         return code
 
     def _ready(self, events: int) -> bool:

@@ -12,7 +12,7 @@ from relay.acceptor import MOST_UNDECIDED
 from relay.entry import admission
 from relay.entry.bridges import Bridge, Survey
 from relay.logs.record import Cause, EndPhase, Reason
-from tests.relay.kit.loopback import HOST, PATIENCE, Far, until
+from tests.relay.kit.loopback import HOST, PATIENCE, Far, until, unused_port
 from tests.relay.test_server import House, works
 
 # Who is let in
@@ -69,6 +69,51 @@ async def test_a_hundred_clients_at_once_are_all_let_in():
             for _ in range(100):
                 group.create_task(house.client())
         await until(lambda: house.live() == 100, "all of them are in")
+
+
+# Who is this relay itself
+
+# Names of 127.0.0.1 and 127.0.1.1 that need no name server, as a hostname in /etc/hosts is one.
+NEAR, HOSTNAME = "0x7f000001", "0x7f000101"
+
+
+class Mirror(House):
+    """Its upstreams lead back to its listeners: `maps` are (listens on, dials), hosts with the number of a port."""
+
+    def __init__(self, protocol, *maps):
+        super().__init__(protocol=protocol)
+        self.maps, self.ports = maps, (self.port, unused_port())
+
+    def text(self):
+        host, number = self.maps[0][1]
+        self.dialled = f"{host}:{self.ports[number]}"
+        return "".join(
+            f'[[map]]\nname = "map{index}"\nlisten = "{here}:{self.ports[at]}"\n'
+            f'upstream = "{there}:{self.ports[to]}"\nprotocol = "{self.protocol}"\n'
+            for index, ((here, at), (there, to)) in enumerate(self.maps)
+        )
+
+
+LOOPS = [
+    ("a name of the address", [((HOST, 0), (NEAR, 0))]),
+    ("a hostname, listening everywhere", [(("0.0.0.0", 0), (HOSTNAME, 0))]),
+    ("two maps, each the other's upstream", [((HOST, 0), (NEAR, 1)), ((HOST, 1), (NEAR, 0))]),
+]
+
+
+@pytest.mark.parametrize("protocol", ["ib", "raw"])
+@pytest.mark.parametrize("maps", [loop[1] for loop in LOOPS], ids=[loop[0] for loop in LOOPS])
+async def test_an_upstream_that_is_this_relay_ends_one_connection_and_makes_no_other(maps, protocol):
+    async with Mirror(protocol, *maps) as house:
+        client = await house.client()
+        await client.send(b"API\0\0\0\0\x09v100..187")
+        assert (await client.read_to_end())[1] == "rst"
+        record = await house.close_of()
+        assert record.cause[:3] == ("relay", "error", Reason.LOOP_DETECTED)
+        assert house.dialled in record.cause.detail and "listens itself" in record.cause.detail
+        assert record.phase is EndPhase.CONNECT
+        await until(lambda: not house.live(), "nothing is left")
+        assert [one.event for one in house.log.records] == ["open", "close"]
 
 
 # Who is known only after another look at the bridges

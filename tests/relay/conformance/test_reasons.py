@@ -103,6 +103,15 @@ def no_such_name():
 
 
 @contextlib.contextmanager
+def upstream_that_is_the_relay():
+    port = free_port()
+    with RelayProcess(f"0x7f000001:{port}", port=port, protocol="ib") as relay:  # a name of 127.0.0.1 without DNS
+        client = relay.connect()
+        client.sendall(HELLO)
+        yield relay, client
+
+
+@contextlib.contextmanager
 def silent_client():
     with RelayProcess(free_port(), protocol="ib", first_bytes_timeout=0.3) as relay:
         yield relay, relay.connect()
@@ -196,6 +205,7 @@ REASONS: list[tuple[str, Callable, str | None]] = [
     ("connect_timeout", nobody_answers, "rst"),
     ("unreachable", no_route, "rst"),
     ("dns_error", no_such_name, "rst"),
+    ("loop_detected", upstream_that_is_the_relay, "rst"),
     ("handshake_timeout", silent_client, "fin"),
     ("not_ib", browser, "fin"),
     ("connection_limit", one_too_many, "rst"),

@@ -26,6 +26,7 @@ ENDS = [
     ("upstream", "timeout", Reason.CONNECT_TIMEOUT, EndPhase.CONNECT, "sC"),
     ("upstream", "error", Reason.UNREACHABLE, EndPhase.CONNECT, "SC"),
     ("relay", "error", Reason.DNS_ERROR, EndPhase.CONNECT, "PC"),
+    ("relay", "error", Reason.LOOP_DETECTED, EndPhase.CONNECT, "PC"),
     ("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, EndPhase.HANDSHAKE, "cH"),
     ("relay", "policy", Reason.NOT_IB, EndPhase.HANDSHAKE, "PH"),
     ("relay", "policy", Reason.CONNECTION_LIMIT, EndPhase.HANDSHAKE, "PH"),
@@ -137,6 +138,13 @@ SENTENCES = {
         "gw.example: Name or service not known",
         "the gateway's name could not be looked up (gw.example: Name or service not known)",
     ),
+    Reason.LOOP_DETECTED: (
+        "gw.example:4003 is 127.0.1.1:4003, where this relay listens itself",
+        (
+            "upstream leads back to this relay: a fault of the configuration "
+            "(gw.example:4003 is 127.0.1.1:4003, where this relay listens itself)"
+        ),
+    ),
     Reason.HANDSHAKE_TIMEOUT: (
         "5 bytes of a hello in 10 s",
         "the client sent no complete hello; the gateway was not dialled (5 bytes of a hello in 10 s)",
@@ -201,6 +209,7 @@ def test_where_a_session_never_was_nothing_is_said_of_its_course(reason):
         Reason.CONNECT_TIMEOUT,
         Reason.UNREACHABLE,
         Reason.DNS_ERROR,
+        Reason.LOOP_DETECTED,
         Reason.HANDSHAKE_TIMEOUT,
         Reason.NOT_IB,
         Reason.CONNECTION_LIMIT,

@@ -10,6 +10,7 @@ import pytest
 
 from relay.net import tcp
 from relay.net.dial import Dial, DialFailed, Reached, literal_address
+from relay.net.own_dials import OwnDials
 from relay.net.poller import READ, poller_of
 from relay.net.resolver import Resolver
 from tests.relay.kit.loopback import HOST, RESET, hanging_port, until, unused_port
@@ -35,7 +36,7 @@ class Server:
 def dial(host, port, known=None):
     """A dial under way and the list its results go to."""
     loop, results = asyncio.get_running_loop(), []
-    one = Dial(poller_of(loop), Resolver(loop), host, port, KEEP_ALIVE, results.append)
+    one = Dial(poller_of(loop), Resolver(loop), OwnDials(), host, port, KEEP_ALIVE, results.append)
     one.start(literal_address(host, port) if known is None else known)
     return one, results
 
@@ -196,7 +197,7 @@ async def test_a_dial_that_meets_itself_is_refused():
             sock.bind(self.address)
             return sock.connect_ex(self.address)
 
-    one = Meeting(poller_of(loop), Resolver(loop), HOST, port, KEEP_ALIVE, results.append)
+    one = Meeting(poller_of(loop), Resolver(loop), OwnDials(), HOST, port, KEEP_ALIVE, results.append)
     one.start(literal_address(HOST, port))
     assert (await result_of(results)).reason == "connection_refused"
     assert one.sock is None
@@ -214,7 +215,7 @@ async def test_an_upstream_that_resets_at_once_was_reached():
                 peer.close()
                 return code or errno.EINPROGRESS  # as on a real network: the reset is there before we look
 
-        one = ResetAtOnce(poller_of(loop), Resolver(loop), HOST, server.port, KEEP_ALIVE, results.append)
+        one = ResetAtOnce(poller_of(loop), Resolver(loop), OwnDials(), HOST, server.port, KEEP_ALIVE, results.append)
         one.start(literal_address(HOST, server.port))
         reached = await result_of(results)
         reached.sock.close()
