@@ -32,5 +32,5 @@ async def run_relay(
     loop.add_signal_handler(signal.SIGUSR1, relay.drain, "SIGUSR1")
     loop.add_signal_handler(signal.SIGUSR2, relay.upgrade)
     let_signals_in()
-    relay.start()
+    await relay.start()
     await relay.serve()

@@ -7,8 +7,8 @@ its timers. `serve` runs until the relay is told to stop and returns when nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from relay.acceptor import Acceptor, AcceptorHooks
 from relay.config.load import ConfigError, Loaded
@@ -17,12 +17,13 @@ from relay.connection.flow import SCRATCH_SIZE, Flow
 from relay.connection.opening import Opening
 from relay.connection.services import Services
 from relay.entry.descriptors import descriptor_budget
-from relay.entry.listen_address import BindError
+from relay.entry.listen_address import BindError, Names, look_up
 from relay.entry.listeners import Listeners
-from relay.logs.logfile import log_file_of, same_log_file
+from relay.logs.logfile import LogFile, log_file_of, same_log_file
 from relay.logs.record import Cause, Reason, Record
 from relay.manager.activation import Activation
 from relay.manager.notifier import Notifier
+from relay.net.aside import aside
 from relay.net.deadlines import Deadlines, Expires
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
@@ -32,6 +33,8 @@ from relay.upkeep import Upkeep, UpkeepHooks
 
 if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
+
+RELOAD_WAIT = 60.0  # seconds; a name server that does not answer is given up by glibc after 10 to 30
 
 
 class Relay:
@@ -51,7 +54,10 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
+        self._loop.set_exception_handler(self._loop_failed)
         self._stopped = asyncio.Event()
+        self._asked: list[Callable[[], object]] | None = []  # while it starts or reloads: what is to be done afterwards
+        self._names: Names = {}  # where the names in `listen` lead
         self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
         self._drained = asyncio.Event()
         self.services = Services(
@@ -111,22 +117,26 @@ class Relay:
 
     # Life
 
-    def start(self) -> None:
-        """Bind every listener, or raise BindError with none left bound."""
+    async def start(self) -> None:
+        """Go on with the sessions there are, then bind every listener, or raise BindError with none left bound."""
         self.max_connections = descriptor_budget(self.loaded.config.max_connections)
         self.upkeep.look_at_bridges()
+        self._admit(self.loaded)
+        self._survival.begin()
+        self._survival.take_up(self.loaded.config.maps)
+        self._names = await self._look_up(self.loaded)
+        if self._stopped.is_set():
+            return
         try:
-            self._listen(self.loaded)
+            self._change_listeners(self.loaded, self._names)
         except BindError:
             self._listeners.close()
             raise
-        self._survival.begin()
-        self._survival.keep_listeners(self._listeners.leave_behind()[0])
-        self._survival.take_up(self.loaded.config.maps)
         for warning in self.loaded.warnings:
             self.log.event("warning", warning, "WARN")
         self.upkeep.start(self._poller)
         self._notifier.ready()
+        self._do_what_was_asked()
 
     async def serve(self) -> None:
         """Until `stop`; then drains for `drain_timeout` seconds and ends what is left."""
@@ -187,34 +197,78 @@ class Relay:
         """What is known now of every connection that has reached its gateway."""
         return [connection.record("progress") for connection in self._acceptor.live() if connection.up is not None]
 
-    def reload(self) -> None:
-        """Read the configuration again; keep the old one, and say so, when anything in it is wrong."""
-        if self._reload is None or self._stopped.is_set():
-            return
+    def reload(self) -> asyncio.Task[None] | None:
+        """Read the configuration again; keep the old one, and say so, when anything in it is wrong.
+
+        Disks and name servers are waited for beside the loop; the task is over when the new one is in force, or not.
+        """
+        if self._reload is None or self._stopped.is_set() or self._is_later(self.reload):
+            return None
+        self._asked = []
         self._notifier.reloading()
+        self._reloading = self._loop.create_task(self._reload_with(self._reload), name="reload")
+        return self._reloading
+
+    async def _reload_with(self, read: Callable[[], Loaded]) -> None:
         trouble = "reload failed, the log says why"
         try:
-            trouble = self._reloaded(self._reload)
-        finally:
+            async with asyncio.timeout(RELOAD_WAIT):
+                loaded, file = await aside(lambda: self._read(read), "reload")
+                names = await self._look_up(loaded)
+            if not self._stopped.is_set():
+                trouble = self._in_force(loaded, file, names)
+            elif file is not None:
+                file.close()
+        except TimeoutError:
+            trouble = self._refused(f"no disk or name server answered in {RELOAD_WAIT:g} s")
+        except ConfigError as error:
+            trouble = self._refused(str(error))
+        except Exception as error:  # noqa: BLE001 (a fault of ours costs this reload)
+            self._own_fault(error)
+        if not self._stopped.is_set():
             self._notifier.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
+            self._do_what_was_asked()
 
-    def _reloaded(self, read: Callable[[], Loaded]) -> str:
+    def _read(self, read: Callable[[], Loaded]) -> tuple[Loaded, LogFile | None]:
+        """The configuration as it is now, and its log file if that is another one. Waits for disks."""
+        loaded = read()
+        return loaded, None if same_log_file(loaded.config, self.loaded.config) else log_file_of(loaded.config)
+
+    async def _look_up(self, loaded: Loaded) -> Names:
+        named = self._listeners.named(loaded.config.maps)
+        return await aside(lambda: look_up(named), "look-up") if named else {}
+
+    def _is_later(self, what: Callable[[], object]) -> bool:
+        """Is this to wait until what is under way is over? Once is enough."""
+        if self._asked is None:
+            return False
+        if what not in self._asked:
+            self._asked.append(what)
+        return True
+
+    def _do_what_was_asked(self) -> None:
+        asked, self._asked = self._asked or (), None
+        for what in asked:
+            what()
+
+    def _refused(self, why: str) -> str:
+        trouble = f"refused, the old configuration stays: {why}"
+        self.log.event("reload", trouble, "ERROR", ok=False)
+        return f"reload {trouble}"
+
+    def _in_force(self, loaded: Loaded, file: LogFile | None, names: Names) -> str:
         """What kept the new configuration from coming into force; "" when nothing did."""
-        before, file = self.max_connections, None
+        before, new_file = self.max_connections, not same_log_file(loaded.config, self.loaded.config)
         try:
-            loaded = read()
             self.max_connections = descriptor_budget(loaded.config.max_connections)
-            if new_file := not same_log_file(loaded.config, self.loaded.config):
-                file = log_file_of(loaded.config)
-            self._listen(loaded)
-        except (ConfigError, BindError) as error:
+            self._change_listeners(loaded, names)
+        except BindError as error:
             self.max_connections = before
             if file is not None:
                 file.close()
-            trouble = f"refused, the old configuration stays: {error}"
-            self.log.event("reload", trouble, "ERROR", ok=False)
-            return f"reload {trouble}"
-        self.loaded = loaded
+            return self._refused(str(error))
+        self._admit(loaded)
+        self.loaded, self._names = loaded, names
         self.log.set_format(loaded.config.log_format)
         if new_file:
             self.log.set_file(file)
@@ -232,7 +286,7 @@ class Relay:
 
     def upgrade(self) -> None:
         """Become the program that is installed now, if that one can go on."""
-        if not self._stopped.is_set():
+        if not self._stopped.is_set() and not self._is_later(self.upgrade):
             self._survival.upgrade()
 
     def upgrade_refused(self, trouble: str) -> None:
@@ -249,18 +303,17 @@ class Relay:
 
     # Listening and admission
 
-    def _listen(self, loaded: Loaded) -> None:
-        """Listen where `loaded` says and admit as it says; BindError leaves both as they were."""
-        self._change_listeners(loaded)
+    def _admit(self, loaded: Loaded) -> None:
         self._acceptor.admit_as(loaded.config.maps, self.upkeep.bridges, self.max_connections)
 
     def _follow_bridges(self) -> None:
         """Admit from the bridges of now, whether they can be listened on or not: there are other ways in."""
-        self._acceptor.admit_as(self.loaded.config.maps, self.upkeep.bridges, self.max_connections)
-        self._change_listeners(self.loaded)
+        self._admit(self.loaded)
+        self._change_listeners(self.loaded, self._names)
 
-    def _change_listeners(self, loaded: Loaded) -> None:
-        self._listeners.change(loaded.config.maps, self.upkeep.bridges, loaded.config.follow_bridges)
+    def _change_listeners(self, loaded: Loaded, names: Names) -> None:
+        """Listen where `loaded` says; BindError leaves all as it was."""
+        self._listeners.change(loaded.config.maps, self.upkeep.bridges, loaded.config.follow_bridges, names)
         self._survival.keep_listeners(self._listeners.leave_behind()[0])
 
     # Faults of ours
@@ -284,6 +337,11 @@ class Relay:
             self.fault(owner, error)
         else:
             self._own_fault(error)
+
+    def _loop_failed(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """Of a timer or a task. asyncio itself would write it to standard error, where a full pipe stops everything."""
+        error = context.get("exception")
+        self._own_fault(error if isinstance(error, Exception) else RuntimeError(context["message"]))
 
     def _own_fault(self, error: Exception) -> None:
         self.log.event("fault", f"{type(error).__name__}: {error}", "ERROR", where=_last_line(error))

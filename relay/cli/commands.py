@@ -185,12 +185,12 @@ async def _practise(settings: Practice, host: str, port: int) -> None:
 def _why_not(host: str, port: int, error: OSError) -> str:
     """Why it cannot listen there, in the words of `run`: they are had by trying again."""
     from relay.config.addresses import Listen
-    from relay.entry.listen_address import BindError, listen_addresses
+    from relay.entry.listen_address import BindError, listen_addresses, look_up
     from relay.entry.listeners import bind_or_explain
 
-    port_map = PortMap("practice")
+    port_map, listen = PortMap("practice"), Listen(host, port)
     try:
-        for place in listen_addresses(Listen(host, port), ()):
+        for place in listen_addresses(listen, (), look_up([listen])):
             if (listener := bind_or_explain(place, port_map)) is not None:
                 listener.sock.close()
     except BindError as explained:

@@ -94,7 +94,7 @@ async def run_demo(settings: Practice, seconds: float, out: OutputStream, comman
     port_map = PortMap("demo", (Listen("127.0.0.1", 0),), upstream, half_close_timeout=HALF_CLOSE)
     relay = Relay(Loaded(Config(drain_timeout=2.0, maps=(port_map,)), {}), log)
     try:
-        relay.start()
+        await relay.start()
         host, port = relay.bound()[0]
         _say(out, "ib-relay demo: a practice gateway, the relay, and a client through both.\n")
         _say(out, f"  client   ->  relay {host}:{port}   ->  practice gateway 127.0.0.1:{gateway.port}")

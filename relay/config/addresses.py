@@ -47,6 +47,11 @@ class Listen:
         return self.host == "auto"
 
     @property
+    def named(self) -> bool:
+        """Is the host a name that has to be looked up?"""
+        return not (self.handed_over or self.auto or self.host == "localhost" or _is_literal(self.host))
+
+    @property
     def wildcard(self) -> bool:
         return self.host in WILDCARDS
 

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,22 +44,43 @@ class ListenAddress:
         return host_port(self.host, self.port)
 
 
-def listen_addresses(listen: Listen, bridges: Iterable[Bridge]) -> list[ListenAddress]:
-    """Every address one `listen` value stands for; BindError when its name cannot be looked up."""
+Names = Mapping[Listen, "tuple[ListenAddress, ...] | BindError"]  # where each leads, or why that is not known
+
+
+def look_up(listens: Iterable[Listen]) -> Names:
+    """Where those of them that are names lead now. Waits for a name server: not for the event loop's thread."""
+    found: dict[Listen, tuple[ListenAddress, ...] | BindError] = {}
+    for listen in listens:
+        if listen.named:
+            try:
+                found[listen] = _places_of(listen)
+            except BindError as error:
+                found[listen] = error
+    return found
+
+
+def listen_addresses(listen: Listen, bridges: Iterable[Bridge], names: Names) -> list[ListenAddress]:
+    """Every address one `listen` value stands for; BindError when `names` does not say where it leads. Never waits."""
     if listen.auto:
         return _loopbacks(listen.port) + bridge_addresses(bridges, listen.port)
     if listen.host == "localhost":
         return _loopbacks(listen.port)
+    found = names[listen] if listen in names else _places_of(listen, socket.AI_NUMERICHOST)
+    if isinstance(found, BindError):
+        raise found
+    return list(found)
+
+
+def _places_of(listen: Listen, flags: int = 0) -> tuple[ListenAddress, ...]:
     try:
-        answers = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise BindError(
-            f"cannot listen on {listen}: the name cannot be looked up ({error.strerror or error})"
-        ) from None
-    return [
+        answers = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | flags)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+        why = getattr(error, "strerror", None) or error
+        raise BindError(f"cannot listen on {listen}: the name cannot be looked up ({why})") from None
+    return tuple(
         ListenAddress(family, str(address[0]), listen.port, "listen", scope=address[3] if len(address) == 4 else 0)
         for family, _, _, _, address in answers
-    ]
+    )
 
 
 def bind(place: ListenAddress, keep_alive: tcp.KeepAlive) -> socket.socket:

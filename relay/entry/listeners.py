@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +18,7 @@ from relay.config.load import PortMap
 from relay.entry.listen_address import (
     BindError,
     ListenAddress,
+    Names,
     bind,
     bridge_addresses,
     listen_addresses,
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from relay.logs.sink import EventLog
     from relay.net.poller import Poller
 
+NO_NAMES: Names = {}
 NAMED = 3  # addresses of one map in the status line
+
+_Wanted = dict[tuple[str, int], tuple[ListenAddress, PortMap]]  # by address and port
 
 
 class NotGiven(BindError):
@@ -97,38 +101,41 @@ class Listeners:
             by_map.setdefault(listener.map.name, []).append(listener)
         return "; ".join(f"{_several(group)} -> {group[0].map.upstream}" for group in by_map.values())
 
+    def named(self, maps: Sequence[PortMap]) -> list[Listen]:
+        """What `change` has to know of these maps: the values of `listen` that are names, and that are bound here."""
+        try:
+            given = self._activation.assign(maps)
+        except ActivationError:
+            return []  # `change` will say so
+        bound_here = (one for one in maps if one.name not in given or any(listen.handed_over for listen in one.listen))
+        return [listen for one in bound_here for listen in one.listen if listen.named]
+
     def change(
-        self, maps: Iterable[PortMap], bridges: Iterable[Bridge], follow_bridges: Iterable[Network] = ()
+        self,
+        maps: Iterable[PortMap],
+        bridges: Iterable[Bridge],
+        follow_bridges: Iterable[Network] = (),
+        names: Names = NO_NAMES,
     ) -> None:
         """Bind what is new, close what is gone, keep what stays. BindError when something new cannot be bound.
 
-        `follow_bridges` are the networks whose bridges are listened on beside what a manager has bound.
+        `follow_bridges` are the networks whose bridges are listened on beside what a manager has bound; `names` says
+        where the names lead that `named` asks for.
         """
         maps, bridges, follow = tuple(maps), tuple(bridges), tuple(follow_bridges)
         try:
             given = self._activation.assign(maps)
         except ActivationError as error:
             raise NotGiven(str(error)) from None
-        wanted: dict[tuple[str, int], tuple[ListenAddress, PortMap]] = {}
+        wanted: _Wanted = {}
         for port_map in maps:
-            for place in self._places(port_map, given.get(port_map.name, ()), bridges, follow):
+            for place in self._places(port_map, given.get(port_map.name, ()), bridges, follow, names):
                 wanted.setdefault((place.host, place.port), (place, port_map))
         gone = {key: listener for key, listener in self._listeners.items() if key not in wanted}
         new = {key: where for key, where in wanted.items() if key not in self._listeners}
-        # From auto:4003 to 0.0.0.0:4003 or back: the old sockets stand in the way of the new ones.
-        ports = {port for _, port in new}
-        in_the_way = [
-            listener for listener in gone.values() if listener.place.port in ports and not listener.handed_over
-        ]
-        for listener in in_the_way:
-            self._release(listener)
-        try:
-            opened = self._open(
-                new, {(handed.host, handed.port): handed for group in given.values() for handed in group}
-            )
-        except BindError:
-            self._reopen(in_the_way)
-            raise
+        opened = self._exchange(
+            new, gone, {(handed.host, handed.port): handed for group in given.values() for handed in group}
+        )
         for key, listener in gone.items():
             del self._listeners[key]
             self._release(listener)
@@ -171,13 +178,18 @@ class Listeners:
         self._activation.close()
 
     def _places(
-        self, port_map: PortMap, given: Iterable[Given], bridges: Iterable[Bridge], follow: tuple[Network, ...]
+        self,
+        port_map: PortMap,
+        given: Iterable[Given],
+        bridges: Iterable[Bridge],
+        follow: tuple[Network, ...],
+        names: Names,
     ) -> list[ListenAddress]:
         """What this map listens on: what was handed over, and its own addresses unless that takes their place."""
         found = [_place(handed) for handed in given]
         own = [listen for listen in port_map.listen if not listen.handed_over]
         if not found or len(own) < len(port_map.listen):
-            return found + [place for listen in own for place in listen_addresses(listen, bridges)]
+            return found + [place for listen in own for place in listen_addresses(listen, bridges, names)]
         self._say_replaced(port_map, found)
         return found + self._followed(port_map, own, bridges, follow) if follow else found
 
@@ -223,9 +235,23 @@ class Listeners:
             self._unused[given] = Unclaimed(_place(given), given.sock)
             self._watch(self._unused[given])
 
-    def _open(
-        self, new: dict[tuple[str, int], tuple[ListenAddress, PortMap]], given: dict[tuple[str, int], Given]
+    def _exchange(
+        self, new: _Wanted, gone: dict[tuple[str, int], Listener], given: dict[tuple[str, int], Given]
     ) -> list[Listener]:
+        """Open what is new, where what goes may stand in the way: from auto:4003 to 0.0.0.0:4003, or back."""
+        ports = {port for _, port in new}
+        in_the_way = [
+            listener for listener in gone.values() if listener.place.port in ports and not listener.handed_over
+        ]
+        for listener in in_the_way:
+            self._release(listener)
+        try:
+            return self._open(new, given)
+        except BindError:
+            self._reopen(in_the_way)
+            raise
+
+    def _open(self, new: _Wanted, given: dict[tuple[str, int], Given]) -> list[Listener]:
         opened: list[Listener] = []
         missing = False
         try:

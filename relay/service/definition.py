@@ -12,7 +12,7 @@ from relay.config.addresses import Network, Upstream, within
 from relay.config.files import read_config
 from relay.config.load import Config, ConfigError, Loaded, PortMap
 from relay.entry.bridges import Bridge
-from relay.entry.listen_address import BindError, ListenAddress, listen_addresses
+from relay.entry.listen_address import BindError, ListenAddress, listen_addresses, look_up
 from relay.service.program import Program
 from relay.service.render import CONTAINER_NETWORKS, LABEL, ManagedSocket, Manager, Scope, ServiceTarget, render
 from relay.service.templates import templates
@@ -178,7 +178,7 @@ def _door(port_map: PortMap, bridges: tuple[Bridge, ...], manager: Manager) -> M
                 78,
             )
         try:
-            found += listen_addresses(listen, ())
+            found += listen_addresses(listen, (), look_up([listen]))
         except BindError as error:
             raise Refusal(f"map {port_map.name}: {error}") from error
         if listen.auto and manager is Manager.SYSTEMD:

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import gmtime, monotonic, strftime
@@ -29,12 +28,13 @@ from relay.connection.connection import Connection
 from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.connection.services import Services
-from relay.entry.listen_address import listen_addresses
+from relay.entry.listen_address import listen_addresses, look_up
 from relay.entry.listeners import bind_or_explain
 from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.net import offsets, tcp
-from relay.net.signals import hold_signals, leave_to_main_thread, let_signals_in
+from relay.net.aside import aside
+from relay.net.signals import hold_signals, let_signals_in
 from relay.survival import fdstore, handover, inflight
 from relay.survival.checkpoint import Checkpoint
 from relay.survival.fdstore import StoreKeeper
@@ -221,7 +221,10 @@ class Survival:
             self.keeper.adopt(connection, session.checkpoint, session.stored)
             return
         session.checkpoint.close()
-        systemd.unstore([f"{connection.connection_id}.{part}" for part in PARTS], LEAVE_WAIT)
+        if self.keeper is not None:
+            self.keeper.forget(connection.connection_id)
+        else:
+            systemd.unstore([f"{connection.connection_id}.{part}" for part in PARTS])
 
     def _lost(self, connection_id: str, error: Exception, files: Iterable[int]) -> None:
         for fd in files:
@@ -270,9 +273,9 @@ class Survival:
     async def _upgrade(self) -> None:
         try:
             handed = replace(self._handover(), numbers=None)
-            await self._on_the_side(lambda: handover.rehearse(handed))
+            await aside(lambda: handover.rehearse(handed), "rehearsal")
             self._log.event("upgrade", "the new program can go on; taking its place")
-            await self._on_the_side(self._log.flush)
+            await aside(self._log.flush, "last lines")
             await self._hold_signals()
             if not self._relay.stopping():
                 if self.keeper is not None:
@@ -299,27 +302,6 @@ class Survival:
         self._log.event("upgrade", message, "ERROR", ok=False)
         self._relay.upgrade_refused(why)
 
-    async def _on_the_side(self, work: Callable[[], None]) -> None:
-        """In a thread nobody waits for at the end: one of the loop's own would hold up a SIGTERM until it is done."""
-        done: asyncio.Future[None] = self._loop.create_future()
-
-        def tell(error: BaseException | None) -> None:
-            if not done.done():
-                done.set_result(None) if error is None else done.set_exception(error)
-
-        def run() -> None:
-            leave_to_main_thread()
-            trouble: BaseException | None = None
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
-                trouble = error
-            with contextlib.suppress(RuntimeError):  # the loop is gone, and so is the question
-                self._loop.call_soon_threadsafe(tell, trouble)
-
-        threading.Thread(target=run, name="upgrade", daemon=True).start()
-        await done
-
     def _handover(self) -> Handover:
         """Everything as of now; nothing is changed by asking."""
         listeners, given = self._relay.leave_behind()
@@ -335,7 +317,7 @@ def rehearse(document: int, loaded: Loaded) -> str:
     bound = {(host, port) for host, port, _ in handed.listeners}
     for port_map in loaded.config.maps if not handed.given else ():
         for listen in port_map.listen:
-            for place in listen_addresses(listen, ()) if not listen.handed_over else ():
+            for place in listen_addresses(listen, (), look_up([listen])) if not listen.handed_over else ():
                 if (place.host, place.port) not in bound and (listener := bind_or_explain(place, port_map)) is not None:
                     listener.sock.close()
     for session in handed.sessions:

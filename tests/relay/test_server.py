@@ -76,7 +76,7 @@ class House:
         self.gateways.setblocking(False)
         self.gateway_port = self.gateways.getsockname()[1]
         self.relay = Relay(self.loaded(), self.log, self.loaded)
-        self.relay.start()
+        await self.relay.start()
         self.serving = asyncio.create_task(self.relay.serve())
         return self
 
@@ -160,7 +160,7 @@ async def test_a_taken_port_is_an_error_and_leaves_no_socket():
         text = f'[[map]]\nlisten = ["{HOST}:{free}", "{HOST}:{taken.getsockname()[1]}"]\n'
         relay = Relay(load(text.encode(), "relay.toml", {}, {}), log)
         with pytest.raises(BindError, match=f"cannot listen on {HOST}:{taken.getsockname()[1]}: the port is taken"):
-            relay.start()
+            await relay.start()
     assert (relay.bound(), log.events) == ([], [])
     socket.create_server((HOST, free)).close()
 
@@ -195,7 +195,7 @@ async def test_a_reload_changes_what_new_clients_meet_and_leaves_live_sessions_a
             before, house.port = house.port, unused_port()
             house.listen = f'"{HOST}:{house.port}"'
             house.gateway_port, house.top = second.getsockname()[1], 'log_format = "json"'
-            house.relay.reload()
+            await house.relay.reload()
             assert house.log.named("reload") == ["the new configuration is in force; live sessions are untouched"]
             assert house.log.format == "json"
             with pytest.raises(ConnectionRefusedError):
@@ -211,7 +211,7 @@ async def test_a_listener_that_stays_is_not_closed_by_a_reload():
     async with House() as house:
         bound = [id(one.sock) for one in house.relay._listeners._listeners.values()]
         house.settings = "connect_timeout = 1"
-        house.relay.reload()
+        await house.relay.reload()
         assert [id(one.sock) for one in house.relay._listeners._listeners.values()] == bound
         await works(*await house.session())
 
@@ -229,7 +229,7 @@ async def test_a_reload_that_fails_keeps_everything_and_says_why(trouble):
                 house.listen = f'["{HOST}:{house.port}", "{HOST}:{taken.getsockname()[1]}"]'
             else:
                 house.listen = f'"no-such-host.invalid:{house.port}"'
-            house.relay.reload()
+            await house.relay.reload()
             ((_, severity, message),) = [one for one in house.log.events if one[0] == "reload"]
             assert (severity, message.startswith("refused, the old configuration stays: ")) == ("ERROR", True)
             words = {"a wrong key": "no_such_key", "a taken port": "taken", "a name nobody knows": "looked up"}
@@ -243,10 +243,10 @@ async def test_a_reload_brings_new_limits_into_force_at_once():
     async with House("max_connections = 1") as house:
         await house.session()
         house.top = "max_connections = 2"
-        house.relay.reload()
+        await house.relay.reload()
         await works(*await house.session())
         house.top = "max_connections = 1"
-        house.relay.reload()
+        await house.relay.reload()
         assert (await (await house.client()).read_to_end())[1] == "rst"
 
 
@@ -254,7 +254,7 @@ async def test_a_reload_brings_a_new_access_list_into_force_at_once():
     async with House() as house:
         session = await house.session()
         house.settings = 'allow = "10.0.0.0/8"'
-        house.relay.reload()
+        await house.relay.reload()
         assert (await (await house.client()).read_to_end())[1] == "rst"
         await works(*session)
 
@@ -262,7 +262,7 @@ async def test_a_reload_brings_a_new_access_list_into_force_at_once():
 async def test_who_is_inside_is_still_counted_after_a_reload():
     async with House(settings="max_per_source = 1") as house:
         client, _ = await house.session()
-        house.relay.reload()
+        await house.relay.reload()
         assert (await (await house.client()).read_to_end())[1] == "rst"
         client.reset()
         await house.close_of(2)
@@ -273,7 +273,7 @@ async def test_a_reload_from_one_address_to_all_and_back():
     async with House() as house:
         for listen in ("0.0.0.0", HOST, "auto"):
             house.listen = f'"{listen}:{house.port}"'
-            house.relay.reload()
+            await house.relay.reload()
             assert [severity for name, severity, _ in house.log.events if name == "reload"][-1] == "INFO", (
                 house.log.events
             )
@@ -284,7 +284,7 @@ async def test_a_relay_that_is_stopping_does_not_reload():
     async with House() as house:
         await house.session()
         house.relay.stop("SIGTERM")
-        house.relay.reload()
+        assert house.relay.reload() is None
         assert (house.log.named("reload"), house.relay.bound()) == ([], [])
 
 
@@ -295,7 +295,7 @@ async def test_a_reload_of_what_cannot_be_read_any_more_is_refused():
             raise ConfigError("relay.toml: seen no such file or directory; allowed: a readable TOML file")
 
         house.relay._reload = unreadable
-        house.relay.reload()
+        await house.relay.reload()
         assert house.log.events[-1][:2] == ("reload", "ERROR")
         await works(*await house.session())
 

@@ -11,7 +11,7 @@ import pytest
 from relay.config.addresses import Listen
 from relay.config.load import PortMap
 from relay.entry.bridges import Bridge
-from relay.entry.listen_address import BACKLOG, BindError, ListenAddress, bind, listen_addresses
+from relay.entry.listen_address import BACKLOG, BindError, ListenAddress, bind, listen_addresses, look_up
 from relay.entry.listeners import bind_or_explain
 from relay.net import tcp
 from tests.relay.kit.loopback import HOST, unused_port
@@ -63,14 +63,24 @@ PLACES = [
 
 @pytest.mark.parametrize("host, bridges, expected", [one[1:] for one in PLACES], ids=[one[0] for one in PLACES])
 def test_where_a_listen_value_leads(host, bridges, expected):
-    assert listen_addresses(Listen(host, 4003), bridges) == expected
+    assert listen_addresses(Listen(host, 4003), bridges, {}) == expected
 
 
 def test_a_name_that_cannot_be_looked_up_is_an_error_that_names_it():
+    nobody = Listen("no-such-host.invalid", 4003)
     with pytest.raises(
         BindError, match=r"^cannot listen on no-such-host.invalid:4003: the name cannot be looked up \(.+\)$"
     ):
-        listen_addresses(Listen("no-such-host.invalid", 4003), ())
+        listen_addresses(nobody, (), look_up([nobody]))
+
+
+def test_a_name_leads_where_it_was_looked_up_and_nowhere_without():
+    near, far = Listen("0x7f000001", 4003), Listen("localhost.example", 4003)  # a name of 127.0.0.1 without DNS
+    names = look_up([near, Listen("localhost", 4003), Listen("127.0.0.1", 4003), Listen("systemd:paper", 0)])
+    assert list(names) == [near]
+    assert listen_addresses(near, (), names) == [ListenAddress(V4, "127.0.0.1", 4003, "listen")]
+    with pytest.raises(BindError, match="the name cannot be looked up"):
+        listen_addresses(far, (), names)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="asks Linux for its interfaces")
@@ -80,7 +90,7 @@ def test_a_link_local_address_keeps_its_interface():
     if local is None:
         pytest.skip("no link-local address here")
     address = f"{ipaddress.IPv6Address(int(local[0], 16))}%{local[5]}"
-    (place,) = listen_addresses(Listen(address, unused_port()), ())
+    (place,) = listen_addresses(Listen(address, unused_port()), (), {})
     bind(place, tcp.KeepAlive()).close()
 
 

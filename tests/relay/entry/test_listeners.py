@@ -8,7 +8,7 @@ import pytest
 from relay.config.addresses import Listen, Upstream
 from relay.config.load import PortMap
 from relay.entry.bridges import Bridge
-from relay.entry.listen_address import BindError
+from relay.entry.listen_address import BindError, look_up
 from relay.entry.listeners import Listeners
 from relay.net import tcp
 from relay.net.poller import new_event_loop
@@ -66,7 +66,8 @@ class Host:
 
     def change(self, *maps, bridges=(), follow=()):
         self.log.seen.clear()
-        self.listeners.change(maps, bridges, tuple(ipaddress.ip_network(network) for network in follow))
+        networks = tuple(ipaddress.ip_network(network) for network in follow)
+        self.listeners.change(maps, bridges, networks, look_up(self.listeners.named(maps)))
 
     def bound(self):
         return sorted(host for host, _ in self.listeners.bound())

@@ -10,22 +10,7 @@ import pytest
 
 from relay.net.resolver import Resolver
 from tests.relay.kit.loopback import until
-
-
-class SlowNames:
-    """getaddrinfo that waits to be released; a name server that hangs cannot be had without root."""
-
-    def __init__(self, monkeypatch):
-        self.asked, self.release, self.fail = [], threading.Event(), None
-        self.real = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self)
-
-    def __call__(self, host, port, *args, **more):
-        self.asked.append((host, port))
-        assert self.release.wait(10)
-        if self.fail:
-            raise self.fail
-        return self.real("127.0.0.1", port, *args, **more)
+from tests.relay.kit.names import SlowNames
 
 
 @pytest.fixture
