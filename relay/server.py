@@ -57,6 +57,7 @@ class Relay:
         self._loop.set_exception_handler(self._loop_failed)
         self._stopped = asyncio.Event()
         self._asked: list[Callable[[], object]] | None = []  # while it starts or reloads: what is to be done afterwards
+        self._reloading: asyncio.Task[None] | None = None
         self._names: Names = {}  # where the names in `listen` lead
         self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
         self._drained = asyncio.Event()
@@ -99,6 +100,7 @@ class Relay:
             given_away=self._acceptor.forget,
             fault=self.fault,
             leave_behind=lambda: self._listeners.leave_behind(),  # noqa: PLW0108 (it comes later)
+            reloaded=self._reloaded,
             stopping=self._stopped.is_set,
             upgrade_refused=self.upgrade_refused,
         )
@@ -228,6 +230,10 @@ class Relay:
         if not self._stopped.is_set():
             self._notifier.ready(trouble)  # whatever comes of it: `systemctl reload` waits for the answer
             self._do_what_was_asked()
+
+    async def _reloaded(self) -> None:
+        while self._reloading is not None and not self._reloading.done():
+            await asyncio.wait([self._reloading])
 
     def _read(self, read: Callable[[], Loaded]) -> tuple[Loaded, LogFile | None]:
         """The configuration as it is now, and its log file if that is another one. Waits for disks."""

@@ -6,7 +6,7 @@ in the kernel.
 
     ID.slate  ID.client  ID.upstream      a session; the first is its checkpoint
     numbers                               the next connection's number, so that no id is given twice
-    young in, young out                   the two ends of inflight.py
+    young in, young out ...               the ends of inflight.py's queues
     bound HEX PORT                        sockets that listen, see kept_listeners.py
 
 A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process
@@ -152,9 +152,11 @@ class StoreKeeper:
         return kept
 
     def settle(self, wait: float) -> None:
-        """Ask back what is owed, as nobody remembers it after us."""
+        """Ask back what is owed, and what an earlier release would not take up, as nobody remembers it after us."""
         if self._unwanted:
             self._unwanted -= systemd.unstore(sorted(self._unwanted), wait, self._environ)
+        self.inflight.leave_to_any_release()
+        systemd.unstore(inflight.NAMES[2:], wait, self._environ)
 
     def close(self) -> None:
         """No more timers."""

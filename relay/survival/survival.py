@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from time import gmtime, monotonic, strftime
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,6 +68,7 @@ class RelayHooks(NamedTuple):
     given_away: Callable[[Connection], None]  # another process goes on with it: it has not ended, there is no record
     fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
     leave_behind: Callable[[], tuple[tuple[Bound, ...], HandedOver]]  # the listening sockets, for another program
+    reloaded: Callable[[], Awaitable[None]]  # waits for a reload that is under way
     stopping: Callable[[], bool]  # it was told to go: no time for a new program
     upgrade_refused: Callable[[str], None]  # and why
 
@@ -90,8 +91,8 @@ class Survival:
         self._stored = systemd.take_stored()
         self._kept_listeners = KeptListeners()
         self.kept_listening = self._kept_listeners.take(self._stored)  # by an earlier process
-        ends = inflight.take_ends(self._stored)
-        self._inflight = InFlight(ends) if ends is not None else None  # an earlier process' own
+        self._ends = inflight.take_ends(self._stored)  # an earlier process' own
+        self._inflight = InFlight(self._ends) if self._ends else None
         self.handed = handed if handed is not None else Handover()
         self._upgraded = handed is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
@@ -107,13 +108,18 @@ class Survival:
         """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
         if self._wanted and fdstore.manager_keeps():
             self.keeper = StoreKeeper(self._loop, inflight=self._inflight)
-            if self._inflight is None:
-                systemd.unstore(inflight.NAMES, LEAVE_WAIT)
-                systemd.store(self.keeper.inflight.files, LEAVE_WAIT)
+            self._give_queues(self._ends)
         self._begun = True
         services = self._relay.services
         services.keeper, services.flow = self.keeper, Flow if self.keeper is None else PeekFlow
         self.numbers = self._numbers()
+
+    def _give_queues(self, has: Iterable[str]) -> None:
+        """What is put into them outlives us only if the manager has both ends of each."""
+        if self.keeper is not None:
+            files = {name: fd for name, fd in self.keeper.inflight.files.items() if name not in has}
+            systemd.unstore(files, LEAVE_WAIT)
+            systemd.store(files, LEAVE_WAIT)
 
     def keep_listeners(self, listening: Iterable[Bound]) -> None:
         """These are the sockets the relay has bound itself; they outlive it if sessions do."""
@@ -277,6 +283,7 @@ class Survival:
             self._log.event("upgrade", "the new program can go on; taking its place")
             await aside(self._log.flush, "last lines")
             await self._hold_signals()
+            await self._relay.reloaded()
             if not self._relay.stopping():
                 if self.keeper is not None:
                     self.keeper.settle(LEAVE_WAIT)
@@ -299,6 +306,8 @@ class Survival:
 
     def _refused(self, message: str, why: str) -> None:
         let_signals_in()
+        if self.keeper is not None:
+            systemd.store(self.keeper.inflight.files)  # those that were asked back already
         self._log.event("upgrade", message, "ERROR", ok=False)
         self._relay.upgrade_refused(why)
 

@@ -150,7 +150,7 @@ class Pid1:
     def _young(self) -> dict[str, int]:
         """Copies of what the first message in the relay's inflight carries; it stays there."""
         fds = array("i")
-        for end in self.stored.get(inflight.NAMES[1], ()):
+        for end in (fd for name in inflight.NAMES[1::2] for fd in self.stored.get(name, ())):
             with socket.socket(fileno=os.dup(end)) as out, contextlib.suppress(BlockingIOError):
                 room, looking = socket.CMSG_LEN(len(PARTS) * fds.itemsize), socket.MSG_PEEK | socket.MSG_DONTWAIT
                 for _, _, payload in out.recvmsg(1, room, looking)[1]:
