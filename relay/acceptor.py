@@ -10,7 +10,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterable
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.addresses import Network, host_port
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
 
 ACCEPT_BATCH = 64  # accepts in one go before other descriptors get their turn
+ACCEPT_SLICE = 0.001  # seconds; and no longer than that
 ACCEPT_PAUSE = 1.0  # seconds without accepting when descriptors have run out; any connection's end cuts it short
 MOST_UNDECIDED = 64  # peers that wait for the next look at the bridges; it is at most a tenth of a second away
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -105,7 +106,10 @@ class Acceptor:
 
     def accept(self, listener: Listener | Unclaimed) -> bool:
         """The poller's handler of a listening socket."""
-        for _ in range(ACCEPT_BATCH):
+        until = monotonic() + ACCEPT_SLICE
+        for done in range(ACCEPT_BATCH):
+            if done and monotonic() > until:
+                break
             try:
                 sock, address = listener.sock.accept()
             except BlockingIOError:

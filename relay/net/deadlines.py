@@ -3,6 +3,9 @@
 Most connections set a deadline and drop it milliseconds later (first bytes, dial), so setting and dropping must cost
 next to nothing: a dictionary entry, no timer of their own. The loop is woken only when the earliest entry is due, and
 not at all when there is none.
+
+Sockets are read before anybody is judged: a process that stood still (SIGSTOP, a machine that slept) finds deadlines
+that have passed and bytes that had come in time.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
+
+SLICE = 0.001  # seconds that a crowd of deadlines may hold up the sockets
 
 
 class Expires(Protocol):
@@ -28,7 +33,7 @@ class Deadlines:
         self._loop = loop
         self._on_error = on_error
         self._due: dict[Expires, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._wakes_at = float("inf")
 
     def set(self, who: Expires, when: float) -> None:
@@ -51,13 +56,18 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._wakes_at = when
-        self._timer = self._loop.call_later(max(0.0, when - monotonic()), self._sweep)
+        self._timer = self._loop.call_later(max(0.0, when - monotonic()), self._read_first)
+
+    def _read_first(self) -> None:
+        self._timer = self._loop.call_soon(self._sweep)  # the poller has its turn in between
 
     def _sweep(self) -> None:
         self._timer = None
         self._wakes_at = float("inf")
         now = monotonic()
         for who in sorted((who for who, when in self._due.items() if when <= now), key=self._due.__getitem__):
+            if monotonic() > now + SLICE:
+                break  # the others after another turn
             if self._due.get(who, now + 1) <= now:
                 del self._due[who]
                 try:

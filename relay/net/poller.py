@@ -5,6 +5,8 @@ descriptor (Handle, ready queue, context run) that a byte mover does not need. H
 selector that asyncio knows is registered *inside* it as one more descriptor, so a single epoll_wait sees both.
 Data-path handlers are called at once; asyncio hears only of its own descriptors, timers and signals.
 
+A crowd of young descriptors (clients that come or leave at once) is served a little at a time, sessions in between.
+
 The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the
 loop (a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler is
 given to `on_error(fd, error)` and never leaves the loop.
@@ -20,6 +22,10 @@ import selectors
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+FEW = 4  # ready descriptors that are served in any order; it would cost more to look who they are
+YOUNG = 2.0  # seconds; who is watched for longer is a session, not one of many that come or go at once
+SLICE = 0.001  # seconds the young may hold up the others
 
 READ = 0x001  # select.EPOLLIN, spelled out because macOS has no such name
 WRITE = 0x004  # select.EPOLLOUT
@@ -85,11 +91,14 @@ if hasattr(select, "epoll"):
             self._data_path.register(self._asyncio_fd, READ)
             self._handlers: dict[int, Handler] = {}
             self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
+            self._since: dict[int, float] = {}  # monotonic, when it was watched
+            self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
             self._handlers[fd] = handler
+            self._since[fd] = time.monotonic()
 
         def change(self, fd: int, events: int) -> None:
             self._data_path.modify(fd, events)
@@ -99,22 +108,20 @@ if hasattr(select, "epoll"):
 
         def unwatch(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
+                del self._since[fd]
                 self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
+                del self._since[fd]
                 self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
             handlers, gone = self._handlers, self._gone
             poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
-            deadline: float | None
-            wait: float
-            if timeout is None or timeout < 0:
-                deadline, wait = None, -1
-            else:
-                deadline, wait = time.monotonic() + timeout, timeout
+            wait = -1.0 if timeout is None or timeout < 0 else timeout
+            deadline = None if wait < 0 else time.monotonic() + wait
             while True:
                 try:
                     ready = poll(wait)
@@ -123,6 +130,9 @@ if hasattr(select, "epoll"):
                 touched = not ready
                 if gone:
                     gone.clear()
+                young: list[tuple[int, int]] | None = None
+                if len(ready) > FEW:
+                    ready, young = self._by_age(ready)
                 for fd, events in ready:
                     if fd == asyncio_fd:
                         touched = True
@@ -136,12 +146,46 @@ if hasattr(select, "epoll"):
                     except Exception as error:  # noqa: BLE001 (told to its owner; the loop lives on)
                         touched = True
                         self.on_error(fd, error)
+                if young and self._serve_young(young):
+                    touched = True
                 if touched:
                     return super().select(0)
                 if deadline is not None:
                     wait = deadline - time.monotonic()
                     if wait <= 0:
                         return super().select(0)
+
+        def _by_age(self, ready: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+            """Those who are to be served now, and the young."""
+            since, young_since = self._since, time.monotonic() - YOUNG
+            return (
+                [item for item in ready if since.get(item[0], 0.0) <= young_since],
+                [item for item in ready if since.get(item[0], 0.0) > young_since],
+            )
+
+        def _serve_young(self, young: list[tuple[int, int]]) -> bool:
+            """As `select` serves, for a SLICE of time; the kernel reports again who is left, and then they come first.
+
+            A hundred clients that come at once need a tenth of a second, and sessions are not to wait for them.
+            """
+            late, touched = self._late, False
+            young.sort(key=lambda item: late.get(item[0], len(late)))
+            until = time.monotonic() + SLICE
+            for served, (fd, events) in enumerate(young):
+                handler = self._handlers.get(fd)
+                if handler is None or fd in self._gone:
+                    continue
+                if time.monotonic() > until:
+                    self._late = {left: place for place, (left, _) in enumerate(young[served:])}
+                    return touched
+                try:
+                    if handler(events):
+                        touched = True
+                except Exception as error:  # noqa: BLE001 (as above)
+                    touched = True
+                    self.on_error(fd, error)
+            self._late = {}
+            return touched
 
         def close(self) -> None:
             self._handlers.clear()

@@ -36,6 +36,7 @@ from relay.survival.state import state_of, to_json
 
 AGE = 1.0  # seconds after which a connection is no longer a short one
 TICK = 0.25  # seconds between two looks at the young ones
+SLICE = 0.001  # seconds of giving away before the sockets have their turn
 PROBE_WAIT = 1.0  # seconds PID 1 may take to show whether it keeps anything
 NUMBERS = "numbers"
 OTHERS = 1 + len(inflight.NAMES) + kept_listeners.MOST  # descriptors the manager keeps that are no session's
@@ -55,6 +56,7 @@ class StoreKeeper:
         self._unwanted: set[str] = set()  # names the manager had no time to hear about
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Handle | None = None
         limit = systemd.store_limit(environ) or _USUAL_LIMIT
         self.room = (limit - OTHERS) // len(PARTS)  # sessions
 
@@ -84,7 +86,7 @@ class StoreKeeper:
         """A session that works is worth keeping at once, but not from within its flow."""
         if connection in self._young:
             self._young[connection] = 0.0
-            self._loop.call_soon(self._tick)
+            self._soon()
 
     def adopt(self, connection: Connection, checkpoint: Checkpoint, stored: bool) -> None:
         """A session the manager has, or that is in flight, since an earlier process."""
@@ -153,38 +155,52 @@ class StoreKeeper:
 
     def settle(self, wait: float) -> None:
         """Ask back what is owed, and what an earlier release would not take up, as nobody remembers it after us."""
-        if self._unwanted:
-            self._unwanted -= systemd.unstore(sorted(self._unwanted), wait, self._environ)
+        self._settle(wait)
         self.inflight.leave_to_any_release()
         systemd.unstore(inflight.NAMES[2:], wait, self._environ)
 
     def close(self) -> None:
         """No more timers."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
+        for timer in (self._timer, self._looking):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._looking = None
 
     def _wake(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(TICK, self._tick_over)
 
+    def _soon(self) -> None:
+        """Look at the young ones after the poller has had its turn."""
+        if self._looking is None:
+            self._looking = self._loop.call_soon(self._tick)
+
     def _tick_over(self) -> None:
         self._timer = None
+        self._settle()
         self._tick()
         if self._young or self._unwanted:
             self._wake()
 
     def _tick(self) -> None:
+        self._looking = None
         now = monotonic()
-        self._ask_back(set())
         for connection in [young for young, due in self._young.items() if due <= now]:
+            if monotonic() > now + SLICE:
+                self._soon()  # the others
+                break
             if not self.keep(connection):
                 self._young[connection] = now + AGE
 
     def _ask_back(self, names: set[str]) -> None:
+        owed = bool(self._unwanted)
         self._unwanted |= names
+        if not owed:  # else the manager has no time: all of them, when the timer asks again
+            self._settle()
+
+    def _settle(self, wait: float = 0) -> None:
         if self._unwanted:
-            self._unwanted -= systemd.unstore(sorted(self._unwanted), environ=self._environ)
+            self._unwanted -= systemd.unstore(sorted(self._unwanted), wait, self._environ)
             if self._unwanted:
                 self._wake()
 

@@ -71,6 +71,29 @@ async def test_a_hundred_clients_at_once_are_all_let_in():
         await until(lambda: house.live() == 100, "all of them are in")
 
 
+async def test_a_crowd_is_let_in_a_few_at_a_time_and_others_have_their_turns(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(acceptor, "monotonic", lambda: clock[0])
+    async with House() as house:
+        accept, begin, batches = house.relay._acceptor.accept, house.relay._acceptor._begin, []
+
+        def slow(*client):
+            clock[0] += acceptor.ACCEPT_SLICE / 2
+            batches[-1] += 1
+            begin(*client)
+
+        def counted(listener):
+            batches.append(0)
+            return accept(listener)
+
+        monkeypatch.setattr(house.relay._acceptor, "_begin", slow)
+        monkeypatch.setattr(house.relay._listeners, "_accept", counted)
+        for _ in range(20):
+            await house.client()
+        await until(lambda: house.live() == 20, "all of them are in")
+        assert max(batches) <= 4
+
+
 # Who is this relay itself
 
 # Names of 127.0.0.1 and 127.0.1.1 that need no name server, as a hostname in /etc/hosts is one.

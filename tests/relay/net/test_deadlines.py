@@ -1,12 +1,17 @@
 """relay/net/deadlines.py: one timer for all, on a real loop."""
 
 import asyncio
+import signal
 from time import monotonic, sleep
 
+import psutil
 import pytest
 
+from relay.net import deadlines as module
 from relay.net.deadlines import Deadlines
+from tests.relay.kit.blackbox import LINUX, OPEN, RelayProcess
 from tests.relay.kit.loopback import until
+from tests.relay.kit.scripted import Upstream, wait_until
 
 
 class Guest:
@@ -177,3 +182,41 @@ async def test_after_close_nothing_is_called(faults):
     later = monotonic() + 0.02
     await until(lambda: monotonic() > later, "the time it would have been")
     assert guest.calls == []
+
+
+async def test_a_crowd_of_deadlines_leaves_the_sockets_their_turns(faults, monkeypatch):
+    deadlines, done, turns = new(faults), [], []
+    clock = [monotonic()]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+
+    def work(_now):
+        done.append(len(turns))
+        clock[0] += module.SLICE / 2
+
+    def turn():
+        turns.append(1)
+        if len(done) < 30:
+            asyncio.get_running_loop().call_soon(turn)
+
+    for _ in range(30):
+        deadlines.set(Guest(work), clock[0] + 0.001)
+    clock[0] += 1
+    turn()
+    await until(lambda: len(done) == 30, "all of them")
+    assert max(done.count(one) for one in done) <= 4, "some, then a turn of the loop"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LINUX, reason="stops a process in the middle of epoll_wait")
+def test_what_came_in_time_counts_although_the_process_stood_still():
+    hello = b"API\0\0\0\0\x09v100..187"
+    with Upstream() as upstream, RelayProcess(upstream.port, protocol="ib", first_bytes_timeout=0.4) as relay:
+        client = relay.connect()
+        wait_until(lambda: relay.records(OPEN), "it is accepted")
+        relay.signal(signal.SIGSTOP)
+        wait_until(lambda: relay.tree.status() == psutil.STATUS_STOPPED, "it stands still")
+        client.sendall(hello)
+        stopped = monotonic()
+        wait_until(lambda: monotonic() > stopped + 0.5, "the deadline has passed")
+        relay.signal(signal.SIGCONT)
+        assert upstream.accept().read_exactly(len(hello)) == hello

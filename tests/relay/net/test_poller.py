@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from relay.net import poller
 from relay.net.poller import BROKEN, READ, WRITE, EpollPoller, PortablePoller, new_event_loop, poller_of
 
 POLLERS = [
@@ -248,3 +249,81 @@ def test_asyncio_descriptors_work_beside_the_data_path(loop, pair):
     run(loop, lambda: seen)
     assert seen == [b"by asyncio"]
     loop.remove_reader(near.fileno())
+
+
+# A crowd
+
+
+class Crowd:
+    """Descriptors that are ready for good, watched by a poller whose clock goes on only where a handler takes time."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.served = 1000.0, []
+        monkeypatch.setattr(poller.time, "monotonic", lambda: self.now)
+        self.poller = EpollPoller()
+        self.pairs = {}
+
+    def add(self, *names, takes=0.0, once=False):
+        """Watched from now on, and ready; `takes` seconds to serve."""
+        for name in names:
+            near, far = socket.socketpair()
+            far.send(b"x")
+            self.pairs[name] = (near, far)
+
+            def serve(_events, name=name, near=near):
+                self.served.append(name)
+                self.now += takes
+                if once:
+                    near.recv(1)
+                return True
+
+            self.poller.watch(near.fileno(), READ, serve)
+
+    def turn(self):
+        """Who is served in one turn of the loop."""
+        self.served.clear()
+        self.poller.select(0)
+        return list(self.served)
+
+    def close(self):
+        for near, far in self.pairs.values():
+            near.close()
+            far.close()
+        self.poller.close()
+
+
+@pytest.fixture
+def crowd(monkeypatch):
+    if not hasattr(select, "epoll"):
+        pytest.skip("no epoll here")
+    crowd = Crowd(monkeypatch)
+    yield crowd
+    crowd.close()
+
+
+def test_a_session_has_its_turn_between_a_few_of_a_crowd_that_has_just_come(crowd):
+    crowd.add("session")
+    crowd.now += poller.YOUNG
+    names = [f"young {number}" for number in range(50)]
+    crowd.add(*names, takes=poller.SLICE / 3, once=True)
+    turns = []
+    while len(turn := crowd.turn()) > 1:
+        turns.append(turn)
+    assert all(turn[0] == "session" and len(turn) <= 1 + 4 for turn in turns)
+    assert sorted(name for turn in turns for name in turn[1:]) == sorted(names), "each of them once"
+
+
+def test_nobody_of_a_crowd_is_served_twice_before_all_others_were_served(crowd):
+    names = {f"young {number}" for number in range(20)}
+    crowd.add(*names, takes=poller.SLICE / 3)
+    served = [name for _ in range(20) for name in crowd.turn()]
+    assert set(served[: len(names)]) == names
+
+
+def test_a_young_one_that_goes_before_its_turn_is_not_served(crowd):
+    crowd.add(*(f"young {number}" for number in range(10)), takes=2 * poller.SLICE, once=True)
+    (first,) = crowd.turn()
+    gone = next(name for name in crowd.pairs if name != first)
+    crowd.poller.unwatch(crowd.pairs[gone][0].fileno())
+    served = [name for _ in range(10) for name in crowd.turn()]
+    assert sorted([first, gone, *served]) == sorted(crowd.pairs)

@@ -93,6 +93,47 @@ async def test_any_other_is_given_away_when_it_is_no_short_one_any_more(manager,
         await until(lambda: manager.names() == names(connection), "it is kept")
 
 
+async def test_many_that_are_ready_at_once_are_given_away_a_few_at_a_time(manager, monkeypatch):
+    clock, turns = [1000.0], []
+    monkeypatch.setattr(fdstore, "monotonic", lambda: clock[0])
+    async with Rig() as rig:
+        keeper = await keeping(rig, manager)
+        for _ in range(8):
+            await rig.session()
+        tick = keeper._tick
+
+        def takes_a_while(connection):
+            clock[0] += fdstore.SLICE / 2
+            turns[-1] += 1
+            return keeper._young.pop(connection)
+
+        monkeypatch.setattr(keeper, "keep", takes_a_while)
+        monkeypatch.setattr(keeper, "_tick", lambda: (turns.append(0), tick()))
+        clock[0] += AGE
+        await until(lambda: not keeper._young, "all are given away")
+        assert sum(turns) == 8 and max(turns) <= 4
+
+
+async def test_a_manager_that_takes_nothing_is_not_asked_again_at_every_end(manager, monkeypatch):
+    async with ib() as rig:
+        keeper = await keeping(rig, manager)
+        monkeypatch.setattr(fdstore, "TICK", 10 * PATIENCE)
+        sessions = [await ready(rig) for _ in range(3)]
+        await until(lambda: len(manager.names()) == 9, "they are kept")
+        manager.deaf.set()
+        fill(lambda: systemd.watchdog(environ=manager.environ))
+        asked, unstore = [], systemd.unstore
+        monkeypatch.setattr(systemd, "unstore", lambda *some, **more: asked.append(1) or unstore(*some, **more))
+        for client, gateway, connection in sessions:
+            client.close()
+            gateway.close()
+            await rig.end_of(connection)
+        assert (len(asked), len(keeper._unwanted)) == (1, 9)
+        manager.deaf.clear()
+        keeper.settle(PATIENCE)
+        await until(lambda: manager.names() == set(), "nothing is kept")
+
+
 async def test_its_end_is_said_before_the_copies_are_asked_back_and_leaves_nothing(manager):
     async with ib() as rig:
         await keeping(rig, manager)
