@@ -7,6 +7,7 @@ of its own or a row in TESTED_BY. Imports inside a function count like those at 
 import ast
 import configparser
 import re
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -330,16 +331,41 @@ ELSEWHERE = re.compile(r"(?:\.\./)+(?:[\w-][\w.-]*)?")
 EVERYWHERE = {"bin", "dev", "etc", "home", "opt", "private", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"}
 
 
+def tracked(root=ROOT):
+    """The files of the project: what git knows of; None where there is no git, or this is no checkout."""
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), "ls-files", "-z"]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {root / name for name in names.split("\0") if name}
+
+
 def texts():
-    """(path, text) of everything that belongs to the project and is meant to be read."""
+    """(path, text) of everything that belongs to the project and is meant to be read. Others' files may lie about."""
+    ours = tracked()
     for entry in sorted(ROOT.iterdir()):
         if entry.name in (".git", "build", "dist") or entry.name.endswith(".egg-info"):
             continue
         if entry.is_dir() and entry.name.startswith(".") and entry.name not in (".ci", ".github"):
             continue
         for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
+            if ours is not None and path not in ours:
+                continue
             if path.is_file() and path.suffix in TEXT and not {"node_modules", "__pycache__"} & set(path.parts):
                 yield path, path.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_stray_file_is_none_of_the_project(tmp_path):
+    git = ["git", "-C", str(tmp_path)]
+    try:
+        subprocess.run([*git, "init", "-q"], check=True)
+    except OSError:
+        pytest.skip("no git here")
+    (tmp_path / "ours.py").write_text("")
+    (tmp_path / ".coverage").write_text("a place outside")
+    subprocess.run([*git, "add", "ours.py"], check=True)
+    assert tracked(tmp_path) == {tmp_path / "ours.py"}
 
 
 def test_nothing_refers_to_a_place_outside_the_project():

@@ -157,3 +157,6 @@ def _do(work: Callable[[], Result]) -> Result:
     except Refusal as refusal:
         terminal.tell(f"{terminal.NAME}: {refusal}")  # some have several lines: what the manager said
         sys.exit(refusal.code)
+    except PermissionError as error:
+        terminal.tell(f"{terminal.NAME}: {error.filename}: permission denied (is HOME yours?)")
+        sys.exit(terminal.EX_UNAVAILABLE)

@@ -122,6 +122,14 @@ def build_allow(entries: tuple[Network | None, ...]) -> Allow:
     return Allow(None in entries, tuple(entry for entry in entries if entry is not None))
 
 
+def collapsed(networks: Iterable[Network]) -> list[Network]:
+    """The same addresses in as few networks as there can be: two halves are a whole."""
+    networks = tuple(networks)
+    v4 = (network for network in networks if isinstance(network, ipaddress.IPv4Network))
+    v6 = (network for network in networks if isinstance(network, ipaddress.IPv6Network))
+    return [*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6)]
+
+
 def within(network: Network, others: Iterable[Network]) -> bool:
     """Whether one of the others has all of this network."""
     return any(

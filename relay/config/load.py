@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from relay.config import keys
-from relay.config.addresses import Allow, InvalidValue, Listen, Network, Upstream, overlap, reaches
+from relay.config.addresses import Allow, InvalidValue, Listen, Network, Upstream, collapsed, overlap, reaches
 from relay.config.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
 from relay.printable import printable
 
@@ -335,6 +335,13 @@ def _warnings(maps: tuple[PortMap, ...]) -> tuple[str, ...]:
             if listen.wildcard:
                 open_to = f'{where}: listen "{listen}" takes connections from every network of this machine; '
                 warnings.append(f"{open_to}only its access list (allow: {port_map.allow}) keeps strangers out")
-        everybody = [network for network in port_map.allow.networks if network.prefixlen == 0]
-        warnings += [f'{where}: allow "{network}" lets everybody trade who can reach the port' for network in everybody]
+        everybody = [network for network in collapsed(port_map.allow.networks) if network.prefixlen == 0]
+        written = {
+            whole: [one for one in port_map.allow.networks if one.version == whole.version] for whole in everybody
+        }
+        warnings += [
+            f'{where}: allow "{whole if whole in parts else ", ".join(map(str, parts))}" '
+            "lets everybody trade who can reach the port"
+            for whole, parts in written.items()
+        ]
     return tuple(warnings)

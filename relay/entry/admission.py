@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from relay.config.addresses import Allow, Network
+from relay.config.addresses import Allow, Network, collapsed
 from relay.logs.record import Reason
 from relay.net.tcp import KeepAlive
 
@@ -45,10 +45,7 @@ class AccessList:
     __slots__ = ("_memo", "networks")
 
     def __init__(self, networks: Iterable[Network]) -> None:
-        wanted = tuple(networks)
-        v4 = (network for network in wanted if isinstance(network, ipaddress.IPv4Network))
-        v6 = (network for network in wanted if isinstance(network, ipaddress.IPv6Network))
-        self.networks: tuple[Network, ...] = (*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6))
+        self.networks: tuple[Network, ...] = tuple(collapsed(networks))
         self._memo: dict[str, tuple[str, bool]] = {}
 
     def look_up(self, peer: str) -> tuple[str, bool]:

@@ -489,3 +489,21 @@ def test_every_behaviour_is_listed_with_its_summary(bare):
     listed = [line.split()[0].partition("[")[0].partition("=")[0] for line in output.splitlines() if line[0] != " "]
     assert listed == list(BEHAVIOURS)
     assert max(map(len, output.splitlines())) <= 100
+
+
+def test_a_home_that_may_not_be_looked_into_is_named_and_no_traceback(bare, monkeypatch):
+    home = bare / "closed"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    invoke("service", "status", "--user")  # loads what it needs, as long as this user may read that
+    home.chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        code, output = invoke("service", "status", "--user")
+    finally:
+        if root:
+            os.seteuid(0)
+    place = home / ".config/ib-relay/config.toml"
+    assert (code, output) == (69, f"ib-relay: {place}: permission denied (is HOME yours?)\n")
