@@ -121,10 +121,10 @@ class Relay:
 
     async def start(self) -> None:
         """Go on with the sessions there are, then bind every listener, or raise BindError with none left bound."""
-        self.max_connections = descriptor_budget(self.loaded.config.max_connections)
+        self._survival.begin()
+        self.max_connections = self._budget(self.loaded)
         self.upkeep.look_at_bridges()
         self._admit(self.loaded)
-        self._survival.begin()
         self._survival.take_up(self.loaded.config.maps)
         self._names = await self._look_up(self.loaded)
         if self._stopped.is_set():
@@ -266,7 +266,7 @@ class Relay:
         """What kept the new configuration from coming into force; "" when nothing did."""
         before, new_file = self.max_connections, not same_log_file(loaded.config, self.loaded.config)
         try:
-            self.max_connections = descriptor_budget(loaded.config.max_connections)
+            self.max_connections = self._budget(loaded)
             self._change_listeners(loaded, names)
         except BindError as error:
             self.max_connections = before
@@ -308,6 +308,9 @@ class Relay:
             self._listeners.resume()
 
     # Listening and admission
+
+    def _budget(self, loaded: Loaded) -> int:
+        return descriptor_budget(loaded.config.max_connections, self._survival.keeper is not None)
 
     def _admit(self, loaded: Loaded) -> None:
         self._acceptor.admit_as(loaded.config.maps, self.upkeep.bridges, self.max_connections)

@@ -8,8 +8,11 @@ import sys
 from relay.entry.admission import most_connections
 
 
-def descriptor_budget(wanted: int) -> int:
-    """Connections the open-files limit allows; raises the soft limit to the hard one first."""
+def descriptor_budget(wanted: int, survives: bool) -> int:
+    """Connections the open-files limit allows; raises the soft limit to the hard one first.
+
+    `survives`: each is written down, too, so that it outlives this process.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if sys.platform == "darwin":
         hard = min(hard, 10_240) if hard != resource.RLIM_INFINITY else 10_240  # OPEN_MAX: setrlimit refuses more
@@ -19,4 +22,4 @@ def descriptor_budget(wanted: int) -> int:
             soft = hard
         except (OSError, ValueError):
             pass
-    return most_connections(wanted, soft if soft != resource.RLIM_INFINITY else 1 << 20)
+    return most_connections(wanted, soft if soft != resource.RLIM_INFINITY else 1 << 20, survives)

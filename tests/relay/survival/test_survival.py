@@ -588,3 +588,26 @@ def test_the_command_upgrades_the_relay_it_is_told(tmp_path):
         assert (done.returncode, done.stderr) == (0, ""), done
         assert f"process {house.service.process.pid} is the new program" in done.stdout
         house.works(client, gateway)
+
+
+def test_with_as_many_sessions_as_there_is_room_for_the_next_is_refused_and_all_else_works(tmp_path):
+    house = House(tmp_path)
+    limit, most = 160, 16
+    command = house.service.command
+    house.service.command = ["/bin/sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *command]
+    with house:
+        clients = [house.dial("echo") for _ in range(most)]
+        for client in clients:
+            client.sendall(b"x")
+            assert client.read_exactly(1) == b"x"
+        assert house.dial("echo").ending() == "rst"
+        (refused,) = wait_until(lambda: house.records("connection.close"), "its record")
+        assert refused["end.reason"] == "connection_limit"
+        house.service.process.send_signal(signal.SIGHUP)
+        (reload,) = wait_until(lambda: house.records("reload"), "the reload")
+        assert reload["ok"] is True
+        house.service.upgrade()
+        for client in clients:
+            client.sendall(b"y")
+            assert client.read_exactly(1) == b"y"
+        assert not house.records("accept.paused")
