@@ -79,7 +79,8 @@ ENTRIES = (
         ),
         fix=(
             "Let the relay listen on the bridge (its default), or give the client host networking. On native "
-            "Linux nothing in a bridge network reaches a service on the host's loopback."
+            "Linux nothing in a bridge network reaches a service on the host's loopback. For a rootless "
+            "Podman listen on the host's own address, too."
         ),
         commands=(
             "ss -ltn 'sport = :PORT'",

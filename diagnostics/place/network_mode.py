@@ -72,6 +72,8 @@ def _container_network(surroundings: Surroundings, runtime: Reading) -> Reading:
 def _podman_network(surroundings: Surroundings, servers: tuple[str, ...], named: bool) -> Reading:
     if "10.0.2.100" in surroundings.addresses and surroundings.gateway == "10.0.2.2":
         return Reading("slirp4netns", "/proc/net/route", "likely")
+    if not named and _has_the_host_s_address(surroundings):
+        return Reading("host", HOSTS, "likely")
     if surroundings.peered:  # aardvark-dns answers at the gateway of a network that was made by name
         mode = "user network" if surroundings.gateway in servers else "default bridge"
         return Reading(mode, f"/sys/class/net, {RESOLV}", "likely")
@@ -92,4 +94,12 @@ def _is_named_in_hosts(surroundings: Surroundings) -> bool:
     name = surroundings.text(HOSTNAME).strip()
     return any(
         address in surroundings.addresses and name in names for address, names in host_lines(surroundings.text(HOSTS))
+    )
+
+
+def _has_the_host_s_address(surroundings: Surroundings) -> bool:
+    """Podman says in /etc/hosts which address the host has: with host networking it is one of ours."""
+    return any(
+        address in surroundings.addresses and "host.containers.internal" in names
+        for address, names in host_lines(surroundings.text(HOSTS))
     )

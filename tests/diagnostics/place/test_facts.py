@@ -251,6 +251,13 @@ SHAPES = [  # (name, files, environment, what must come out)
         {"runtime": "podman", "network_mode": "host"},
     ),
     (
+        "podman, host networking on a machine that is a container itself",
+        container(PODMAN, hosts="10.9.8.2 host.containers.internal\n")
+        | network({"eth0": "10.9.8.2/24"}, "10.9.8.1", extra=("wire0",)),
+        {"container": "podman"},
+        {"runtime": "podman", "network_mode": "host"},
+    ),
+    (
         "podman machine",
         container(PODMAN, own="10.88.0.5", hosts="192.168.127.254 host.containers.internal host.docker.internal\n")
         | network({"eth0": "10.88.0.5/16"}, "10.88.0.1"),
