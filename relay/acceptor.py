@@ -22,6 +22,7 @@ from relay.entry.bridges import Bridge
 from relay.entry.listeners import Listener, Unclaimed
 from relay.logs.record import Cause, EndPhase, Reason, Record
 from relay.net import tcp
+from relay.net.own_address import is_own_address
 
 if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
@@ -52,6 +53,10 @@ class Peer(NamedTuple):
     sock: socket.socket
     address: tuple[str, int]
     local_port: int
+
+    def of_this_machine(self, source: str) -> bool:
+        """Does `auto` let it in as a program of this machine, as it does those that come from loopback?"""
+        return self.port_map.allow.auto and is_own_address(source)
 
 
 class Acceptor:
@@ -163,7 +168,8 @@ class Acceptor:
         if admission is None:  # its map went while it waited
             tcp.reset(peer.sock)
             return
-        decision = decide(peer.address[0], admission.access, admission.limits, len(self), admission.inside.counts)
+        access, limits, inside, _ = admission
+        decision = decide(peer.address[0], access, limits, len(self), inside.counts, peer.of_this_machine)
         if isinstance(decision, Admit):
             self._begin(peer, admission, decision.source)
         elif may_wait and decision.reason is Reason.ACL_DENIED:

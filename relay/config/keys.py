@@ -201,7 +201,7 @@ ALLOW = _list_of(
     read_allow,
     build_allow,
     '"auto", an address, a network like "192.168.1.0/24"',
-    meaning="clients that are let in; auto is loopback and the subnets of the container bridges",
+    meaning="clients that are let in; auto is this machine and the subnets of the container bridges",
 )
 CONNECT_TIMEOUT = _seconds("connect_timeout", 0.1, 300, meaning="for the gateway to take the connection")
 FIRST_BYTES_TIMEOUT = _seconds(

@@ -6,7 +6,7 @@ the IPv4 peers they are.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from relay.config.addresses import Allow, Network, collapsed
@@ -100,10 +100,20 @@ class MapAdmission(NamedTuple):
     keep_alive: KeepAlive
 
 
-def decide(peer: str, access: AccessList, limits: Limits, total: int, by_source: Mapping[str, int]) -> Admit | Refuse:
-    """Whether a peer may come in, with `total` connections of the relay and `by_source` of its map live now."""
+def decide(
+    peer: str,
+    access: AccessList,
+    limits: Limits,
+    total: int,
+    by_source: Mapping[str, int],
+    of_this_machine: Callable[[str], bool] = lambda source: False,
+) -> Admit | Refuse:
+    """Whether a peer may come in, with `total` connections of the relay and `by_source` of its map live now.
+
+    A peer that no network has is let in if it is a program of this machine all the same; asked only then.
+    """
     source, allowed = access.look_up(peer)
-    if not allowed:
+    if not allowed and not of_this_machine(source):
         return Refuse(Reason.ACL_DENIED, f"{source} is in none of the allowed networks ({access})")
     if limits.total and total >= limits.total:
         return Refuse(Reason.CONNECTION_LIMIT, f"{total} connections are open, max_connections = {limits.total}")

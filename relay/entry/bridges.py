@@ -1,5 +1,8 @@
 """The container bridges of this host: where Docker's and Podman's containers knock, and from which subnets.
 
+A bridge of an engine's own naming is known by its name. One that somebody named (Docker's option
+com.docker.network.bridge.name) is known by what is plugged into it, see plugs.py, while a container is.
+
 Read from /sys/class/net, two ioctls a bridge, and the process' own if_inet6 (ProcSubset=pid hides /proc/net, which is
 a link to the same folder): nothing to install, and cheap enough to be asked every few seconds (a few dozen microseconds
 without bridges). Where it cannot look (macOS, Windows) the answer is short or empty and says why; that is not an error:
@@ -15,6 +18,8 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from relay.entry.plugs import has_containers_only
+
 try:
     import fcntl
 except ImportError:  # not on Unix
@@ -29,7 +34,7 @@ SIOCGIFNETMASK = 0x891B
 HAS_NONE = (errno.EADDRNOTAVAIL, errno.ENODEV)  # no IPv4 address on it; the interface has gone meanwhile
 WIDEST = {4: 8, 6: 32}  # prefix lengths; an interface wider than that would turn the access list into no list
 # docker0, docker_gwbridge (swarm) and br-<12 hex digits of the network id> are Docker's; podmanN is netavark's and
-# cni-podmanN its predecessor's. libvirt's virbr0 and hand-made bridges carry machines, not containers: left alone.
+# cni-podmanN its predecessor's.
 NAMES = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}|podman[0-9]+|cni-podman[0-9]+")
 
 
@@ -50,15 +55,21 @@ class Survey(NamedTuple):
 def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
     """Look now. Never raises."""
     try:
-        names = sorted(name for name in os.listdir(sys_folder) if NAMES.fullmatch(name))
+        there = sorted(os.listdir(sys_folder))
     except OSError as error:
         return Survey(why=(f"{sys_folder}: {error.strerror}",))
-    names = [name for name in names if os.path.isdir(f"{sys_folder}/{name}/bridge")]
+    bridges = [name for name in there if os.path.isdir(f"{sys_folder}/{name}/bridge")]
+    names = [name for name in bridges if NAMES.fullmatch(name) or has_containers_only(sys_folder, name)]
     if not names:
         return Survey()
     v4, v4_why = _ipv4_of(names)
     v6, v6_why = _ipv6_of(if_inet6)
-    every = [Bridge(name, interface) for name in names for interface in (*v4.get(name, ()), *v6.get(name, ()))]
+    every = [
+        Bridge(name, interface)
+        for name in names
+        for interface in (*v4.get(name, ()), *v6.get(name, ()))
+        if NAMES.fullmatch(name) or interface.is_private
+    ]
     narrow = tuple(bridge for bridge in every if bridge.interface.network.prefixlen >= WIDEST[bridge.interface.version])
     wide = [f"{bridge.name}: {bridge.interface} is too wide to be trusted" for bridge in every if bridge not in narrow]
     return Survey(narrow, (*v4_why, *v6_why, *wide))

@@ -239,6 +239,19 @@ async def test_who_waits_when_the_relay_stops_is_told_before_it_ends(machine):
         assert (await house.close_of(2)).cause.reason is Reason.ACL_DENIED
 
 
+@pytest.mark.parametrize(("allow", "served"), [("auto", True), ("10.0.0.0/8", False)])
+async def test_auto_lets_in_a_program_of_this_machine_by_whatever_address_it_comes(machine, monkeypatch, allow, served):
+    """127.0.0.1 is an address of the machine and of nothing else here."""
+    monkeypatch.setattr(admission, "LOOPBACK", ())
+    async with House(settings=f'allow = "{allow}"') as house:
+        client = await from_there(house, HOST)
+        if served:
+            await works(client, await house.gateway())
+        else:
+            assert (await client.read_to_end())[1] == "rst"
+        assert (await (await from_there(house, STRANGER)).read_to_end())[1] == "rst"
+
+
 async def test_a_map_that_goes_while_its_client_waits_leaves_nothing_behind(machine):
     async with House() as house:
         assert (await (await from_there(house, STRANGER)).read_to_end())[1] == "rst"

@@ -77,6 +77,15 @@ def test_a_stranger_is_told_apart_from_a_full_house():
     assert decide("10.0.0.1", LAN, Limits(1, 1), 1, {"10.0.0.1": 1}).reason is Reason.ACL_DENIED
 
 
+def test_a_program_of_this_machine_is_no_stranger_and_is_asked_about_once_and_by_its_one_spelling():
+    asked = []
+    own = lambda source: not asked.append(source)  # noqa: E731
+    assert decide("::ffff:10.0.0.1", LAN, Limits(), 0, {}, own) == Admit("10.0.0.1")
+    assert decide("127.0.0.1", LAN, Limits(), 0, {}, own) == Admit("127.0.0.1")
+    assert asked == ["10.0.0.1"]
+    assert decide("10.0.0.1", LAN, Limits(1), 1, {}, own).reason is Reason.CONNECTION_LIMIT
+
+
 def test_sources_remember_nobody_who_has_left():
     sources = Sources()
     for source in ("a", "b", "a"):
