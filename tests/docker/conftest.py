@@ -12,6 +12,7 @@ import pytest
 from tests.diagnostics.peers import accepting
 from tests.diagnostics.test_matrix import HELLO, READY, TIME
 from tests.docker.engine import HOST_ADDRESS, ROOT, Engine
+from tests.relay.kit.scripted import wait_until
 
 INTERFACES = """
 ip link set lo up
@@ -31,12 +32,17 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def engine():
+def namespace():
+    """Loopback and the host's own address, in a network namespace that has nothing yet."""
     names = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     assert "docker0" not in names and len(names.splitlines()) <= 8, (
-        "run this by `python -m tests.docker`, not by pytest"
+        "run this by `python -m tests.docker` (or tests.podman), not by pytest"
     )
     subprocess.run(["sh", "-ec", INTERFACES.replace("HOST", HOST_ADDRESS)], check=True)
+
+
+@pytest.fixture(scope="session")
+def engine(namespace):
     with Engine() as engine:
         yield engine
 
@@ -74,7 +80,7 @@ def diagnose(engine, program):
 
 
 @pytest.fixture
-def host(engine):
+def host(namespace):
     """Services on the "host": host.gateway("0.0.0.0", 4003, "silent"). Gone after the test, like what `rules` adds."""
     with contextlib.ExitStack() as stack:
         yield Host(stack)
@@ -122,7 +128,38 @@ class Host:
 
 
 @pytest.fixture
-def trusting_loopback(engine):
+def relay(host, tmp_path):
+    """relay(*flags): `ib-relay run` before a healthy gateway on the host's loopback; gives what reads its records."""
+
+    def run(*flags):
+        host.gateway("127.0.0.1", 4002)
+        log = tmp_path / "log"
+        # /sys shows the interfaces of whoever mounted it: this namespace's, as on any host.
+        inside = ["unshare", "--mount", "sh", "-ec", 'mount -t sysfs sysfs /sys; exec "$@"', "sh"]
+        command = [*inside, sys.executable, "-m", "relay", "run", "--log-format", "json", *flags]
+        out = host.stack.enter_context(log.open("wb"))
+        process = host.stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT))
+        host.stack.callback(process.kill)
+        wait_until(lambda: b"ib_relay.listening" in log.read_bytes(), "the relay listens")
+        return lambda: [json.loads(line) for line in log.read_text().splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def on_the_host():
+    """on_the_host(*words): ib-diagnose there, outside of any container."""
+
+    def run(*words):
+        command = [sys.executable, "-m", "diagnostics", "--format", "json", *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def trusting_loopback(engine, on_the_host):
     """A gateway that closes on every other peer than 127.0.0.1; gives ib-diagnose as run on the host itself."""
 
     def serve(sock, address):
@@ -131,13 +168,8 @@ def trusting_loopback(engine):
                 sock.recv(4096)
                 sock.sendall(answer)
 
-    def run(*words):
-        command = [sys.executable, "-m", "diagnostics", "--format", "json", *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        return Run(done.returncode, done.stdout, done.stderr)
-
     with accepting(serve, "0.0.0.0", 4003):
-        yield run
+        yield on_the_host
 
 
 @pytest.fixture
@@ -162,8 +194,8 @@ class Containers:
         self.stack.callback(self.engine.remove, name)
         return name
 
-    def network(self, name):
-        self.engine("network", "create", name)
+    def network(self, name, *options):
+        self.engine("network", "create", *options, name)
         self.stack.callback(self.engine, "network", "rm", name)
         found = json.loads(self.engine("network", "inspect", name))[0]
         return found["IPAM"]["Config"][0]["Gateway"]

@@ -15,7 +15,51 @@ IMAGE = "bare-python3"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Engine:
+class Commands:
+    """What tests ask of an engine: `command` calls it, `sources` is the checkout as its containers may have it."""
+
+    command: tuple = ()
+    sources = ROOT
+
+    def __call__(self, *arguments, **options):
+        """A command of the engine that must succeed; its standard output."""
+        done = self._run(*arguments, **options)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(map(str, done.args))}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _run(self, *arguments, **options):
+        words = [*self.command, *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, **options)
+
+    def start(self, *arguments, options=()):
+        """A container that runs python3 with these arguments; its name. The checkout is at /src, read-only."""
+        return self("run", "-d", *self._with_sources(), *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
+
+    def run(self, *arguments, options=()):
+        """The same, to its end; what it printed."""
+        return self("run", "--rm", *self._with_sources(), *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
+
+    def _with_sources(self):
+        return "-v", f"{self.sources}:/src:ro", "-e", "PYTHONPATH=/src"
+
+    def address(self, name, network="bridge"):
+        return json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
+
+    def remove(self, *names):
+        self("rm", "-f", *names)
+
+    def diagnose(self, program, *arguments, options=(), environment=()):
+        """The single file inside a container as strict as they come; (exit status, stdout, stderr)."""
+        variables = [part for item in environment for part in ("-e", item)]
+        command = [*self.command, "run", "--rm", "-i"]
+        command += ["--read-only", "--cap-drop", "ALL", "--user", "1000:1000", *variables, *options]
+        command += [IMAGE, "/usr/bin/python3", "-", *arguments]
+        done = subprocess.run(command, input=program, capture_output=True, timeout=60)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Engine(Commands):
     """`with Engine() as engine`: dockerd is up and has the image; `through` is put before its command."""
 
     def __init__(self, through=(), pool=None):
@@ -24,6 +68,7 @@ class Engine:
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ib-docker-", dir="/var/tmp"))
+        self.command = ("docker", "--host", f"unix://{self.folder}/socket")
         self.log = open(self.folder / "log", "wb")
         (self.folder / "none.json").write_text(json.dumps(self.settings))  # whatever this machine's own engine is told
         places = ["--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
@@ -54,52 +99,9 @@ class Engine:
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __call__(self, *arguments, **options):
-        """A docker command that must succeed; its standard output."""
-        done = self._run(*arguments, **options)
-        if done.returncode:
-            raise RuntimeError(f"docker {' '.join(map(str, arguments))}: {done.stderr.strip()}")
-        return done.stdout.strip()
-
-    def _run(self, *arguments, **options):
-        return subprocess.run(
-            ["docker", "--host", f"unix://{self.folder}/socket", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            **options,
-        )
-
     def _wait(self):
         deadline = time.monotonic() + 30
         while self._run("info").returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"dockerd did not come up:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.1)
-
-    # Containers
-
-    def start(self, *arguments, options=()):
-        """A container that runs python3 with these arguments; its name. The checkout is at /src, read-only."""
-        sources = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
-        return self("run", "-d", *sources, *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
-
-    def run(self, *arguments, options=()):
-        """The same, to its end; what it printed."""
-        sources = ("-v", f"{ROOT}:/src:ro", "-e", "PYTHONPATH=/src")
-        return self("run", "--rm", *sources, *options, IMAGE, "/usr/bin/python3", "-u", *arguments)
-
-    def address(self, name, network="bridge"):
-        return json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
-
-    def remove(self, *names):
-        self("rm", "-f", *names)
-
-    def diagnose(self, program, *arguments, options=(), environment=()):
-        """The single file inside a container as strict as they come; (exit status, stdout, stderr)."""
-        variables = [part for item in environment for part in ("-e", item)]
-        command = ["docker", "--host", f"unix://{self.folder}/socket", "run", "--rm", "-i"]
-        command += ["--read-only", "--cap-drop", "ALL", "--user", "1000:1000", *variables, *options]
-        command += [IMAGE, "/usr/bin/python3", "-", *arguments]
-        done = subprocess.run(command, input=program, capture_output=True, timeout=60)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -1,4 +1,4 @@
-"""A container bridge that appears while the relay runs is listened on within seconds; only its subnet may come in.
+"""A container bridge that appears while the relay runs is listened on at once; only its subnet may come in.
 
 Everything happens in network namespaces: one is the Docker host (with a bridge named docker0, as the engine would make
 it), one a container behind the bridge, one a machine on another network. Run it as root:
