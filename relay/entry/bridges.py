@@ -18,8 +18,6 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from relay.entry.plugs import has_containers_only
-
 try:
     import fcntl
 except ImportError:  # not on Unix
@@ -59,7 +57,11 @@ def find_bridges(sys_folder: str = SYS, if_inet6: str = IF_INET6) -> Survey:
     except OSError as error:
         return Survey(why=(f"{sys_folder}: {error.strerror}",))
     bridges = [name for name in there if os.path.isdir(f"{sys_folder}/{name}/bridge")]
-    names = [name for name in bridges if NAMES.fullmatch(name) or has_containers_only(sys_folder, name)]
+    names = [name for name in bridges if NAMES.fullmatch(name)]
+    if len(names) < len(bridges):  # seldom, so that seldom its file is loaded
+        from relay.entry.plugs import has_containers_only
+
+        names = [name for name in bridges if name in names or has_containers_only(sys_folder, name)]
     if not names:
         return Survey()
     v4, v4_why = _ipv4_of(names)

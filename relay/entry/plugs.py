@@ -2,12 +2,14 @@
 
 The port of the relay must not open to a network nobody meant: libvirt's virbr0 (virtual machines), a bridge with the
 machine's own network card, one of an overlay that leads to other machines, one that LXC, systemd-nspawn or a person
-made. So a bridge without an engine's name counts only if every port of it
+made. So a bridge without an engine's name counts only if there is a container on it, and every port of it
  - has a name that Docker (veth and 7 hexadecimal digits) or netavark (veth0, veth1, ...) gives,
  - is a virtual cable (veth) by what its driver says,
- - and has its other end in another network namespace, as the end in a container is.
+ - and has its other end in another network namespace, as in a container, or in no bridge: a container that is being
+   started, whose end is on its way.
 """
 
+import errno
 import os
 import re
 import socket
@@ -22,27 +24,44 @@ except ImportError:  # not on Unix
 ENDS = re.compile(r"veth[0-9a-f]{7}|veth[0-9]{1,4}")
 SIOCETHTOOL = 0x8946  # linux/sockios.h
 ETHTOOL_GDRVINFO = 0x3  # linux/ethtool.h; anybody may ask
+GONE = (errno.ENODEV, errno.ENOENT)  # what an ioctl and a file say of an interface that was there just now
 DRVINFO = struct.Struct("I32s160x")  # struct ethtool_drvinfo: the question, the driver's name, and what is not read
 
 
 def has_containers_only(sys_folder: str, bridge: str) -> bool:
-    """Is there something plugged into this bridge, and is all of it a container's? Never raises."""
+    """Is a container plugged into this bridge, and nothing that is none? Never raises."""
     try:
         ports = os.listdir(f"{sys_folder}/{bridge}/brif")
-        if not ports or not all(map(ENDS.fullmatch, ports)):
-            return False
-        return all(_driver_of(port) == b"veth" and _leads_elsewhere(sys_folder, port) for port in ports)
-    except (OSError, ValueError):  # it has gone meanwhile, or cannot be read: not known to be one
+    except OSError:  # the bridge has gone meanwhile
         return False
+    if not all(map(ENDS.fullmatch, ports)):
+        return False
+    contained = False
+    for port in ports:
+        try:
+            if _driver_of(port) != b"veth":
+                return False
+            other_end = _other_end_here(sys_folder, port)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in GONE:  # its container has just ended
+                continue
+            return False
+        if not other_end:
+            contained = True
+        elif os.path.exists(f"{sys_folder}/{other_end}/master"):  # plugged in as well: from bridge to bridge
+            return False
+    return contained
 
 
-def _leads_elsewhere(sys_folder: str, port: str) -> bool:
-    """Is no interface here its other end? A pair within one namespace names each other by its number."""
+def _other_end_here(sys_folder: str, port: str) -> str:
+    """The interface at the other end, "" if that is in another namespace. A pair in one names each other by number."""
     try:
-        namesake = socket.if_indextoname(_number(sys_folder, port, "iflink"))
-    except OSError:
-        return True
-    return _number(sys_folder, namesake, "iflink") != _number(sys_folder, port, "ifindex")
+        name = socket.if_indextoname(_number(sys_folder, port, "iflink"))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return ""
+    return name if _number(sys_folder, name, "iflink") == _number(sys_folder, port, "ifindex") else ""
 
 
 def _number(sys_folder: str, name: str, what: str) -> int:

@@ -28,3 +28,14 @@ def test_a_bridge_that_somebody_named_is_known_by_the_container_on_it(engine, re
     records = relay()
     assert first_clients(engine, 10, "--opt", "com.docker.network.bridge.name=strategies0") == []
     assert refused(records()) == []
+
+
+def test_containers_that_come_and_go_on_it_do_not_close_the_port_of_the_one_that_stays(engine, relay, containers):
+    records = relay()
+    options = ("--opt", "com.docker.network.bridge.name=strategies0")
+    gateway = containers.network("strategies", *options)
+    containers.start("-c", "import time; time.sleep(600)", options=("--network", "strategies"))
+    for _ in range(5):
+        said = engine.run("/src/tests/docker/knock.py", gateway, options=("--network", "strategies"))
+        assert said.split() == [gateway, "answered"]
+    assert not [one for one in records() if one["event.name"] == "ib_relay.listener.closed"]
