@@ -15,8 +15,11 @@ IPV6 = ("--ipv6", "--subnet", "fd00:7::/64", "--gateway", "fd00:7::1")
 NAMED = ("--opt", "com.docker.network.bridge.name=strategies0")
 
 
-@pytest.mark.parametrize("options", [(), IPV6, NAMED], ids=["plain", "ipv6", "named bridge"])
-@pytest.mark.parametrize("environment", [(), CONFIGURED], ids=["nothing configured", "host.docker.internal"])
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [((), ()), ((), CONFIGURED), (IPV6, ()), (NAMED, CONFIGURED)],
+    ids=["nothing configured", "host.docker.internal", "ipv6", "named bridge"],
+)
 def test_a_user_network(diagnose, containers, relay, options, environment):
     records = relay()
     containers.network("strategies", *options)

@@ -20,13 +20,13 @@ def test_the_first_clients_of_fresh_networks_with_ipv6_are_served(engine, relay)
 
 def test_a_network_outside_of_the_usual_pools_is_a_container_network_like_any_other(engine, relay):
     relay()
-    assert first_clients(engine, 3, "--subnet", "198.18.7.0/24", "--gateway", "198.18.7.1") == []
+    assert first_clients(engine, 2, "--subnet", "198.18.7.0/24", "--gateway", "198.18.7.1") == []
 
 
 def test_a_bridge_that_somebody_named_is_known_by_the_container_on_it(engine, relay):
     """Served at the network's own address, too: listened on before the container's first program runs."""
     records = relay()
-    assert first_clients(engine, 10, "--opt", "com.docker.network.bridge.name=strategies0") == []
+    assert first_clients(engine, 5, "--opt", "com.docker.network.bridge.name=strategies0") == []
     assert refused(records()) == []
 
 
