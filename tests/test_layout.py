@@ -127,6 +127,8 @@ TESTED_BY = {
     "relay/service/managers.py": "tests/systemd/test_service.py",
     "relay/service/report.py": "tests/systemd/test_service.py",
     "relay/service/templates.py": "tests/relay/test_pyz.py",
+    "relay/service/trial.py": "tests/relay/service/test_rehearsal.py",
+    "relay/service/upgrade.py": "tests/systemd/test_upgrade.py",
     "relay/service/wanted.py": "tests/relay/service/test_install.py",
     "relay/survival/kept.py": "tests/relay/survival/test_resume.py",
     "relay/survival/numbers.py": "tests/relay/survival/test_fdstore.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +14,8 @@ from relay import terminal
 from relay.cli.usage import Function, Group, Number, OneOf
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from relay.service.render import Scope
 
 Result = TypeVar("Result")
@@ -53,9 +56,7 @@ def placed(command: Function) -> Function:
 @dry
 def install(scope: str | None, listen: tuple[str, ...], upstream: str | None, dry_run: bool) -> None:
     """Install, start, and prove that the port answers. Running it again brings everything up to date."""
-    from relay.service import install as work
-
-    _act(lambda say: work.install(_scope(scope), listen, upstream, say, dry_run))
+    _act(lambda work, say: work.install(_scope(scope), listen, upstream, say, dry_run))
 
 
 @service.command()
@@ -64,9 +65,7 @@ def install(scope: str | None, listen: tuple[str, ...], upstream: str | None, dr
 @click.option("--purge", is_flag=True, help="Remove the configuration, too.")
 def uninstall(scope: str | None, dry_run: bool, purge: bool) -> None:
     """Stop and remove everything but the configuration."""
-    from relay.service import install as work
-
-    _act(lambda say: work.uninstall(_scope(scope), purge, say, dry_run))
+    _act(lambda work, say: work.uninstall(_scope(scope), purge, say, dry_run))
 
 
 @service.command()
@@ -74,19 +73,19 @@ def uninstall(scope: str | None, dry_run: bool, purge: bool) -> None:
 @dry
 def restart(scope: str | None, dry_run: bool) -> None:
     """Restart, and prove that the port answers."""
-    from relay.service import install as work
-
-    _act(lambda say: work.restart(_scope(scope), say, dry_run))
+    _act(lambda work, say: work.restart(_scope(scope), say, dry_run))
 
 
 @service.command(short_help="Replace the installed program by this one, if it serves.")
 @scoped
 @dry
 def upgrade(scope: str | None, dry_run: bool) -> None:
-    """Put this program in place of the installed one; the old one comes back if it does not serve."""
-    from relay.service import install as work
+    """Rehearse this program on the side, put it in place of the installed one, and prove it there.
 
-    _act(lambda say: work.upgrade(_scope(scope), say, dry_run))
+    The old one and its units come back whatever ends this: a failed proof, Ctrl-C. Exit code 0 it serves, 69 refused or
+    undone, 70 the way back failed, 77 needs root, 78 the configuration is wrong, 129, 130, 143 undone after a signal.
+    """
+    _act(lambda work, say: work.upgrade(_scope(scope), say, dry_run))
 
 
 @service.command()
@@ -142,10 +141,16 @@ def _scope(given: str | None) -> Scope:
     return Scope(given) if given else (Scope.SYSTEM if os.geteuid() == 0 else Scope.USER)
 
 
-def _act(work: Callable[[terminal.Teller], None]) -> None:
+def _act(work: Callable[[ModuleType, terminal.Teller], None]) -> None:
     """Work that changes the machine: it is not left half done because its lines cannot be written."""
+    try:
+        from relay.service import install
+    except (ImportError, SyntaxError, EOFError, ValueError, zlib.error) as error:  # of a file that was damaged
+        where = f"{error.filename}, line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+        terminal.complain(f"nothing was changed: this program is damaged: {where}{error}")
+        sys.exit(terminal.EX_UNAVAILABLE)
     say = terminal.Teller()
-    _do(lambda: work(say))
+    _do(lambda: work(install, say))
     say.check()
 
 

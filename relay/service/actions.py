@@ -42,10 +42,15 @@ class SystemdActions:
 
     def __init__(self, where: Layout, sockets: list[str], say: Say, dry_run: bool) -> None:
         self.where, self.sockets, self.say, self.dry_run = where, sockets, say, dry_run
+        self.ready_wait = READY_WAIT
         self.ctl = Systemctl(where.scope)
 
     def installed(self) -> bool:
         return (self.where.units / SERVICE).exists()
+
+    def main_process(self) -> int:
+        """The process of the service; 0 when it does not run."""
+        return int(self.ctl.show(SERVICE, "MainPID")["MainPID"] or 0)
 
     def definitions(self) -> list[Path]:
         return [*socket_units(self.where), self.where.units / SERVICE, self.where.units / CLOSED]
@@ -93,6 +98,12 @@ class SystemdActions:
             self._run("reset-failed", SERVICE, *self.sockets, essential=False)
         self._launch("restart", SERVICE)  # starts the sockets, too, if they are not
 
+    def end_at_once(self) -> None:
+        """Kill what runs: it may hang, or not care for a SIGTERM. Its sessions are kept; the units are read before."""
+        self._run("daemon-reload")
+        if self.main_process():
+            self._run("kill", "--signal=KILL", SERVICE, essential=False)
+
     def stop(self) -> list[steps.Step]:
         units = [path.name for path in self.definitions() if path.exists() and path.name != CLOSED]
         if not units:
@@ -125,13 +136,15 @@ class SystemdActions:
         systemctl itself would wait for ever: a job of a service that crashes and is restarted (RestartMode=direct)
         never ends.
         """
+        before = self._restarts()
         self._run(*arguments[:1], "--no-block", *arguments[1:])
-        until = time.monotonic() + READY_WAIT
+        until = time.monotonic() + self.ready_wait
         while not self.dry_run:
-            state = self.ctl.show(SERVICE, "ActiveState", "Job", "NRestarts")
+            state = self.ctl.show(SERVICE, "ActiveState", "Job")
             if state["ActiveState"] == "active" and state["Job"] in ("", "0"):
                 return
-            crashes = int(state["NRestarts"] or 0)
+            restarts = self._restarts()
+            crashes = restarts - before if restarts >= before else restarts  # a start by hand begins at 0
             if (
                 (state["ActiveState"] == "failed" and state["Job"] in ("", "0"))
                 or crashes >= CRASHES
@@ -139,6 +152,10 @@ class SystemdActions:
             ):
                 raise Refusal("\n".join(["the relay does not start", *self.last_words()]))
             time.sleep(0.02)
+
+    def _restarts(self) -> int:
+        """How often systemd has started it by itself since it was last started by hand."""
+        return 0 if self.dry_run else int(self.ctl.show(SERVICE, "NRestarts")["NRestarts"] or 0)
 
     def _perform(self, step: steps.Step) -> list[steps.Step]:
         return steps.perform([step], self.say, self.dry_run)
@@ -158,11 +175,16 @@ class LaunchdActions:
 
     def __init__(self, where: Layout, say: Say, dry_run: bool) -> None:
         self.where, self.say, self.dry_run = where, say, dry_run
+        self.ready_wait = READY_WAIT  # launchd says of nothing when it is ready
         self.ctl = Launchctl(where.scope)
         self.file = where.units / f"{LABEL}.plist"
 
     def installed(self) -> bool:
         return self.file.exists()
+
+    def main_process(self) -> int:
+        """Not asked: launchd has no words for it that scripts may rely on."""
+        return 0
 
     def definitions(self) -> list[Path]:
         return [self.file]
@@ -188,6 +210,9 @@ class LaunchdActions:
             self.start(changed)
         else:
             self._run("kickstart", "-k", self.ctl.job)
+
+    def end_at_once(self) -> None:
+        """A restart does it."""
 
     def stop(self) -> list[steps.Step]:
         return self._run("bootout", self.ctl.job, essential=False) if self.file.exists() else []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from relay.config.addresses import Upstream, within
 from relay.service.actions import actions_for
 from relay.service.render import SERVICE, Manager, Scope
+from relay.service.upgrade import kept_copy
 from relay.service.wanted import Wanted
 
 
@@ -24,6 +25,11 @@ def drift(plan: Wanted) -> Iterator[str]:
         for line in difflib.unified_diff(there.splitlines(), text.splitlines(), lineterm="", n=0):
             if line[:1] in "+-" and line[:3] not in ("+++", "---"):
                 yield f"{name}: {'install would write' if line[0] == '+' else 'has now'} {line[1:]}"
+    if (kept := kept_copy(plan.where.program)).exists():
+        yield (
+            f"{kept} is the program of before: an upgrade was cut short. `service upgrade`, run from the new file, "
+            "finishes it; `service install`, run from the kept one, goes back"
+        )
     for path in actions_for(plan.where, plan.target, print, True).definitions():
         if path.name not in plan.files:
             yield f"{path.name}: of a map that is no longer configured"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
+import zlib
 from pathlib import Path
 
 from relay.config.addresses import host_port
@@ -21,6 +23,7 @@ from relay.service.managers import Systemctl, manager_here
 from relay.service.program import Program, does_not_start, same_sources, this_program, unfit_for_system, version_of
 from relay.service.prove import Proof, prove
 from relay.service.render import Manager, Scope
+from relay.service.upgrade import kept_copy, swap
 from relay.service.wanted import Wanted, wanted
 
 EX_NOPERM = 77  # sysexits.h
@@ -35,42 +38,42 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
         _refuse_agent_for_the_network(plan)
     hands = actions_for(plan.where, plan.target, say, dry_run)
     hands.refuse_taken_ports(plan.target.doors)
-    changed = steps.perform(_files(plan), say, dry_run)
+    found = _files(plan, keep=kept_copy(plan.where.program))
+    if not dry_run and hands.installed() and any(step.needed() for step in found):
+        swap(plan, hands, found, hands.start, lambda: _told_and_proved(plan, hands, say))
+        kept_copy(plan.where.program).unlink(missing_ok=True)
+        return
+    changed = steps.perform(found, say, dry_run)
     hands.start(changed)
-    for warning in plan.loaded.warnings:
-        say(f"warning: {warning}")
     if dry_run:
         return
     if not changed:
         say("nothing to change")
+    _told_and_proved(plan, hands, say)
+
+
+def _told_and_proved(plan: Wanted, hands: Actions, say: Say) -> None:
+    for warning in plan.loaded.warnings:
+        say(f"warning: {warning}")
     say(_summary(plan))
     _prove(plan, hands, say)
 
 
 def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
-    """Replace the installed program by this one and restart it; put the old one back if the new one does not serve."""
+    """Replace the installed program by this one, see upgrade.swap."""
     plan, hands = _installed(scope, say, dry_run)
-    old = plan.where.program.with_suffix(".pyz.old")
     if plan.program.archive is not None:
         if plan.program.archive == plan.where.program.resolve():
             raise Refusal(
                 f"{plan.where.program} is the installed program itself: run `service upgrade` from the new file"
             )
         say(f"from {version_of(plan.where.program)} to {version_of(plan.program.archive)}")
-    changed = steps.perform(_files(plan, keep=old), say, dry_run)
+    found = _files(plan, keep=kept_copy(plan.where.program))
     if dry_run:
+        steps.perform(found, say, dry_run)
         return
-    try:
-        hands.restart(changed)
-        _prove(plan, hands, say)
-    except Refusal as refusal:
-        if not old.exists():
-            raise
-        os.replace(old, plan.where.program)
-        hands.restart([])
-        _prove(plan, hands, say)
-        raise Refusal(f"the new program does not serve, the old one is back: {refusal}") from refusal
-    old.unlink(missing_ok=True)
+    swap(plan, hands, found, hands.restart, lambda: _prove(plan, hands, say))
+    kept_copy(plan.where.program).unlink(missing_ok=True)
 
 
 def restart(scope: Scope, say: Say, dry_run: bool = False) -> None:
@@ -168,7 +171,7 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
         found.append(steps.Write(where.config, plan.new_configuration.encode()))
     if archive is not None and archive != where.program.resolve():
         found.append(steps.Folder(where.program.parent))
-        data = with_bytecode(archive, where.program)
+        data = _compiled(archive, where.program)
         found.append(steps.Write(where.program, data, 0o755, lambda path: same_sources(archive, path), keep))
     if archive is not None and where.link is not None:
         found.append(steps.Link(where.link, where.program))
@@ -180,6 +183,16 @@ def _files(plan: Wanted, keep: Path | None = None) -> list[steps.Step]:
             found.append(steps.Run(Systemctl(where.scope).command("disable", path.name), essential=False))
             found.append(steps.Remove(path))
     return found
+
+
+def _compiled(archive: Path, installed: Path) -> bytes:
+    try:
+        return with_bytecode(archive, installed)
+    except SyntaxError as error:
+        where = f"{error.filename}, line {error.lineno}"
+        raise Refusal(f"nothing was changed: {archive} is damaged: {where}: {error.msg}") from error
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise Refusal(f"nothing was changed: {archive} is damaged: {error}") from error
 
 
 def _summary(plan: Wanted) -> str:
@@ -197,7 +210,7 @@ def _prove(plan: Wanted, hands: Actions, say: Say) -> None:
         proof = _first_answer(port_map, *door.addresses[0])
         say(("" if len(plan.target.doors) == 1 else f"{door.name}: ") + proof.message)
         if not proof.relay:
-            raise Refusal("\n".join(["the relay does not answer", *hands.last_words()]))
+            raise Refusal("\n".join([proof.message, *hands.last_words()]))
         if proof.gateway is False and (why := unit_forbids(plan, port_map.upstream)):
             raise Refusal(why)
     say(f"log: {hands.log_command()}")

@@ -1,7 +1,8 @@
 """Does the installed relay answer, and the gateway behind it? Asked as a client would, up to the gateway's hello.
 
 A connection alone proves nothing: the kernel takes it for a port of systemd's even when no relay runs. So a hello is
-sent. The gateway sees a client that leaves before it has named itself: no session, no client id used.
+sent, and where only bytes are forwarded the kernel is asked whether a process has taken it (owner.py). The gateway sees
+a client that leaves before it has named itself: no session, no client id used.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from time import monotonic
 from relay.client import Client
 from relay.config.addresses import host_port
 from relay.config.load import PortMap
+from relay.service import owner
 from relay.wire.session import ClientSession, SessionOutcome
 
 HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
 DIAL_TIMEOUT = 3.0
+TAKEN = 3.0  # seconds until somebody accepts; a relay that is up does so at once
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -78,18 +81,33 @@ def _turns_strangers_away(host: str, port: int) -> bool:
         return True
 
 
+def not_taken_by(pid: int, host: str, port: int) -> str:
+    """Why it is not this process that takes connections there, or ""; as far as this user may look."""
+    host = ANYWHERE.get(host, host)
+    place = host_port(host, port)
+    try:
+        with socket.create_connection((host, port), DIAL_TIMEOUT) as sock:
+            trouble, inode = owner.wait_until_taken(sock, TAKEN)
+            if not trouble and inode and owner.has_descriptor(pid, inode) is False:
+                trouble = f"it was accepted by another process; expected process {pid} of the service"
+    except OSError as error:
+        trouble = "" if isinstance(error, ConnectionResetError) else _why(error)
+    return f"a connection to {place}: {trouble}" if trouble else ""
+
+
 def _plain(port_map: PortMap, host: str, port: int) -> Proof:
-    if trouble := _dial(host, port):
+    if trouble := _dial(host, port, taken=True):
         return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {trouble}")
     trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     answers = f"does not: {trouble}" if trouble else "answers"
     return Proof(True, not trouble, f"the relay answers on {host_port(host, port)}, {port_map.upstream} {answers}")
 
 
-def _dial(host: str, port: int) -> str:
-    """Why nothing takes connections there, or ""."""
+def _dial(host: str, port: int, taken: bool = False) -> str:
+    """Why nothing takes connections there, or ""; on this machine it can be seen whether they are `taken`, too."""
     try:
-        socket.create_connection((host, port), DIAL_TIMEOUT).close()
+        with socket.create_connection((host, port), DIAL_TIMEOUT) as sock:
+            return owner.wait_until_taken(sock, TAKEN)[0] if taken else ""
     except ConnectionResetError:
         return ""  # taken, and reset before we looked: a refused dial is ECONNREFUSED
     except OSError as error:

@@ -21,7 +21,7 @@ def plan(tmp_path):
     """What install would write for this upstream, below a folder of the test's; `write(plan)` writes it."""
 
     def make(host="127.0.0.1", scope=Scope.SYSTEM):
-        where = replace(layout(Manager.SYSTEMD, scope, tmp_path), units=tmp_path)
+        where = replace(layout(Manager.SYSTEMD, scope, tmp_path), units=tmp_path, program=tmp_path / "ib-relay.pyz")
         config = Config(maps=(PortMap(upstream=Upstream(host, 4002)),))
         aim = target(where, PROGRAM, config, 252, ())
         return Wanted(where, PROGRAM, Loaded(config, {}), None, aim, files(aim))
@@ -49,6 +49,13 @@ def test_a_line_that_differs_is_told_from_both_sides_and_a_file_that_is_missing_
         "ib-relay.service: has now WatchdogSec=20",
         "ib-relay.service: install would write WatchdogSec=10",
     ]
+
+
+def test_an_upgrade_that_was_cut_short_is_told(plan):
+    write(plan())
+    kept = plan().where.program.with_suffix(".pyz.old")
+    kept.touch()
+    assert [line.partition(":")[0] for line in drift(plan())] == [f"{kept} is the program of before"]
 
 
 FORBIDDEN = [

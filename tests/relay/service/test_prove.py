@@ -11,8 +11,10 @@ import sys
 import pytest
 
 from relay.config.addresses import Upstream
+from relay.config.keys import Protocol
 from relay.config.load import PortMap
-from relay.service.prove import Proof, prove
+from relay.service import owner
+from relay.service.prove import Proof, not_taken_by, prove
 from tests.relay.kit.blackbox import ROOT, RelayProcess
 from tests.relay.kit.scripted import LOOPBACK, free_port, wait_until
 
@@ -99,6 +101,26 @@ def test_a_port_that_nobody_serves_is_no_relay(monkeypatch):
     with socket.create_server((LOOPBACK, 0)) as server:
         found = prove(PortMap(upstream=Upstream(LOOPBACK, free_port())), *server.getsockname())
     assert (found.relay, found.gateway) == (False, None) and "nothing answers" in found.message
+
+
+@pytest.mark.skipif(not owner.CAN_LOOK, reason="elsewhere it cannot be seen")
+def test_a_raw_map_that_nobody_serves_is_no_relay(monkeypatch):
+    monkeypatch.setattr("relay.service.prove.TAKEN", 0.3)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        found = prove(PortMap(upstream=Upstream(LOOPBACK, free_port()), protocol=Protocol.RAW), *server.getsockname())
+    assert (found.relay, found.gateway) == (False, None) and "no process has accepted the connection" in found.message
+
+
+@pytest.mark.skipif(not owner.CAN_LOOK, reason="elsewhere it cannot be seen")
+def test_it_is_seen_which_process_takes_the_connections(monkeypatch):
+    monkeypatch.setattr("relay.service.prove.TAKEN", 0.3)
+    with RelayProcess(free_port(), protocol="ib") as relay:
+        assert not_taken_by(relay.process.pid, relay.host, relay.port) == ""
+        expected = f"it was accepted by another process; expected process {os.getpid()} of the service"
+        assert not_taken_by(os.getpid(), relay.host, relay.port).endswith(expected)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        assert "no process has accepted" in not_taken_by(os.getpid(), *server.getsockname())
+    assert "connection refused" in not_taken_by(os.getpid(), LOOPBACK, free_port())
 
 
 def test_a_closed_port_is_no_relay():
