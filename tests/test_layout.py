@@ -125,7 +125,6 @@ TESTED_BY = {
     "relay/service/actions.py": "tests/systemd/test_service.py",
     "relay/service/bytecode.py": "tests/relay/test_pyz.py",
     "relay/service/managers.py": "tests/systemd/test_service.py",
-    "relay/service/report.py": "tests/systemd/test_service.py",
     "relay/service/templates.py": "tests/relay/test_pyz.py",
     "relay/service/trial.py": "tests/relay/service/test_rehearsal.py",
     "relay/service/upgrade.py": "tests/systemd/test_upgrade.py",

@@ -18,6 +18,7 @@ from relay.cli.service import service
 from relay.cli.usage import Function, Group, Number
 from relay.config.files import read_config
 from relay.config.load import ConfigError, Loaded, PortMap, aligned, effective
+from relay.logs.journal import level_prefix
 from relay.terminal import EX_CONFIG, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
@@ -291,5 +292,5 @@ def _address(text: str, flag: str) -> tuple[str, int]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    terminal.complain(message)
+    terminal.complain(message, level_prefix("ERROR", 2) + terminal.NAME)
     sys.exit(code)

@@ -91,7 +91,7 @@ def upgrade(scope: str | None, dry_run: bool) -> None:
 @service.command()
 @scoped
 def status(scope: str | None) -> None:
-    """State, drift, address filter, logs. Exit code 0 running, 3 not running, 4 not installed."""
+    """State, drift, filter, logs. Exit code 0 running, 3 not running, 4 not installed, 78 wrong configuration."""
     from relay.service import report as look
 
     seen = _do(lambda: look.status(_scope(scope)))

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.logs.lines import json_event, json_record, text_event, text_record
+from relay.logs.journal import leads_to_journal, prefixed
+from relay.logs.lines import json_event, json_record, severity, text_event, text_record
 from relay.logs.logfile import LogFile, ends_within_a_line
 from relay.logs.record import LogEvent, Record
 from relay.net.signals import leave_to_main_thread
@@ -34,6 +35,7 @@ class Log:
 
     def __init__(self, fd: int, log_format: str, file: LogFile | None = None) -> None:
         self.fd = fd
+        self._journal = leads_to_journal(fd)
         self._file = self._open_file = file  # the wanted file; the file that the thread has open
         self.dropped = 0
         self.set_format(log_format)
@@ -109,7 +111,10 @@ class Log:
     def _line(self, item: Record | LogEvent) -> str:
         record_line, event_line = self._format
         try:
-            return record_line(item, self.dropped) if isinstance(item, Record) else event_line(item)
+            line = record_line(item, self.dropped) if isinstance(item, Record) else event_line(item)
+            if self._journal and self._file is None:
+                return prefixed(line, severity(item) if isinstance(item, Record) else item.severity)
+            return line
         except Exception as error:  # noqa: BLE001 (a fault in a formatter must not end the log)
             return f"log: cannot format {type(item).__name__}: {error!r}"
 

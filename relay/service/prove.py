@@ -21,6 +21,7 @@ from relay.wire.session import ClientSession, SessionOutcome
 HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
 DIAL_TIMEOUT = 3.0
 TAKEN = 3.0  # seconds until somebody accepts; a relay that is up does so at once
+NOBODY = "takes connections, but nothing answers: the relay is down or hangs"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -41,6 +42,20 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     host = ANYWHERE.get(host, host)
     if port_map.protocol == "raw":
         return _plain(port_map, host, port)
+    relay, upstream = f"the relay answers on {host_port(host, port)}", f"the gateway {port_map.upstream}"
+    if trouble := _dial(port_map.upstream.host, port_map.upstream.port):
+        # Through the relay this would be a warning in its log, of a client that there never was.
+        silent = _dial(host, port)
+        if silent:
+            return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {silent}")
+        if not _turns_strangers_away(host, port):
+            return Proof(False, None, f"{host_port(host, port)} {NOBODY}")
+        return Proof(True, False, f"{relay}, {upstream} does not: {trouble}")
+    return _through(host, port, relay, upstream)
+
+
+def _through(host: str, port: int, relay: str, upstream: str) -> Proof:
+    """A hello to the gateway, which takes connections."""
     started = monotonic()
     session = ClientSession(0, want_session=False, hello_timeout=HELLO_TIMEOUT)
     try:
@@ -48,18 +63,14 @@ def prove(port_map: PortMap, host: str, port: int) -> Proof:
     except OSError as error:
         return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {_why(error)}")
     took = f"{(monotonic() - started) * 1000:.0f} ms"
-    relay, upstream = f"the relay answers on {host_port(host, port)}", f"the gateway {port_map.upstream}"
     if session.outcome is SessionOutcome.ANSWERED:
         return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
-    trouble = _dial(port_map.upstream.host, port_map.upstream.port)
     if session.outcome is SessionOutcome.TIMED_OUT:
         if not _turns_strangers_away(host, port):
-            trouble = "takes connections, but nothing answers: the relay is down or hangs"
-            return Proof(False, None, f"{host_port(host, port)} {trouble}")
-        why = trouble or "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
+            return Proof(False, None, f"{host_port(host, port)} {NOBODY}")
+        why = "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
         return Proof(True, False, f"{relay}, {upstream} does not: {why}")
-    why = trouble or f"the connection was {session.detail}"
-    return Proof(True, False, f"{relay} ({took}), {upstream} does not: {why}")
+    return Proof(True, False, f"{relay} ({took}), {upstream} does not: the connection was {session.detail}")
 
 
 async def _hello(host: str, port: int, session: ClientSession) -> None:

@@ -6,13 +6,15 @@ import errno
 import fcntl
 import ipaddress
 import os
+import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay import __version__
+from relay.config.load import ConfigError
 from relay.service.actions import actions_for
 from relay.service.definition import Refusal
 from relay.service.drift import drift
@@ -31,7 +33,13 @@ PROPERTIES = (  # of the service
     *("ActiveEnterTimestamp", "UnitFileState", "NFileDescriptorStore", "NeedDaemonReload"),
 )
 
+_INFO = re.compile(r'^\S+ INFO |"severity_text": "INFO"')
+PROBES = ("client_left_in_handshake", "not_ib")  # reasons
+FILTER = ("IPAddressAllow", "IPAddressDeny")  # of a socket unit
+EVERYBODY = {"0.0.0.0/0", "::/0"}  # how systemd shows "any"
+
 EX_CONFIG = 78  # sysexits.h
+NEXT_START = "will fail, and end all sessions, as long as the configuration is wrong: exit code 78, and the port closes"
 RUNNING, STOPPED, NOT_INSTALLED = 0, 3, 4  # as of `systemctl status`
 
 
@@ -76,8 +84,14 @@ def _with_a_wrong_configuration(scope: Scope, refusal: Refusal) -> Status:
     unit = Systemctl(scope).show(SERVICE, "ActiveState", "SubState", "ExecMainStatus", "LoadState")
     if unit["LoadState"] != "loaded":
         return Status((*rows, ("service", f"not installed for the {scope}")), NOT_INSTALLED)
-    rows.append(("service", f"{unit['ActiveState']} ({unit['SubState']}), exit code {unit['ExecMainStatus']}"))
-    return Status(tuple(rows), RUNNING if unit["ActiveState"] == "active" else STOPPED)
+    state = f"{unit['ActiveState']} ({unit['SubState']})"
+    if unit["ActiveState"] != "active":
+        rows.append(("service", f"{state}, exit code {unit['ExecMainStatus']}"))
+        return Status(tuple(rows), STOPPED)
+    rows.append(("service", f"{state}, with the configuration it has read before"))
+    if not isinstance(refusal.__cause__, ConfigError):  # it is not one to install from, but the relay can run with it
+        return Status(tuple(rows), RUNNING)
+    return Status((*rows, ("next start", NEXT_START)), EX_CONFIG)
 
 
 def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
@@ -88,16 +102,23 @@ def _systemd_rows(plan: Wanted) -> tuple[bool, list[tuple[str, str]]]:
     for door, name in zip(plan.target.doors, socket_names(plan.target), strict=True):
         rows.append(_socket_row(ctl, door, name))
     if plan.where.scope is Scope.SYSTEM:
-        rows += [("address filter", _filter_state(door)) for door in plan.target.doors]
+        for door, name in zip(plan.target.doors, socket_names(plan.target), strict=True):
+            rows.append(("address filter", _filter_state(door, *ctl.show(name, *FILTER).values())))
     else:
         rows.append(
             ("address filter", "none: only the system's systemd has one; the relay's own access list (allow) holds")
         )
     rows.append(("log", actions_for(plan.where, plan.target, print, True).log_command()))
-    ends = [
-        line for line in ctl.journal(SERVICE, 200) if " closed after " in line or "ib_relay.connection.close" in line
-    ]
-    return running, rows + [("last end", line) for line in ends[-LAST:]]
+    return running, rows + [("last end", line) for line in ends_of_sessions(ctl.journal(SERVICE, 200))[-LAST:]]
+
+
+def ends_of_sessions(lines: Iterable[str]) -> list[str]:
+    """Those log lines, text or JSON, that tell how a connection ended; not the port checks, our own proofs among them.
+
+    The relay calls them INFO: a client that stayed mute, asked for the hello only, or was no IB client.
+    """
+    ends = [line for line in lines if " closed after " in line or "ib_relay.connection.close" in line]
+    return [line for line in ends if not (_INFO.search(line) and any(reason in line for reason in PROBES))]
 
 
 def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]:
@@ -111,7 +132,7 @@ def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]
     if unit["StatusText"]:
         yield "says", unit["StatusText"]
     if running:
-        yield "kept", f"{unit['NFileDescriptorStore']} descriptors of live sessions are kept by systemd"
+        yield "kept", kept_text(int(unit["NFileDescriptorStore"] or 0), unit["StatusText"])
     starts = (
         "starts with the machine"
         if unit["UnitFileState"] == "enabled"
@@ -120,6 +141,16 @@ def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]
     yield "at boot", starts
     if unit["NeedDaemonReload"] == "yes":
         yield "units", "changed on disk since systemd read them: systemctl daemon-reload"
+
+
+def kept_text(descriptors: int, says: str) -> str:
+    """What systemd keeps for the relay: of sessions only if there are any, by the relay's own account."""
+    if not descriptors:
+        return "nothing: sessions end with the relay"
+    live = re.search(r"(\d+) live session", says)
+    if live is not None and int(live[1]) == 0:
+        return f"{descriptors} descriptors of the relay's own; there are no live sessions"
+    return f"{descriptors} descriptors: three of every session that outlives the relay, the others its own"
 
 
 def _socket_row(ctl: Systemctl, door: ManagedSocket, name: str) -> tuple[str, str]:
@@ -158,14 +189,19 @@ def _program(plan: Wanted) -> Iterator[str]:
 # Is the address filter real?
 
 
-def _filter_state(door: ManagedSocket) -> str:
-    """Proved where possible: this machine knocks from an address of its own that the list does not have."""
-    if "any" in door.sources:
-        return "none: allow lets everybody in"
-    listed = f"only {', '.join(door.sources)}"
+def _filter_state(door: ManagedSocket, allowed: str, denied: str) -> str:
+    """What systemd has loaded, whatever is on the disk.
+
+    Proved where possible: this machine knocks from an address of its own that the list does not have.
+    """
+    sources = tuple(allowed.split())
+    if not EVERYBODY & set(denied.split()) or set(sources) >= EVERYBODY:
+        wanted = "" if "any" in door.sources else f"; install would let in only {', '.join(door.sources)}"
+        return f"none: systemd lets everybody in{wanted}"
+    listed = f"only {', '.join(sources)}"
     if not os.path.exists(CGROUP2):
         return f"NOT enforced, this machine has cgroup v1: {listed} is only the relay's own access list's work"
-    source = _own_stranger(door.sources)
+    source = _own_stranger(sources)
     host, port = next((place for place in door.addresses if ":" not in place[0]), (None, 0))
     if source is None or host is None:
         return f"{listed}; cgroup v2 is there, but no address to try it from"
@@ -176,7 +212,7 @@ def _filter_state(door: ManagedSocket) -> str:
 
 def _own_stranger(sources: tuple[str, ...]) -> str | None:
     """An IPv4 address of this machine that is not in the list."""
-    networks = [ipaddress.ip_network("127.0.0.0/8" if source == "localhost" else source) for source in sources]
+    networks = [ipaddress.ip_network(source) for source in sources]
     for address in own_addresses():
         if not any(network.version == 4 and ipaddress.ip_address(address) in network for network in networks):
             return address

@@ -81,6 +81,7 @@ def files_before(machine) -> set[str]:
 def test_it_is_installed_locked_down_and_told_so(files_before, installed):
     said = installed.run("ib-relay", "service", "status").stdout
     assert "active (running)" in said and "drift           none" in said
+    assert "of the relay's own; there are no live sessions" in said and "last end" not in said, said
     assert installed.show(SERVICE, "StatusText")["StatusText"].startswith("listening on 127.0.0.1:4003")
     status = installed.path(f"/proc/{installed.main_pid()}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -161,6 +162,8 @@ def test_a_reload_is_done_when_systemctl_returns(installed, figure):
     installed.run("systemctl", "reload", SERVICE)
     wait_until(lambda: "refused, the old configuration stays" in installed.journal(), "the refusal is logged")
     assert installed.main_pid() == pid and answers(installed)
+    told = installed.run("ib-relay", "service", "status", check=False)
+    assert told.returncode == 78 and "next start     will fail" in told.stdout, told.stdout
     configure(installed, "")
     installed.run("systemctl", "reload", SERVICE)
     assert early == 0
@@ -279,7 +282,11 @@ def test_the_kernel_lets_in_who_is_listed_and_drops_the_rest(installed):
     assert seen == FILTER
     journal = installed.journal()
     assert journal.count("10.99.0.2 is in none of the allowed networks") == 2 and "198.51.100.2" not in journal
-    assert "enforced by the kernel" in installed.run("ib-relay", "service", "status").stdout
+    loaded = ", ".join(installed.show("ib-relay.socket", "IPAddressAllow")["IPAddressAllow"].split())
+    assert f"enforced by the kernel: only {loaded}; " in installed.run("ib-relay", "service", "status").stdout
+    loud = installed.run("journalctl", "-t", "ib-relay", "-p", "warning", "--no-pager", "-o", "cat").stdout
+    assert loud.count("10.99.0.2 is in none of the allowed networks") == 2 and " INFO " not in loud
+    assert "<4>" not in loud
 
 
 def test_status_tells_drift_and_install_mends_it(installed):

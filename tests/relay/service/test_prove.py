@@ -15,7 +15,7 @@ from relay.config.keys import Protocol
 from relay.config.load import PortMap
 from relay.service import owner
 from relay.service.prove import Proof, not_taken_by, prove
-from tests.relay.kit.blackbox import ROOT, RelayProcess
+from tests.relay.kit.blackbox import CLOSE, ROOT, RelayProcess
 from tests.relay.kit.scripted import LOOPBACK, free_port, wait_until
 
 pytestmark = pytest.mark.slow  # every case starts processes
@@ -53,8 +53,10 @@ def test_relay_and_gateway_answer():
 def test_the_gateway_is_not_there():
     with RelayProcess(free_port(), protocol="ib") as relay:
         found = proof(relay)
+        ends = [relay.record(CLOSE)["severity_text"], *(line["severity_text"] for line in relay.records(CLOSE))]
     assert (found.relay, found.gateway) == (True, False)
     assert "connection refused, nothing listens there" in found.message
+    assert set(ends) == {"INFO"}, "no warning of a client that there never was"
 
 
 def test_the_gateway_is_silent(monkeypatch):
