@@ -17,5 +17,5 @@ STRANGERS = {
 
 def stranger(data: bytes) -> str:
     """The key of STRANGERS for the first bytes of a peer that is no gateway."""
-    name = recognise(data).value
+    name = recognise(data, answer=True).value
     return name if name in STRANGERS else FirstBytes.GARBAGE.value

@@ -29,7 +29,9 @@ from relay.logs.record import Cause, Reason
 from relay.net import offsets
 from relay.net.dial import Dial, DialFailed, Reached
 from relay.net.poller import READ
-from relay.wire.hello import FirstBytes, begun_hello, classify_first_bytes
+from relay.wire import hello_mistakes
+from relay.wire.hello import FirstBytes, classify_first_bytes
+from relay.wire.hello_mistakes import told
 
 if TYPE_CHECKING:
     from relay.connection.connection import Connection
@@ -107,7 +109,9 @@ class Opening(Phase):
         if not self._receive():
             return True
         if self.finished:
-            connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, self._begun()))
+            connection.end(
+                Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, self._begun() if self.early else None)
+            )
             return True
         if not self.early:
             return False
@@ -117,7 +121,7 @@ class Opening(Phase):
                 connection.poller.rewatch(self.client.fileno(), self.while_waiting)
             self._at_the_gate(monotonic())
         elif kind is not FirstBytes.MORE:
-            connection.end(Cause("relay", "policy", Reason.NOT_IB, kind.value))
+            connection.end(Cause("relay", "policy", Reason.NOT_IB, told(kind, self.early)))
         return True
 
     def while_waiting(self, events: int) -> bool:
@@ -147,9 +151,11 @@ class Opening(Phase):
             return Reason.CLIENT_LEFT_WHILE_CONNECTING
         return Reason.CLIENT_LEFT_WHILE_QUEUED if self.ticket is not None else Reason.CLIENT_LEFT_IN_HANDSHAKE
 
-    def _begun(self) -> str | None:
-        """What has come of a hello that is not whole."""
-        return begun_hello(self.early) if self.early and self.connection.observer is not None else None
+    def _begun(self, when: str = "") -> str:
+        """How much has come of a hello that is not whole, and what its length still waits for."""
+        seen = f"{len(self.early)} bytes of a hello" if self.early else "nothing"
+        why = hello_mistakes.unfinished(self.early)
+        return f"{seen}{when}: {why}" if why else f"{seen}{when}"
 
     def _stop_reading(self) -> None:
         self.watched = 0
@@ -164,7 +170,8 @@ class Opening(Phase):
         except BlockingIOError:
             return True
         except OSError as error:
-            begun = self._begun() if self.ticket is None and self.dial is None else None
+            said = self.early and self.ticket is None and self.dial is None and self.connection.observer is not None
+            begun = self._begun() if said else None
             self.connection.end(Cause("client", "rst", self._left_reason(), begun, error_name(error)))
             return False
         if chunk:
@@ -275,8 +282,8 @@ class Opening(Phase):
             self._ask(now)
             return
         seconds = self.connection.map.first_bytes_timeout
-        cause = Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, f"{self._begun() or 'nothing'} in {seconds:g} s")
-        self.connection.end(cause)
+        detail = self._begun(f" in {seconds:g} s")
+        self.connection.end(Cause("relay", "timeout", Reason.HANDSHAKE_TIMEOUT, detail))
 
     def left(self) -> None:
         """No dial goes on behind this."""

@@ -24,6 +24,7 @@ from relay.wire import messages
 from relay.wire.direction import Direction
 from relay.wire.framing import FrameReader, WireError
 from relay.wire.hello import ClientHello, FirstBytes, ServerHello, classify_first_bytes, client_hello_end
+from relay.wire.hello_mistakes import told
 from relay.wire.messages import NO_REQUEST
 
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN and drops what is unsent
@@ -209,7 +210,7 @@ class GatewaySession(asyncio.Protocol):
             if rest:
                 self.data_received(rest)
         elif kind is not FirstBytes.MORE:
-            self.finish(f"first bytes are no IB hello but {kind.value}")
+            self.finish(f"first bytes are no IB hello but {told(kind, self._opening)}")
 
     def _hello(self, hello: ClientHello) -> None:
         options = f", options '{hello.options[:80]}'" if hello.options else ""

@@ -156,15 +156,6 @@ def client_hello_end(data: Bytes) -> int:
     return end if len(head) == _CLIENT_HEADER and len(data) >= end else 0
 
 
-def begun_hello(data: Bytes) -> str:
-    """For people: how much of a client hello has come, of one that is not whole."""
-    if len(data) < _CLIENT_HEADER or not bytes(data[:_CLIENT_HEADER]).startswith(API_PREFIX):
-        return f"{len(data)} bytes of a hello"
-    end = _CLIENT_HEADER + _announced(bytes(data[len(API_PREFIX) : _CLIENT_HEADER]))
-    counts_itself = "; its length seems to count itself" if end - len(data) == LENGTH_SIZE else ""
-    return f"{len(data)} of {end} bytes of a hello{counts_itself}"
-
-
 def server_hello_end(data: Bytes) -> int:
     """Length of the server hello `data` starts with; 0 = not whole yet, -1 = it can never be one.
 
@@ -201,18 +192,21 @@ class FirstBytes(Enum):
 
 
 # First bytes of other protocols, requests and answers: a client may speak such a protocol to us, and a wrong upstream
-# may answer in it. The beginning of a signature counts as well: it cannot become IB any more, and a scanner that sends
-# three bytes should get a name too.
+# may answer in it. The beginning of a signature counts as well, from so many bytes on: a scanner that sends three
+# letters should get a name too, and one letter or two line ends are anybody's.
+_LETTERS = 3
 _SIGNATURES = (
-    (FirstBytes.TLS, (b"\x16\x03", b"\x15\x03")),
+    (FirstBytes.TLS, 1, (b"\x16\x03", b"\x15\x03")),
     (
         FirstBytes.HTTP,
+        _LETTERS,
         (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE "),
     ),
-    (FirstBytes.HTTP, (b"PRI * HTTP/2", b"HTTP/")),
-    (FirstBytes.SSH, (b"SSH-",)),
-    (FirstBytes.VNC, (b"RFB ",)),
-    (FirstBytes.PROXY, (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")),
+    (FirstBytes.HTTP, _LETTERS, (b"PRI * HTTP/2", b"HTTP/")),
+    (FirstBytes.SSH, _LETTERS, (b"SSH-",)),
+    (FirstBytes.VNC, _LETTERS, (b"RFB ",)),
+    (FirstBytes.PROXY, _LETTERS, (b"PROXY ",)),
+    (FirstBytes.PROXY, 5, (b"\r\n\r\n\0\r\nQUIT\n",)),
 )
 _TEXT = re.compile(rb"[\t\r\n\x20-\x7e]+")
 _NAMED_BY = 6  # bytes; all signatures differ within them. The shortest answer of a stranger, a TLS alert, has seven
@@ -247,21 +241,24 @@ def _classify(data: Bytes) -> FirstBytes:
 _remembered = lru_cache(maxsize=_REMEMBERED)(_classify)
 
 
-def recognise(data: Bytes) -> FirstBytes:
-    """The name of another protocol by its first bytes, TEXT or GARBAGE if none fits; never MORE, IB or LEGACY."""
+def recognise(data: Bytes, *, answer: bool = False) -> FirstBytes:
+    """The name of another protocol by its first bytes, TEXT or GARBAGE if none fits; never MORE, IB or LEGACY.
+
+    Of an `answer` one letter is enough: nobody types there.
+    """
     head = bytes(data[:_LOOKED_AT])
     if not head:
         return FirstBytes.GARBAGE
-    for opening, signatures in _SIGNATURES:
-        for signature in signatures:
-            if head[: len(signature)] == signature[: len(head)]:
-                return opening
+    for opening, least, signatures in _SIGNATURES:
+        needed = 1 if answer and least == _LETTERS else least
+        if len(head) >= needed and any(head[: len(signature)] == signature[: len(head)] for signature in signatures):
+            return opening
     return FirstBytes.TEXT if _TEXT.fullmatch(head) else FirstBytes.GARBAGE
 
 
 def no_hello(data: Bytes) -> str:
     """What a peer's first bytes are instead of a hello, as text for people."""
-    opening = recognise(data[:_NAMED_BY])
+    opening = recognise(data[:_NAMED_BY], answer=True)
     if opening is FirstBytes.GARBAGE:
         return "first bytes are not an IB hello"
     return f"first bytes are {opening.value if opening is FirstBytes.TEXT else opening.value.upper()}, not an IB hello"
@@ -269,4 +266,4 @@ def no_hello(data: Bytes) -> str:
 
 def name_is_final(data: Bytes) -> bool:
     """Does `no_hello` give the same text whatever follows these bytes?"""
-    return len(data) >= _NAMED_BY or recognise(data) is FirstBytes.GARBAGE
+    return len(data) >= _NAMED_BY or recognise(data, answer=True) is FirstBytes.GARBAGE

@@ -51,17 +51,20 @@ async def test_the_gateway_is_dialled_when_the_hello_is_whole_and_gets_it_untouc
         assert not isinstance(connection.phase, Opening) and connection.up.bytes == len(hello)
 
 
+WRONG = "a wrong hello: "
+BAD_LENGTH = f"{WRONG}the length cannot be one of a hello"
 NOT_IB = [
-    # first bytes, their name when they come at once, and by the first byte that decides
-    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "http", "http"),
+    # first bytes, their name when they come at once, and by the first byte that decides, if that is another
+    (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "http", "text"),
     (bytes.fromhex("16030100f8010000f403"), "tls", "tls"),
-    (b"SSH-2.0-OpenSSH_9.2\r\n", "ssh", "ssh"),
-    (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "proxy", "http"),  # as POST and PUT begin
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "ssh", "text"),
+    (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "proxy", "text"),
     (b"hello?\r\n", "text", "text"),
     (b"\xff\xfe\0\1", "garbage", "garbage"),
-    (b"API\0\0\0\0\4hiho", "garbage", "garbage"),
-    (b"API\0\xff\xff\xff\xff", "garbage", "garbage"),
-    (b"API ", "text", "text"),
+    (b"API\0\0\0\0\4hiho", f"{WRONG}what follows the length is no range of versions", None),
+    (b"API\0\xff\xff\xff\xff", f"{WRONG}the length cannot be one of a hello", None),
+    (b"API\0\x09\0\0\0v100..157", f"{WRONG}the length is little-endian, big-endian is right", BAD_LENGTH),
+    (b"API ", f"{WRONG}there is no NUL after API", None),
 ]
 
 
@@ -78,7 +81,9 @@ async def test_what_is_not_an_ib_hello_ends_with_its_name_and_without_a_dial(fir
                 await client.send(first[position : position + 1])
                 await until(lambda before=before: rig.calls.total() > before or connection.closed, "the byte was read")
         record = await rig.end_of(connection)
-        assert record.cause == Cause("relay", "policy", Reason.NOT_IB, whole if how == "at once" else dripping)
+        assert record.cause == Cause(
+            "relay", "policy", Reason.NOT_IB, dripping or whole if how == "byte by byte" else whole
+        )
         assert (record.phase, record.ib_stage, record.bytes_up) == (EndPhase.HANDSHAKE, "nothing", 0)
         assert nothing_is_dialled(rig)
 
@@ -97,7 +102,13 @@ async def test_a_client_that_leaves_before_its_hello_is_whole_costs_the_gateway_
 
 
 @pytest.mark.parametrize(
-    "first, seen", [(b"", "nothing in 0.1 s"), (HELLO[:5], "5 bytes of a hello in 0.1 s")], ids=["silent", "stuck"]
+    "first, seen",
+    [
+        (b"", "nothing in 0.1 s"),
+        (HELLO[:5], "5 bytes of a hello in 0.1 s"),
+        (b"API\0\0\0\0\x0dv100..157", "17 bytes of a hello in 0.1 s: the length counts its own four bytes, too"),
+    ],
+    ids=["silent", "stuck", "a wrong length"],
 )
 async def test_a_client_that_does_not_say_its_hello_is_ended_by_the_bound(first, seen):
     async with ib(first_bytes_timeout=0.1) as rig:

@@ -9,7 +9,6 @@ from relay.wire.hello import (
     FirstBytes,
     Redirect,
     ServerHello,
-    begun_hello,
     classify_first_bytes,
     client_hello_end,
     decode_server_hello,
@@ -157,7 +156,10 @@ def test_a_server_hello_is_ruled_out_at_the_first_byte_that_shows_it(data, end):
         ("TLS", bytes.fromhex("16030100f8010000f40303"), FirstBytes.TLS),
         ("HTTP GET", b"GET / HTTP/1.1\r\n", FirstBytes.HTTP),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n", FirstBytes.HTTP),
-        ("HTTP cut after a byte", b"G", FirstBytes.HTTP),
+        ("HTTP cut after three bytes", b"GET", FirstBytes.HTTP),
+        ("one letter", b"G", FirstBytes.TEXT),
+        ("somebody who presses return", b"\r\n\r\n", FirstBytes.TEXT),
+        ("PROXY protocol 2, cut", b"\r\n\r\n\0", FirstBytes.PROXY),
         ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", FirstBytes.SSH),
         ("VNC", b"RFB 003.008\n", FirstBytes.VNC),
         ("PROXY protocol 1", b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", FirstBytes.PROXY),
@@ -203,17 +205,3 @@ def test_a_stranger_keeps_the_name_that_was_called_final(data):
 
 def test_nothing_has_no_name():
     assert recognise(b"") is FirstBytes.GARBAGE
-
-
-BEGUN = [
-    (b"API\0", "4 bytes of a hello"),
-    (b"API\0\0\0", "6 bytes of a hello"),
-    (b"API\0\0\0\0\x09v100", "12 of 17 bytes of a hello"),
-    (b"API\0\0\0\0\x0dv100..187", "17 of 21 bytes of a hello; its length seems to count itself"),
-    (b"63", "2 bytes of a hello"),
-]
-
-
-@pytest.mark.parametrize("data, text", BEGUN)
-def test_of_a_hello_that_is_not_whole_it_is_said_how_much_came(data, text):
-    assert begun_hello(data) == text
