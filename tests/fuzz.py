@@ -195,7 +195,8 @@ def observe(make: Callable[[], Observer], pieces: Iterator[Segment]) -> tuple:
         assert observer.held <= HELD_LIMIT, f"{observer.held} bytes are held"
     known = (observer.stage, observer.opaque, observer.legacy, observer.client_range, observer.client_id)
     counts = (observer.counts_up, observer.counts_down, observer.messages_up, observer.messages_down)
-    return found, known, counts, observer.server_version, observer.accounts, observer.requests_peak
+    told = (observer.accounts, observer.not_understood, observer.redirect)
+    return found, known, counts, observer.server_version, told, observer.requests_peak
 
 
 def check_observer(stream: Stream, rng: random.Random, make: Callable[[], Observer]) -> None:

@@ -70,7 +70,8 @@ def _through(host: str, port: int, relay: str, upstream: str) -> Proof:
             return Proof(False, None, f"{host_port(host, port)} {NOBODY}")
         why = "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
         return Proof(True, False, f"{relay}, {upstream} does not: {why}")
-    return Proof(True, False, f"{relay} ({took}), {upstream} does not: the connection was {session.detail}")
+    said = "what answers is no gateway:" if session.outcome is SessionOutcome.BAD_PEER else "the connection was"
+    return Proof(True, False, f"{relay} ({took}), {upstream} does not: {said} {session.detail}")
 
 
 async def _hello(host: str, port: int, session: ClientSession) -> None:

@@ -59,6 +59,20 @@ def test_the_gateway_is_not_there():
     assert set(ends) == {"INFO"}, "no warning of a client that there never was"
 
 
+@pytest.mark.parametrize(
+    "behaviour, words",
+    [
+        ("http", "what answers is no gateway: server hello: first bytes are HTTP, not an IB hello"),
+        ("redirect=gate.example:4001", "the connection was redirected to gate.example:4001"),
+    ],
+)
+def test_what_answers_is_another_service_or_sends_us_elsewhere(behaviour, words):
+    with practice(behaviour) as port, RelayProcess(port, protocol="ib") as relay:
+        found = proof(relay)
+    assert (found.relay, found.gateway) == (True, False)
+    assert words in found.message
+
+
 def test_the_gateway_is_silent(monkeypatch):
     monkeypatch.setattr("relay.service.prove.HELLO_TIMEOUT", 0.5)
     with practice("silent") as port, RelayProcess(port, protocol="ib") as relay:
