@@ -97,6 +97,8 @@ class Engine(Commands):
             self.process.kill()
             self.process.wait()
         self.log.close()
+        # What an engine leaves mounted keeps its folder.
+        subprocess.run(["umount", self.folder / "exec/netns/default"], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self):
