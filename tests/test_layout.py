@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "entry": "config logs manager net",
     "logs": "config net printable",
     "manager": "config printable",
-    "service": "client config entry net wire",
+    "service": "client config entry net survival wire",
     "pyz": "service terminal",
     "client": "wire",
     "practice": "wire",

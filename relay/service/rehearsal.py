@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -25,6 +26,7 @@ from relay.wire.hello import ClientHello
 START = 20.0  # seconds until ready; a cold interpreter on a busy machine needs one or two
 ANSWER = 5.0  # seconds for a byte there and back on the loopback
 LEAVE = 15.0  # seconds the installed program may take to leave its sessions; it has 15 in its unit
+LOOK = 0.01  # seconds between two looks at a process
 
 MAP = """\
 [[map]]
@@ -92,6 +94,11 @@ async def _rehearse(
                 client.writer.close()
 
 
+async def _until(happened: Callable[[], bool]) -> None:
+    while not happened():  # noqa: ASYNC110 (nothing of ours says that a process has ended)
+        await asyncio.sleep(LOOK)
+
+
 class _Trial:
     def __init__(self, manager: TrialManager, words: tuple[str, ...], doors: Mapping[str, socket.socket]) -> None:
         self._manager, self._words, self._doors = manager, words, doors
@@ -104,7 +111,8 @@ class _Trial:
                 for protocol in self._doors:
                     clients.append(await self._connected(protocol))  # noqa: PERF401 (the next may fail)
                 process.terminate()
-                await asyncio.wait_for(process.wait(), LEAVE)
+                async with asyncio.timeout(LEAVE):
+                    await _until(lambda: process.poll() is not None)
         except (_Seen, TimeoutError):
             pass  # what is installed does not serve either: there is nothing to go on with
         if self._manager.keeps_sessions():
@@ -130,30 +138,28 @@ class _Trial:
         return took, f"the new program ({new.name}) starts in {took:.1f} s, {goes_on}takes new ones and forwards"
 
     @contextlib.asynccontextmanager
-    async def _started(self, candidate: TrialProgram) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _started(self, program: TrialProgram) -> AsyncIterator[subprocess.Popen[bytes]]:
         try:
-            process = await self._manager.start((*candidate.command, *self._words), candidate.environ)
+            process = self._manager.start((*program.command, *self._words), program.environ)
         except OSError as error:
             raise _Seen(f"cannot be started: {error.strerror or error}") from None
         try:
             await self._until_ready(process)
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            process.kill()
+            process.wait()
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
-        ended, ready = (asyncio.ensure_future(wait) for wait in (process.wait(), self._manager.ready()))
+    async def _until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        seen = ""
         try:
-            await asyncio.wait((ended, ready), timeout=START, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-            ready.cancel()
-        if process.returncode is not None:
-            raise _Seen(f"does not start: seen exit code {process.returncode}{self._words_of_it()}; expected READY=1")
-        if not ready.done() or ready.cancelled():
-            raise _Seen(f"does not start: seen nothing for {START:g} s{self._words_of_it()}; expected READY=1")
+            async with asyncio.timeout(START):
+                await _until(lambda: self._manager.ready or process.poll() is not None)
+        except TimeoutError:
+            seen = f"nothing for {START:g} s"
+        if not self._manager.ready:
+            seen = seen or f"exit code {process.returncode}"
+            raise _Seen(f"does not start: seen {seen}{self._words_of_it()}; expected READY=1")
 
     async def _connected(self, protocol: str) -> _TrialClient:
         """A session through the program, with a first word and its answer."""

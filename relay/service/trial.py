@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 from array import array
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from relay.service.undo import SIGNALS
 from relay.wire.hello import ServerHello, client_hello_end
 
 LOOPBACK = "127.0.0.1"
@@ -24,9 +26,10 @@ MOST_FDS = 253  # of one message (SCM_MAX_FD of the kernel)
 MOST_BYTES = 64 << 10  # of one message
 
 # What systemd does between fork and exec: descriptors to 3, 4, ..., their number, names and addressee to the
-# environment. The copies are first put out of the way of the places they are to have.
+# environment. The copies are first put out of the way of the places they are to have. No signal stays blocked.
 HAND_OVER = """
-import fcntl, os, sys
+import fcntl, os, signal, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 names, fds = sys.argv[1], [int(fd) for fd in sys.argv[2].split(",") if fd]
 high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 500) for fd in fds]
 for number, fd in enumerate(high, 3):
@@ -49,7 +52,8 @@ class TrialManager:
         self._folder = folder
         self._listening = listening
         self._stored: dict[str, list[int]] = {}
-        self._ready = asyncio.Event()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.ready = False  # the program has said so
         self._where = folder / "notify"
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
@@ -60,6 +64,9 @@ class TrialManager:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
         asyncio.get_running_loop().remove_reader(self._sock)
         self._sock.close()
         for fd in (fd for fds in self._stored.values() for fd in fds):
@@ -69,15 +76,26 @@ class TrialManager:
         """Has the program left sessions? Their parts have names with a dot, nothing else has."""
         return any("." in name for name in self._stored)
 
-    async def start(self, command: tuple[str, ...], environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-        """The process; what it writes is in `log`. OSError when there is nothing to start."""
-        self._ready.clear()
+    def start(self, command: tuple[str, ...], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """The process, killed at the end; what it writes is in `log`. OSError when there is nothing to start."""
+        self.ready = False
         kept = [(name, sock.fileno()) for name, sock in self._listening.items()]
         kept += [(name, fd) for name, fds in self._stored.items() for fd in fds]
         names, fds = ":".join(name for name, _ in kept), [fd for _, fd in kept]
+        # A signal within would leave a process behind that nobody knows of.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._started.append(self._begun(command, environ, names, fds))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self._started[-1]
+
+    def _begun(
+        self, command: tuple[str, ...], environ: Mapping[str, str], names: str, fds: list[int]
+    ) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as out:
-            return await asyncio.create_subprocess_exec(
-                *(command[0], "-I", "-S", "-c", HAND_OVER, names, ",".join(map(str, fds)), *command),
+            return subprocess.Popen(
+                (command[0], "-I", "-S", "-c", HAND_OVER, names, ",".join(map(str, fds)), *command),
                 env={"PATH": os.defpath, **environ, "NOTIFY_SOCKET": str(self._where), "FDSTORE": str(ROOM)},
                 cwd=self._folder,
                 pass_fds=fds,
@@ -86,10 +104,6 @@ class TrialManager:
                 stderr=out,
                 start_new_session=True,  # a Ctrl-C is for us, and we end it
             )
-
-    async def ready(self) -> None:
-        """Until the program says so."""
-        await self._ready.wait()
 
     def _hear(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -110,7 +124,7 @@ class TrialManager:
         for fd in fds:  # a barrier's among them: closing it is the answer
             os.close(fd)
         if "READY" in said:
-            self._ready.set()
+            self.ready = True
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from relay.service.rehearsal import TrialProgram, rehearse
 from relay.service.render import SERVICE, Manager
 from relay.service.undo import EndSignal, Snapshot, interruptible
 from relay.service.wanted import Wanted
+from relay.survival.live_sessions import unreadable
 
 EX_SOFTWARE = 70  # sysexits.h: a fault of ours, or the way back failed
 STARTS = 10  # times as long as in the rehearsal may the service take to start
@@ -67,6 +68,11 @@ def _rehearsed(plan: Wanted, hands: Actions, files: list[steps.Step]) -> float:
         command = plan.program.command(plan.where.program)
         variables = variables_of(there.read_text()) if there.exists() else {}
         installed = TrialProgram(command, variables, version_of(plan.where.program))
+    if plan.loaded.config.survive and (why := unreadable(hands.main_process())):
+        raise Refusal(
+            f"nothing was changed: the new program ({__version__}) cannot go on with the sessions that live now, they "
+            f"would be reset: {why}. To upgrade all the same, stop the service first, which ends its sessions"
+        )
     variables = variables_of(plan.files.get(SERVICE, ""))
     with tempfile.TemporaryDirectory(prefix="ib-relay-new-") as folder:
         copy = Path(folder, plan.where.program.name) if program is not None else plan.program.archive

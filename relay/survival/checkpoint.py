@@ -14,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NAME = "ib-relay session"  # as /proc shows it
 _MAGIC = b"ibrelay1"  # another layout gets another number; what does not begin with it is not read
 _MOST_TEXT = 128 * 1024  # bytes; a session is 1 to 2 KiB, an advisor's hundreds of accounts ten more
 _MOST_HELD = 68 * 1024  # bytes; an observer holds 64 KiB at the most, and a hello
@@ -48,7 +49,7 @@ class Checkpoint:
 
     def __init__(self, fd: int | None = None) -> None:
         """A new one, or the one behind a descriptor, which is then ours; ValueError when it is none."""
-        self.fd = os.memfd_create("ib-relay session") if fd is None else fd
+        self.fd = os.memfd_create(NAME) if fd is None else fd
         if fd is None:
             os.ftruncate(self.fd, _SIZE)
         elif os.fstat(fd).st_size != _SIZE:

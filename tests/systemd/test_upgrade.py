@@ -114,7 +114,7 @@ ON_THE_SIDE = [
         (*ACCEPT, "    def accept(self, *_):\n        pass\n\n    def other(self"),
         "takes nobody in a map",
     ),
-    ("another state", (*STATE, "FORMAT = 2"), "cannot go on with sessions of the installed one (0.1.0)"),
+    ("another state", (*STATE, "FORMAT = 2"), "cannot go on with the sessions that live now, "),
 ]
 
 

@@ -1,14 +1,19 @@
 """relay/service/rehearsal.py: every way a new program can fail to do for a service is found on the side, and named."""
 
+import signal
 import subprocess
 import sys
+import threading
 import zipfile
 
+import psutil
 import pytest
 
 from relay.service.definition import Refusal
 from relay.service.rehearsal import TrialProgram, rehearse
+from relay.service.undo import EndSignal, interruptible
 from tests.relay.kit.blackbox import ROOT
+from tests.relay.kit.scripted import wait_until
 
 pytestmark = pytest.mark.slow  # every case starts processes
 
@@ -99,3 +104,23 @@ def test_a_fault_is_found_on_the_side_and_named(zipapp, tmp_path, monkeypatch, c
 def test_a_variable_of_the_unit_that_the_program_does_not_know_is_found(zipapp):
     with pytest.raises(Refusal, match=r"seen exit code 78 \(.*IB_RELAY_OF_TOMORROW"):
         rehearse(candidate(zipapp, IB_RELAY_OF_TOMORROW="1"), None, ["ib"])
+
+
+HANGS = ("relay/run.py", "    relay.start()", "    import time\n    time.sleep(99)")
+
+
+def test_a_signal_ends_the_rehearsal_and_what_it_has_started(zipapp, tmp_path):
+    hangs = variant(zipapp, tmp_path / "new.pyz", *HANGS)
+    started: list[psutil.Process] = []
+
+    def interrupt() -> None:
+        wait_until(lambda: started.extend(psutil.Process().children()) or started, "the program is started")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with interruptible():
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        with pytest.raises(EndSignal, match="SIGINT"):
+            rehearse(candidate(hangs), None, ["ib"])
+    interrupting.join()
+    assert not any(process.is_running() for process in started)
