@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.wire.hello import ClientHello
 from tests import releases
 from tests.relay.service.test_rehearsal import variant
 from tests.systemd.conftest import ZIPAPP, practice
@@ -25,6 +26,7 @@ SERVICE = "ib-relay.service"
 PROGRAM = "/usr/local/lib/ib-relay/ib-relay.pyz"
 UNITS = tuple(f"/etc/systemd/system/{name}" for name in (SERVICE, "ib-relay-closed.target", "ib-relay-raw.socket"))
 NEW = "/root/new.pyz"
+HELLO = ClientHello(100, 176).encode()
 MAPS = """\
 [[map]]
 name = "paper"
@@ -158,6 +160,17 @@ def test_a_fault_that_shows_in_place_is_undone_with_the_units(installed, session
     assert words in ran.stderr and "Traceback" not in ran.stderr, ran
     assert there(installed) == before
     assert not installed.path(f"{PROGRAM}.old").exists()
+
+
+def test_a_program_that_ends_for_good_is_undone_and_its_port_is_open_again(installed, zipapp, tmp_path):
+    before = there(installed)
+    put_new_with(installed, zipapp, tmp_path, "raise SystemExit(78)")
+    ran = installed.run("python3", NEW, "service", "upgrade", check=False)
+    assert ran.returncode == 69 and "the old one is back, and so are its units: " in ran.stderr, ran
+    assert there(installed) == before
+    with installed.network(), socket.create_connection(("127.0.0.1", 4003), 10) as client:
+        client.sendall(HELLO)
+        assert b"176" in client.recv(100)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
