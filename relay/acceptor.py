@@ -194,7 +194,7 @@ class Acceptor:
         """Not admitted: one record, and a reset, so that it looks like a refusal and not like a short session."""
         port_map, sock, address, local_port = peer
         tcp.reset(sock)
-        self._log.write(
+        self._services.log.write(
             Record(
                 event="close",
                 at=time(),

@@ -19,6 +19,7 @@ from relay.connection.services import Services
 from relay.entry.descriptors import descriptor_budget
 from relay.entry.listen_address import BindError, Names, look_up
 from relay.entry.listeners import Listeners
+from relay.logs.brake import Brake
 from relay.logs.logfile import LogFile, log_file_of, same_log_file
 from relay.logs.record import Cause, Reason, Record
 from relay.manager.activation import Activation
@@ -55,18 +56,18 @@ class Relay:
         self._poller = poller_of(self._loop)
         self._poller.on_error = self._handler_failed
         self._loop.set_exception_handler(self._loop_failed)
-        self._stopped = asyncio.Event()
+        self._stopped, self._drained = asyncio.Event(), asyncio.Event()
         self._asked: list[Callable[[], object]] | None = []  # while it starts or reloads: what is to be done afterwards
         self._reloading: asyncio.Task[None] | None = None
         self._names: Names = {}  # where the names in `listen` lead
         self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
-        self._drained = asyncio.Event()
+        self._brake = Brake(log)
         self.services = Services(
             self._poller,
             Deadlines(self._loop, self._deadline_failed),
             Resolver(self._loop),
             memoryview(bytearray(SCRATCH_SIZE)),
-            log,
+            self._brake,
             self._ended,
             lambda: len(self._acceptor),
         )
@@ -110,6 +111,8 @@ class Relay:
             loaded=lambda: self.loaded,
             connections=self._acceptor.live,
             snapshot=self.snapshot,
+            write=self._brake.write,
+            settle=self._brake.settle,
             fault=self.fault,
             listen=self._follow_bridges,
             missing=lambda: self._listeners.bridge_missing,
@@ -189,6 +192,7 @@ class Relay:
         self.services.deadlines.close()
         self._notifier.close()
         self._survival.close()
+        self._brake.settle(at_once=True)
         self.log.event("stopped", "every connection has ended or was left to the service manager")
 
     def bound(self) -> list[tuple[str, int]]:
@@ -293,6 +297,7 @@ class Relay:
     def upgrade(self) -> None:
         """Become the program that is installed now, if that one can go on."""
         if not self._stopped.is_set() and not self._is_later(self.upgrade):
+            self._brake.settle(at_once=True)
             self._survival.upgrade()
 
     def upgrade_refused(self, trouble: str) -> None:

@@ -33,6 +33,8 @@ class UpkeepHooks(NamedTuple):
     loaded: Callable[[], Loaded]  # the configuration in force
     connections: Callable[[], list[Connection]]
     snapshot: Callable[[], list[Record]]
+    write: Callable[[Record], None]
+    settle: Callable[[], None]  # tell of what was only counted
     fault: Callable[[Connection, Exception], None]  # of ours, which costs this connection
     listen: Callable[[], None]  # on the bridges of now, and admit from them; BindError
     missing: Callable[[], bool]  # is there an address of a bridge that could not be bound yet?
@@ -101,6 +103,7 @@ class Upkeep:
                 connection.housekeeping(now)
             except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
                 self._relay.fault(connection, error)
+        self._relay.settle()
         self._follow_bridges()
 
     def look_soon(self) -> None:
@@ -139,7 +142,7 @@ class Upkeep:
             if self._relay.stopped():
                 return
             for record in self._relay.snapshot():
-                self._log.write(record)
+                self._relay.write(record)
             self.report_progress()
 
         self._loop.call_later(interval or HOUSEKEEPING, tick if interval else self.report_progress)

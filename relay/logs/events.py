@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 EventName = Literal[
     "accept.paused",
     "bridge",
+    "connection.repeated",
     "fault",
     "listener.closed",
     "listener.lost",
@@ -46,6 +47,15 @@ EVENTS: Mapping[EventName, EventKind] = {
     "listener.unused": EventKind("the service manager handed over a socket that no map takes"),
     "accept.paused": EventKind("no file descriptors are left; new clients wait"),
     "bridge": EventKind("a container bridge cannot be seen, or cannot be listened on"),
+    "connection.repeated": EventKind(
+        "more than 30 connections of one address ended alike in a minute, none at the gateway: the rest is counted",
+        {
+            "client.address": "the address they came from",
+            "ib_relay.map": "the map's name",
+            "end.reason": "the reasons above",
+            "connections": "how many have no lines of their own",
+        },
+    ),
     "warning": EventKind("a setting is allowed and probably not what was meant"),
     "reload": EventKind(
         "the configuration was read again", {"ok": "true if it is in force, false if the old one stays"}

@@ -11,6 +11,7 @@ from relay import acceptor, upkeep
 from relay.acceptor import MOST_UNDECIDED
 from relay.entry import admission
 from relay.entry.bridges import Bridge, Survey
+from relay.logs.brake import IN_FULL
 from relay.logs.record import Cause, EndPhase, Reason
 from tests.relay.kit.loopback import HOST, PATIENCE, Far, until, unused_port
 from tests.relay.test_server import House, works
@@ -216,8 +217,11 @@ async def test_a_crowd_of_strangers_costs_ten_looks_a_second_and_not_one_each(ma
             assert (await stranger.read_to_end())[1] == "rst"
         allowed = 2 + (monotonic() - began) / upkeep.LEAST_BETWEEN
         assert 0 < len(machine.looks) - looked <= allowed
-        await house.close_of(count)
+        await house.close_of(IN_FULL)
         assert {record.cause.reason for record in house.log.closes()} == {Reason.ACL_DENIED}
+        house.relay._brake.settle(at_once=True)
+        (message,) = house.log.named("connection.repeated")
+        assert f"{count - IN_FULL} more connections of {STRANGER}" in message
 
 
 async def test_where_the_networks_are_given_nobody_looks_at_bridges(machine):

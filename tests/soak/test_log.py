@@ -1,8 +1,10 @@
 """More log lines than any bounded queue keeps, for a reader that does not read. Runs with the other soak tests."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -21,9 +23,12 @@ def test_lines_that_find_no_room_are_dropped_counted_and_the_log_goes_on_when_it
     with stuck_pipe() as (reading, writing):
         with RelayProcess(free_port(), stdout=writing, allow="192.0.2.0/24") as relay:
             give_up_at = time.monotonic() + 30
-            for _ in range(12_000):
+            for number in range(12_000):
                 assert time.monotonic() < give_up_at, "a log that nobody reads holds the clients up"
-                Peer.dial((relay.host, relay.port)).close()
+                source = (f"127.9.{number % 500 // 250}.{number % 250 + 1}", 0)  # of each address few enough for a line
+                client = socket.create_connection((relay.host, relay.port), source_address=source)
+                with client, contextlib.suppress(ConnectionResetError):
+                    client.recv(1)  # until it is refused: a client that had no place in the queue is no client
             os.close(writing)
             reader = threading.Thread(target=read_lines, args=(reading, lines))
             reader.start()
