@@ -92,13 +92,15 @@ if hasattr(select, "epoll"):
             self._handlers: dict[int, Handler] = {}
             self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
             self._since: dict[int, float] = {}  # monotonic, when it was watched
+            self._young_until = 0.0  # the last of them
             self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
             self._handlers[fd] = handler
-            self._since[fd] = time.monotonic()
+            self._since[fd] = now = time.monotonic()
+            self._young_until = now + YOUNG
 
         def change(self, fd: int, events: int) -> None:
             self._data_path.modify(fd, events)
@@ -131,7 +133,7 @@ if hasattr(select, "epoll"):
                 if gone:
                     gone.clear()
                 young: list[tuple[int, int]] | None = None
-                if len(ready) > FEW:
+                if len(ready) > FEW and time.monotonic() < self._young_until:
                     ready, young = self._by_age(ready)
                 for fd, events in ready:
                     if fd == asyncio_fd:
