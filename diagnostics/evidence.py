@@ -134,6 +134,28 @@ class HostView:
 
 
 @dataclass(frozen=True, slots=True)
+class LogView:
+    """What the log of a gateway says beside its states (Evidence.log_states).
+
+    Times are seconds of Unix time, or as if the log's own clock were UTC: then only their differences mean something.
+    """
+
+    lines: int = 0
+    known_lines: int = 0  # lines that programs of a gateway write, in one of the ways we know
+    service: str = ""  # whose lines these are, in a log of several services
+    has_zone: bool = False  # times are Unix time
+    state_times: tuple[float | None, ...] = ()  # when each of Evidence.log_states was last seen
+    last_time: float | None = None  # of the last line that has one
+    starts: int = 0  # in a row, none of which is known to have come to a login, the last one included
+    first_start: float | None = None  # the first of them
+    ended_by: str = ""  # of the states `ended` and `start_failed`: a key of log_words.ENDS or START_FAILURES
+    exit_status: int | None = None
+    api_port: int | None = None  # the gateway says that its API listens there
+    dialogs: tuple[str, ...] = ()  # titles of open dialogs that have no state of their own; accounts are masked
+    dialog_since: float | None = None  # when the first of them opened
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the user wanted to know."""
 
@@ -153,9 +175,11 @@ class Evidence:
     facts: tuple[Fact, ...] = ()
     probes: tuple[Probe, ...] = ()  # in the order of the routes
     host: HostView | None = None
-    log_states: tuple[str, ...] = ()  # what the gateway's log says since its last start, from gateway_log.STATES
+    # What the gateway's log says since its last start, from gateway_log.STATES, each where it was last seen.
+    log_states: tuple[str, ...] = ()
     log_tail_at: float | None = None
     schema_version: int = SCHEMA_VERSION
+    gateway_log: LogView | None = None  # None: no log was given
 
     def fact(self, name: str) -> str | None:
         """The value of a fact; None when it is not known."""

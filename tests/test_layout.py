@@ -52,7 +52,7 @@ DIAGNOSTICS_ROOMS = {
     "rules": "evidence findings place",
     "probing": "evidence host place",
     "place": "evidence",
-    "host": "evidence",
+    "host": "evidence place",
     "bundle": "archive",
     "findings": "",
     "evidence": "",
@@ -73,6 +73,7 @@ PURE_OF_RELAY = (
 )
 PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/events", "service/render")
 PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
+PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
 PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.py", "place/surroundings.py")
 PURE_OF_DIAGNOSTICS += ("place/targets.py",)
@@ -100,7 +101,18 @@ TESTED_BY = {
     },
     **{
         f"diagnostics/findings/{name}.py": "tests/diagnostics/findings/test_catalogue.py"
-        for name in ("account", "broker", "entry", "first_bytes", "logins", "names", "peers", "sessions", "ways")
+        for name in (
+            "account",
+            "broker",
+            "entry",
+            "first_bytes",
+            "gateway_logs",
+            "logins",
+            "names",
+            "peers",
+            "sessions",
+            "ways",
+        )
     },
     **{
         f"diagnostics/place/{name}.py": "tests/diagnostics/place/test_facts.py"

@@ -99,7 +99,7 @@ def _collected(options: Namespace) -> Evidence:
 
     targets, port = read_targets(options)
     asked = read_asked(options, targets, session=options.session, timeout=options.timeout)
-    log = output.read_text(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
+    log = output.read_bytes(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
     progress = terminal.tell if options.verbose or output.is_terminal(sys.stderr) else None
     return collect(
         targets,

@@ -61,7 +61,12 @@ class Sink:
             self._file.close()
 
 
-def read_text(path: str, option: str, *, tail: bool = False) -> str:
+def read_text(path: str, option: str) -> str:
+    """A file in UTF-8, or standard input for "-". Raises CommandError."""
+    return read_bytes(path, option).decode("utf-8", "replace")
+
+
+def read_bytes(path: str, option: str, *, tail: bool = False) -> bytes:
     """A file, or standard input for "-": all of it or, with `tail`, the last MAX_INPUT bytes. Raises CommandError."""
     try:
         with _opened(path, option) as file:
@@ -74,7 +79,7 @@ def read_text(path: str, option: str, *, tail: bool = False) -> str:
         raise CommandError(f"{option} {path}: more than {MAX_INPUT >> 20} MiB")
     if path == "-" and not data:
         raise CommandError(f"{option} -: standard input is empty (it is, for a program that came from there itself)")
-    return data[-MAX_INPUT:].decode("utf-8", "replace")
+    return data[-MAX_INPUT:]
 
 
 def _opened(path: str, option: str) -> BinaryIO:

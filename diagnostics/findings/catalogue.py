@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from diagnostics.findings import account, broker, first_bytes, logins, names, peers, sessions, ways
+from diagnostics.findings import account, broker, first_bytes, gateway_logs, logins, names, peers, sessions, ways
 from diagnostics.findings.entry import FindingEntry
 
 CATALOGUE: dict[str, FindingEntry] = {
     entry.code: entry
-    for hundred in (names, ways, peers, first_bytes, sessions, logins, broker, account)
+    for hundred in (names, ways, peers, first_bytes, sessions, logins, gateway_logs, broker, account)
     for entry in hundred.ENTRIES
 }

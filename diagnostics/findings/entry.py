@@ -99,4 +99,4 @@ class FindingEntry:
 # A name or a network that does not work explains everything behind it.
 NAME_FAULTS = ("IBD101", "IBD102")
 # What the gateway's log can say that explains a dead port or a silent session.
-LOGIN_FAULTS = tuple(f"IBD{number}" for number in range(601, 612))
+LOGIN_FAULTS = tuple(f"IBD{number}" for number in range(601, 615))

@@ -1,4 +1,4 @@
-"""6xx: the gateway's process and its login, of which only its log knows."""
+"""6xx: the gateway's process and its login, of which only its log knows. What else the log tells is in gateway_logs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENTRIES = (
         severity="error",
         side=Side.GATEWAY,
         causes=("it was started a moment ago; one to two minutes are normal",),
-        fix="Wait.",
+        fix="Wait up to three minutes. If nothing is new in the log after that, look at the gateway's screen.",
         commands=(
             "ib-diagnose wait --for online --timeout 180",
             "docker logs -f GATEWAY",
@@ -44,7 +44,18 @@ ENTRIES = (
             "User name and password were accepted, and IB sent a message to the user's device. It is valid "
             "for about three minutes."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD603", "IBD604", "IBD605", "IBD606", "IBD607", "IBD610", "IBD611"),
+        silenced_by=(
+            *NAME_FAULTS,
+            "IBD603",
+            "IBD604",
+            "IBD605",
+            "IBD606",
+            "IBD607",
+            "IBD610",
+            "IBD611",
+            "IBD612",
+            "IBD613",
+        ),
         excluded_by=(Sign.LOGGED_IN,),
         title_in_verdict=True,
     ),
@@ -215,6 +226,9 @@ ENTRIES = (
             "IBD608",
             "IBD610",
             "IBD611",
+            "IBD612",
+            "IBD613",
+            "IBD614",
         ),
         title_in_verdict=True,
         may_be_maintenance=True,
@@ -231,7 +245,7 @@ ENTRIES = (
             "docker logs --tail 50 GATEWAY",
             "docker restart GATEWAY",
         ),
-        check="The log: no token for the automatic restart, full authentication.",
+        check="The log: no token for the automatic restart, or one that has expired; full authentication.",
         docs=(
             "The automatic restart works from Sunday to Sunday. After that user name, password and second "
             "factor are asked for again, and without somebody to confirm it the gateway stays down."

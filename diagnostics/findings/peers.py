@@ -327,9 +327,9 @@ ENTRIES = (
         check="ss -ltnp beside the gateway: no line that belongs to java.",
         docs=(
             "The log says that login and configuration are complete, and nothing listens on the port. No line "
-            "of that log ever says that the port is open: a finished login is needed for it, and not enough."
+            "of IBC says that the port is open; the gateway's own log names the port it listens on."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD614"),
         excluded_by=(Sign.LOGIN_NOT_KNOWN,),
         supported_by=(Sign.LOGGED_IN,),
         title_in_verdict=True,

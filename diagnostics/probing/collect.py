@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
+from diagnostics.evidence import Asked, Evidence, Fact, HostView, LogView, Probe, ProbeStage, Route
 from diagnostics.host import sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
@@ -46,10 +46,10 @@ def collect(
     every_route: bool = False,
     progress: Progress | None = None,
     only: bool = False,
-    gateway_log: str | None = None,
+    gateway_log: bytes | str | None = None,
     tool_version: str = "",
 ) -> Evidence:
-    """Everything a verdict is made of. `progress` is told what is going on, `gateway_log` is the text of a log.
+    """Everything a verdict is made of. `progress` is told what is going on, `gateway_log` is a log, in any encoding.
 
     `facts` are those of this place if they are not given. `every_route`: a handshake on each that gets through, not on
     the best one only. `only`: nothing but the first target, on one connection, as far as `asked` says.
@@ -62,7 +62,9 @@ def collect(
         probes, host = (_only(routes[0], asked, tell),), None
     else:
         probes, host = examine(routes, asked, every_route=every_route, progress=tell)
-    return Evidence(time.time(), tool_version, asked, facts, probes, host, _states(gateway_log))
+    states, view = _read_log(gateway_log)
+    tail_at = view.last_time if view is not None and view.has_zone else None
+    return Evidence(time.time(), tool_version, asked, facts, probes, host, states, tail_at, gateway_log=view)
 
 
 def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
@@ -95,9 +97,9 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
     return replace(silence, close_wait=before.close_wait)
 
 
-def _states(log: str | None) -> tuple[str, ...]:
+def _read_log(log: bytes | str | None) -> tuple[tuple[str, ...], LogView | None]:
     if log is None:
-        return ()
+        return (), None
     from diagnostics.host.gateway_log import read
 
     return read(log)

@@ -64,6 +64,9 @@ def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
     if evidence.log_states:
         states = several((printable(state, 40) for state in evidence.log_states), 16)
         rows.append(("gateway log", states, "--gateway-log, since its last start"))
+    if evidence.gateway_log is not None:
+        view = evidence.gateway_log
+        rows.append(("lines of the log", f"{view.known_lines} of {view.lines} known", "--gateway-log"))
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback
+from diagnostics.rules.log_view import is_logged_in, log_view
 from diagnostics.rules.rulebook import (
     Match,
     Rule,
@@ -95,10 +96,12 @@ def _first_slow(run: RunView) -> Match | None:
 
 def _never_opened(run: RunView) -> Match | None:
     """The log says that it is logged in, and the machine that nobody listens: only the two together show it."""
-    if not {"configured", "logged_in"} & set(run.evidence.log_states):
+    if not is_logged_in(run.evidence.log_states):
         return None
     probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
-    return match(probes, "the log says that the login is complete, and nothing listens on the port on this machine")
+    port = log_view(run).api_port
+    said = "the login is complete" if port is None else f"the API listens on port {port}"
+    return match(probes, f"the log says that {said}, and nothing listens on the port on this machine")
 
 
 # 4xx: the first bytes.

@@ -8,7 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
-from diagnostics.rules.logins import DONE
+from diagnostics.rules.log_view import is_logged_in
 from diagnostics.rules.run_view import RunView, failure
 from diagnostics.rules.sessions import MAX_CLIENTS
 
@@ -30,7 +30,7 @@ def is_shown(sign: Sign, run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _logged_in(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return bool(set(DONE) & set(run.evidence.log_states))
+    return is_logged_in(run.evidence.log_states)
 
 
 def _session_elsewhere(run: RunView, probes: tuple[Probe, ...]) -> bool:

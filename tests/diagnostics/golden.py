@@ -8,7 +8,18 @@ Look at every changed text at 80 columns as somebody would whose trading has sto
 from dataclasses import replace
 from pathlib import Path
 
-from diagnostics.evidence import Asked, Evidence, Fact, KernelView, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.evidence import (
+    Asked,
+    Evidence,
+    Fact,
+    KernelView,
+    LogView,
+    Outcome,
+    Probe,
+    ProbeStage,
+    Route,
+    StageResult,
+)
 from diagnostics.findings.entry import Side
 from diagnostics.report.html import html_report
 from diagnostics.report.json_report import json_report
@@ -63,7 +74,15 @@ def hostile(text: str):
     third = replace(first, route=Route(f"{text}c", 4001, "name", text), stages=unknown)
     fourth = replace(first, stages=tuple(replace(result, outcome=Outcome.SKIPPED) for result in stages))
     facts = (Fact(text, text, text, text),)
-    evidence = Evidence(0.0, text, Asked(), facts, (first, second, third, fourth), log_states=(text,))
+    evidence = Evidence(
+        0.0,
+        text,
+        Asked(),
+        facts,
+        (first, second, third, fourth),
+        log_states=(text,),
+        gateway_log=LogView(1, 1, text, ended_by=text, dialogs=(text,)),
+    )
     finding = Finding("IBD303", text, (f"{text}:4003",), (Candidate("IBD305", text),), (text,))
     return evidence, Diagnosis(Verdict(Level.NO_HANDSHAKE, text, f"{text}:4003", Side.GATEWAY), (finding,))
 

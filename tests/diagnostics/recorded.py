@@ -2,7 +2,7 @@
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
-Eight of them are stored as files, which pin the format; the others are only here.
+Eleven of them are stored as files, which pin the format; the others are only here.
 
 Gateway logs, phones, Windows and Macs are not at hand where tests run; everything here is built from what the fields of
 Evidence mean, with the addresses and times measured on the real thing where there was one.
@@ -21,6 +21,7 @@ from diagnostics.evidence import (
     HostView,
     KernelView,
     ListeningSocket,
+    LogView,
     Outcome,
     Probe,
     ProbeStage,
@@ -28,6 +29,7 @@ from diagnostics.evidence import (
     StageResult,
     dump,
 )
+from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import Level
@@ -187,10 +189,13 @@ UNKNOWN_PLACE = (Fact("os", "Darwin 24.1.0", "uname"), Fact("container", None, "
 AS_CONFIGURED = Asked(configured_from="IB_HOST")
 
 
-def run(place, *probes: Probe, asked=AS_CONFIGURED, created=QUIET_WEDNESDAY, host=None, log=()) -> Evidence:
+def run(
+    place, *probes: Probe, asked=AS_CONFIGURED, created=QUIET_WEDNESDAY, host=None, log=(), log_view=None
+) -> Evidence:
     if not any(one.route.kind == "configured" for one in probes):
         asked = replace(asked, configured_from="")
-    return Evidence(created, "0.1.0", asked, place, probes, host, tuple(log), None if not log else created - 5.0)
+    tail_at = created - 5.0 if log else None
+    return Evidence(created, "0.1.0", asked, place, probes, host, tuple(log), tail_at, gateway_log=log_view)
 
 
 def view(*listeners: ListeningSocket, close_wait=0, syn_sent=0, established=1) -> HostView:
@@ -245,9 +250,25 @@ REFUSES = (probe("ib-gateway", "configured", REFUSED, "172.18.0.3"),)
 
 
 def login(
-    name: str, code: str, *states: str, probes=CLOSED_AT_ONCE, place=BRIDGE_NAMED, created=QUIET_WEDNESDAY, level=HELLO
+    name: str,
+    code: str,
+    *states: str,
+    probes=CLOSED_AT_ONCE,
+    place=BRIDGE_NAMED,
+    created=QUIET_WEDNESDAY,
+    level=HELLO,
+    **known,
 ):
-    return fault(name, code, level, GATEWAY)(place, *probes, log=states, created=created)
+    """What the log says: its states, and by name what a LogView knows beside them."""
+    view = LogView(len(states), len(states), **known)
+    return fault(name, code, level, GATEWAY)(place, *probes, log=states, log_view=view, created=created)
+
+
+def healthy_but(name: str, code: str, side: Side, *states: str, **known) -> Case:
+    """It works, and the log tells something beside it."""
+    view = LogView(len(states), len(states), **known)
+    side = side if CATALOGUE[f"IBD{code}"].severity != "info" else Side.NONE
+    return works(name, code, side=side)(BRIDGE, probe(DOCKER0, "configured"), log=states, log_view=view)
 
 
 HEALTHY = (
@@ -565,11 +586,57 @@ LOGINS = (
     login("restarting", "609", *LOGGED_IN, "restarting", "starting"),
     login("weekly-login", "610", *AFRESH, "logging_in", "twofa_pending", created=SUNDAY, **REFUSING),
     login("servers-unreachable", "611", *STARTED, "servers_unreachable", "restarting"),
+    login(
+        "twofa-asked-for-hours-ago",
+        "603",
+        *STARTED,
+        "twofa_pending",
+        has_zone=True,
+        state_times=(None,) * len(STARTED) + (QUIET_WEDNESDAY - 5 * 3600,),
+    ),
+    login("token-expired", "610", "logged_in", "restarting", "token_expired", "ended", **REFUSING),
+    login("version-missing", "612", "started", "start_failed", starts=1, ended_by="version", exit_status=4, **REFUSING),
+    login(
+        "version-missing-again-and-again",
+        "612",
+        "started",
+        "start_failed",
+        service="ib-gateway-1",
+        has_zone=True,
+        state_times=(QUIET_WEDNESDAY - 90, QUIET_WEDNESDAY - 89),
+        last_time=QUIET_WEDNESDAY - 89,
+        starts=5,
+        first_start=QUIET_WEDNESDAY - 329,
+        ended_by="version",
+        exit_status=4,
+        **REFUSING,
+    ),
+    login("starts-again-and-again", "612", *LOGGED_IN, "restarting", "starting", starts=4, **REFUSING),
+    login("ended-before-a-login", "612", *STARTED, "ended", starts=1, exit_status=1, **REFUSING),
+    login("ended-before-a-login-for-want-of-memory", "613", *STARTED, "ended", ended_by="memory", **REFUSING),
+    login("process-ended", "613", *LOGGED_IN, "full_login", "ended", exit_status=1, **REFUSING),
+    login("process-ended-behind-a-forwarder", "613", *LOGGED_IN, "ended", ended_by="killed"),
+    login("login-failed-and-ended", "605", *STARTED, "login_failed", "ended", exit_status=1, **REFUSING),
+    login(
+        "dialog-open",
+        "614",
+        *STARTED,
+        state_times=(QUIET_WEDNESDAY - 60,) * len(STARTED),
+        last_time=QUIET_WEDNESDAY,
+        dialogs=("Password Notice",),
+        dialog_since=QUIET_WEDNESDAY - 30,
+        **REFUSING,
+    ),
+    fault("log-not-known", "303 615", HELLO, GATEWAY, "305 304 306 307 309")(
+        BRIDGE, *SILENCE, log_view=LogView(lines=340)
+    ),
+    healthy_but("api-read-only", "616", GATEWAY, *LOGGED_IN, "api_listening", "read_only", api_port=4001),
+    healthy_but("output-dropped", "617", UNCLEAR, *LOGGED_IN, "output_dropped", "client_gone"),
 )
 
 # Codes that no peer can play: they need a gateway's log, a Mac's virtual machine, or a night at IB. The others are
 # played, see test_matrix.py.
-NOT_PLAYED = {"IBD104", "IBD304", "IBD309", "IBD310", *(f"IBD{number}" for number in range(601, 612)), "IBD703"}
+NOT_PLAYED = {"IBD104", "IBD304", "IBD309", "IBD310", *(f"IBD{number}" for number in range(601, 618)), "IBD703"}
 
 CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS)
 BY_NAME = {case.name: case for case in CASES}
@@ -584,6 +651,9 @@ STORED = (
     "redirected",
     "id-in-use-by-a-ghost",
     "twofa-pending",
+    "version-missing-again-and-again",
+    "dialog-open",
+    "api-read-only",
 )
 
 

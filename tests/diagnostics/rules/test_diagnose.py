@@ -14,6 +14,7 @@ from diagnostics.evidence import (
     HostView,
     KernelView,
     ListeningSocket,
+    LogView,
     Probe,
     Route,
     StageResult,
@@ -48,7 +49,7 @@ def test_a_file_is_read_as_the_run_it_was_made_of(name):
 
 def test_the_files_have_a_value_for_every_field_of_the_format():
     known = set().union(*(keys_with_values(plain_object(BY_NAME[name].evidence)) for name in STORED))
-    kinds = (Asked, Evidence, Fact, HostView, KernelView, ListeningSocket, Probe, Route, StageResult)
+    kinds = (Asked, Evidence, Fact, HostView, KernelView, ListeningSocket, LogView, Probe, Route, StageResult)
     every = {field.name for kind in kinds for field in fields(kind)}
     assert every - known == {"same_as"}  # of two names for one address; none of the recorded runs has any
 
@@ -150,7 +151,7 @@ def test_what_is_not_known_is_not_taken_for_no():
     """Without facts, host view and log nothing may be excluded that they would have excluded."""
     doubtful = {f"IBD{number}" for number in (104, 106, 202, 207, 304, 305, 309, 310, 505)}
     for case in CASES:
-        blind: Evidence = replace(case.evidence, facts=(), host=None, log_states=())
+        blind: Evidence = replace(case.evidence, facts=(), host=None, log_states=(), gateway_log=None)
         for finding in diagnose(blind).findings:
             assert finding.code not in doubtful
             assert not finding.code.startswith("IBD6")
