@@ -77,7 +77,8 @@ ENTRIES = (
         check="The log: the dialog was opened, and not closed since.",
         docs=(
             "IBC writes down every dialog that opens and closes. One that stays open keeps the login or the API "
-            "waiting, and in a container nobody sees it. The finding names its title."
+            "waiting, and in a container nobody sees it. The finding names its title. A dialog that was only hidden "
+            "looks the same in the log."
         ),
         silenced_by=(
             *NAME_FAULTS,

@@ -215,15 +215,16 @@ class LogMeaning:
 
 def meaning_of(line: LogLine) -> LogMeaning | None:
     """What the line stands for; None for most of them."""
-    dialog = WINDOW.search(line.text) if line.speaker is Speaker.IBC else None
-    if dialog or WINDOW_OF_AUTOMATER.match(line.text):
-        return _dialog(line.text)
+    if line.speaker is Speaker.IBC and (found := WINDOW.search(line.text)):
+        return _dialog(found[1], found[2])
+    if found := WINDOW_OF_AUTOMATER.match(line.text):
+        return _dialog(found[2], found[1])
     text = line.text.rstrip().lower()
     if line.speaker is Speaker.IBC:
-        state = _state(OF_IBC, text, anywhere=True)
+        state = _SAID_BY_IBC.of(text)
         return LogMeaning(state) if state else _failure(text) or _status(text)
     plain = text.lstrip(DECORATION)
-    state = _state(OF_OTHERS, plain)
+    state = _SAID_BY_OTHERS.of(plain)
     if state == LISTENING:
         digits = re.match(r"\d{1,5}\b", plain[len(OF_OTHERS[LISTENING][0]) :].lstrip())
         return LogMeaning(state, port=int(digits[0])) if digits else None
@@ -232,10 +233,7 @@ def meaning_of(line: LogLine) -> LogMeaning | None:
 
 def is_mark(line: LogLine) -> bool:
     """Whether only a program of a gateway can have written the line."""
-    if line.speaker is not Speaker.UNKNOWN:
-        return True
-    plain = line.text.lower().lstrip(DECORATION)
-    return any(contains(plain, mark, anywhere=False) for mark in MARKS)
+    return line.speaker is not Speaker.UNKNOWN or _MARKED.of(line.text.lower().lstrip(DECORATION)) is not None
 
 
 def dialog_state(title: str) -> str | None:
@@ -244,13 +242,8 @@ def dialog_state(title: str) -> str | None:
     return next((state for part, state in DIALOGS.items() if part in lower), "")
 
 
-def _dialog(text: str) -> LogMeaning | None:
-    if found := WINDOW.search(text):
-        title, event = found[1].strip(), found[2].lower()
-    elif found := WINDOW_OF_AUTOMATER.match(text):
-        title, event = found[2].strip(), found[1].lower()
-    else:
-        return None
+def _dialog(title: str, event: str) -> LogMeaning | None:
+    title, event = title.strip(), event.lower()
     if event in CLOSED_EVENTS:
         return LogMeaning(dialog=title, closed=True)
     state = dialog_state(title)
@@ -261,7 +254,7 @@ def _dialog(text: str) -> LogMeaning | None:
 
 
 def _failure(text: str) -> LogMeaning | None:
-    why = next((why for why, parts in START_FAILURES.items() if any(contains(text, part) for part in parts)), None)
+    why = _FAILED.of(text)
     return None if why is None else LogMeaning(START_FAILED, why)
 
 
@@ -270,7 +263,7 @@ def _end(text: str) -> LogMeaning | None:
         return LogMeaning(ENDED)
     if KILLED.fullmatch(text):
         return LogMeaning(ENDED, "killed")
-    why = next((why for why, parts in ENDS.items() if any(contains(text, part, False) for part in parts)), None)
+    why = _ENDED.of(text)
     return LogMeaning(ENDED, why) if why is not None else _status(text)
 
 
@@ -285,8 +278,26 @@ def _status(text: str) -> LogMeaning | None:
     return LogMeaning(state or ENDED, STATUS_ENDS.get(status, ""), status)
 
 
-def _state(table: dict[str, tuple[str, ...]], text: str, anywhere: bool = False) -> str | None:
-    return next((state for state, parts in table.items() if any(contains(text, one, anywhere) for one in parts)), None)
+class WordTable:
+    """Words and what they stand for, made ready for many lines: a log has a hundred thousand of them."""
+
+    def __init__(self, words: dict[str, tuple[str, ...]], *, anywhere: bool = False) -> None:
+        self._words = words
+        self._anywhere = anywhere
+        parts = [part for row in words.values() for part in row]
+        plain = [] if anywhere else [part.partition("*")[0] for part in parts]
+        self._starts = tuple(filter(None, plain))
+        # Of those that may come after anything the longest piece.
+        self._pieces = tuple(max(part.split("*"), key=len) for part in parts if anywhere or part.startswith("*"))
+
+    def of(self, text: str) -> str | None:
+        """What the first words that fit stand for; None if none do."""
+        if not text.startswith(self._starts) and not any(map(text.__contains__, self._pieces)):
+            return None
+        return next((name for name, row in self._words.items() if self._fits(text, row)), None)
+
+    def _fits(self, text: str, row: tuple[str, ...]) -> bool:
+        return any(contains(text, part, self._anywhere) for part in row)
 
 
 def contains(text: str, part: str, anywhere: bool = True) -> bool:
@@ -302,3 +313,7 @@ def contains(text: str, part: str, anywhere: bool = True) -> bool:
             return False
         at += len(first if piece is None else piece)
     return True
+
+
+_SAID_BY_IBC, _SAID_BY_OTHERS = WordTable(OF_IBC, anywhere=True), WordTable(OF_OTHERS)
+_FAILED, _ENDED, _MARKED = WordTable(START_FAILURES, anywhere=True), WordTable(ENDS), WordTable({"": MARKS})

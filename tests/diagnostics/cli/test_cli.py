@@ -144,9 +144,16 @@ async def test_the_log_of_the_gateway_is_read_from_a_file_or_a_pipe(tmp_path):
     log = "2026-01-05 08:00:00:000 IBC: Starting Gateway\n"
     log += "2026-01-05 08:00:20:000 IBC: Second Factor Authentication initiated\n"
     (tmp_path / "log").write_text(log)
+    (tmp_path / "utf-16").write_text(log, encoding="utf-16")
     words = ("--target", f"{HOST}:{closed_port()}", "--gateway-log")
-    for ended in (run(*words, str(tmp_path / "log")), run(*words, "-", stdin=log)):
+    for ended in (
+        run(*words, str(tmp_path / "log")),
+        run(*words, str(tmp_path / "utf-16")),
+        run(*words, "-", stdin=log),
+    ):
         assert (ended.code, ended.err) == (2, "") and "IBD602" in ended.out
+    (tmp_path / "log").write_text("")
+    assert "info IBD615: no line of this log is known" in run(*words, str(tmp_path / "log")).out
 
 
 @pytest.mark.slow
