@@ -166,7 +166,7 @@ class GatewayLife:
         self.words.add(words)
 
     def _start_process(self) -> None:
-        if self.seen - FRUITLESS:
+        if self.seen - FRUITLESS or self.ended_by == "stopped":
             self.starts.clear()
         self.starts.append(self.now)
         self.seen.clear()

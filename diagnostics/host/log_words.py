@@ -33,6 +33,7 @@ OF_IBC: dict[str, tuple[str, ...]] = {
     "login_throttled": ("too many failed login attempts",),
     "login_failed": ("login failed", "login error message:"),
     "servers_unreachable": ("connection to server failed", "the system is not currently available"),
+    "session_kept": ("(scenario 3)", "(scenario 5)"),  # the other one has to go
     "existing_session": ("(scenario *)", "re-login to session", "trading login handoff dialog;"),
     "login_dialog_missing": ("failed to display login dialog",),
     "stopping": ("login has completed: exiting via", "login has not completed: exiting immediately"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnostics.evidence import Outcome, Probe, ProbeStage
+from diagnostics.evidence import LogView, Outcome, Probe, ProbeStage
 from diagnostics.rules.log_view import (
     DONE,
     GONE,
@@ -31,6 +31,7 @@ ACCEPTED = (*DONE, "twofa_pending", "twofa_closed")  # past user name and passwo
 
 TWOFA_VALID = 300.0  # seconds, more than the three minutes that IB waits for an answer on the phone
 LOOP = 3  # starts in a row without a login: a first start and a restart are no loop yet
+LOOP_PACE = 1800.0  # seconds from one to the next, at most: a container's restart takes a minute, a daily one a day
 
 # Why a login fails. A process that ends after one of these ended for it.
 CAUSES = (
@@ -103,7 +104,7 @@ TABLE = (
     LogRule(
         code="IBD607",
         begins=("existing_session",),
-        ends=ACCEPTED,
+        ends=(*ACCEPTED, "session_kept"),
         message="another session of the same user was met",
     ),
     LogRule(
@@ -191,8 +192,9 @@ def _ends_before_login(run: RunView) -> Match | None:
     if not _log_explains(run) or not _failed_to_start(run):
         return None
     state = state_holds(run.evidence.log_states, GONE, ())
-    first = "it ended before it could log in" if state else "it starts again and again without a login"
-    return Match(f"{log_name(run)}: {first}{_starts(run)}{_why(run)}{when(run, seen_at(run, state or 'started'))}")
+    what = "it ended before it could log in" if state else "it starts again and again without a login"
+    at = "" if state is None else when(run, seen_at(run, state))
+    return Match(f"{log_name(run)}: {what}{_starts(run)}{_why(run)}{at}")
 
 
 def _failed_to_start(run: RunView) -> bool:
@@ -202,7 +204,13 @@ def _failed_to_start(run: RunView) -> bool:
     known = state_holds(states, (*CAUSES, *DONE), ("started", "starting", "restarting"))
     if known or is_logged_in(states) or view.ended_by in FATE:
         return False
-    return view.starts >= LOOP or ("ended" in states and not set(states) & set(DONE))
+    return _loops(view) or ("ended" in states and not set(states) & set(DONE))
+
+
+def _loops(view: LogView) -> bool:
+    """Starts that follow each other closely, as far as their times are known."""
+    seconds = 0.0 if view.first_start is None or view.last_time is None else view.last_time - view.first_start
+    return view.starts >= LOOP and seconds <= LOOP_PACE * view.starts
 
 
 def _starts(run: RunView) -> str:

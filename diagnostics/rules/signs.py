@@ -8,7 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
-from diagnostics.rules.log_view import is_logged_in
+from diagnostics.rules.log_view import is_logged_in, state_holds
 from diagnostics.rules.run_view import RunView, failure
 from diagnostics.rules.sessions import MAX_CLIENTS
 
@@ -34,7 +34,7 @@ def _logged_in(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _session_elsewhere(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return "existing_session" in run.evidence.log_states
+    return state_holds(run.evidence.log_states, ("existing_session",), ("session_kept",)) is not None
 
 
 def _logged_in_alone(run: RunView, probes: tuple[Probe, ...]) -> bool:

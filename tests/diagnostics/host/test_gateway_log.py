@@ -192,6 +192,10 @@ VIEWS = {
         (START + ibc("Login failed") + "IBC returned exit status 1\n") * 4 + START,
         {"starts": 1},
     ),
+    "starts that were stopped do not count": (
+        (START + ".> Received SIGINT or SIGTERM. Shutting down IB Gateway.\n") * 4 + START,
+        {"starts": 1, "ended_by": ""},
+    ),
     "the first words of an end tell most": (
         START + "IBC: Exiting with exit code=1107\nIBC returned exit status 83\nautorestart file not found\n",
         {"ended_by": "program", "exit_status": 1107},

@@ -62,6 +62,7 @@ LINES = [
     ("Connection to server failed: Server disconnected, please try again", "servers_unreachable"),
     (LEAN + "Server disconnection detected, closing IBGateway.", "servers_unreachable"),
     (STAMP + "End this session and let the other session proceed (scenario 2)", "existing_session"),
+    (STAMP + "Continue this session and let the other session exit (scenario 5)", "session_kept"),
     (STAMP + "Trading Login Handoff dialog; {}", "existing_session"),
     (STAMP + "Re-login to session", "existing_session"),
     ("IBC returned exit status 88", "login_dialog_missing"),

@@ -40,6 +40,24 @@ LOGS = {
     "no java": (LIFE.format(0) + "Error: Can't find suitable Java installation\n", REFUSED, "612", "no usable Java"),
     "1107": (LIFE.format(0) + "exit status 1107\n", REFUSED, "612", "not the one expected, exit status 1107"),
     "cold restarts": (LOGIN + COLD * 4, REFUSED, "612", "again and again without a login (4 starts)"),
+    "three starts in three days": (
+        "".join(f"Starting IBC version 3 on 2026-11-{day} at 15:00:00\n" for day in (15, 16, 17)),
+        REFUSED,
+        "601",
+        "no login is complete yet",
+    ),
+    "the other session has to go": (
+        IBC + "Login attempt: 1\n" + OPENED.format("Existing session detected") + IBC + "Continue this (scenario 5)\n",
+        REFUSED,
+        "601",
+        "",
+    ),
+    "this session has to go": (
+        IBC + "Login attempt: 1\n" + OPENED.format("Existing session detected") + IBC + "End this (scenario 2)\n",
+        REFUSED,
+        "607",
+        "",
+    ),
     "one cold restart": (LOGIN + COLD, REFUSED, "609", "a restart has begun"),
     "exit status 1": (
         LOGIN + "IBC returned exit status 1\n",
