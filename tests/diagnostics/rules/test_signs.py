@@ -49,3 +49,18 @@ def test_only_an_end_with_fin_in_answer_to_the_hello_is_one():
     ):
         assert not closed_by_hello((probe("a", "configured", CLOSED), probe("b", "configured", end)))
     assert not closed_by_hello(())
+
+
+LOGS = [
+    (("logged_in",), [Sign.LOGGED_IN, Sign.LOGGED_IN_ALONE]),
+    (("logged_in", "ended"), [Sign.LOGIN_NOT_KNOWN]),
+    (("logged_in", "existing_session"), [Sign.LOGGED_IN, Sign.SESSION_ELSEWHERE]),
+    (("existing_session", "session_kept", "logged_in"), [Sign.LOGGED_IN, Sign.LOGGED_IN_ALONE]),
+]
+
+
+@pytest.mark.parametrize(("states", "signs"), LOGS)
+def test_what_a_log_says_of_before_is_no_sign_of_now(states, signs):
+    run = look_at(Evidence(0.0, "0", Asked(), log_states=states))
+    about_logs = (Sign.LOGGED_IN, Sign.LOGGED_IN_ALONE, Sign.LOGIN_NOT_KNOWN, Sign.SESSION_ELSEWHERE)
+    assert [sign for sign in about_logs if is_shown(sign, run, ())] == signs
