@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from relay.acceptor import Acceptor, AcceptorHooks
+from relay.config.limits import admitted
 from relay.config.load import ConfigError, Loaded
 from relay.connection.connection import Connection
 from relay.connection.flow import SCRATCH_SIZE, Flow
 from relay.connection.opening import Opening
 from relay.connection.services import Services
-from relay.entry.descriptors import descriptor_budget
+from relay.entry.descriptors import open_files_at_start, raised_open_files
 from relay.entry.listen_address import BindError, Names, look_up
 from relay.entry.listeners import Listeners
 from relay.logs.brake import Brake
 from relay.logs.logfile import LogFile, log_file_of, same_log_file
 from relay.logs.record import Cause, Reason, Record
+from relay.manager import systemd
 from relay.manager.activation import Activation
 from relay.manager.notifier import Notifier
 from relay.net.aside import aside
@@ -72,7 +74,8 @@ class Relay:
             lambda: len(self._acceptor),
         )
         self._acceptor = Acceptor(self.services, self._acceptor_hooks(), log, self._loop)
-        self._survival = Survival(self._survival_hooks(), log, self._loop, loaded, handed)
+        start_files = open_files_at_start(handed is not None)
+        self._survival = Survival(self._survival_hooks(), log, self._loop, loaded, handed, start_files)
         if handed is not None:
             activation = activation or Activation()
             hand_to(activation, handed)
@@ -137,8 +140,7 @@ class Relay:
         except BindError:
             self._listeners.close()
             raise
-        for warning in self.loaded.warnings:
-            self.log.event("warning", warning, "WARN")
+        self._warn()
         self.upkeep.start(self._poller)
         self._notifier.ready()
         self._do_what_was_asked()
@@ -283,14 +285,21 @@ class Relay:
         if new_file:
             self.log.set_file(file)
         self.log.event("reload", "the new configuration is in force; live sessions are untouched", ok=True)
-        for warning in loaded.warnings:
-            self.log.event("warning", warning, "WARN")
+        self._warn()
         return ""
+
+    def _warn(self) -> None:
+        """Of what is allowed by the configuration in force and probably not what was meant."""
+        for warning in (*self.loaded.warnings, *self._survival.shortage_ahead(self.max_connections)):
+            self.log.event("warning", warning, "WARN")
 
     def _status(self) -> str:
         """What the service manager is told: where it listens, what it dials, how many sessions there are."""
-        live = len(self._acceptor)
-        return f"listening on {self._listeners.summary()}, {live} live session{'s' * (live != 1)}"
+        live, outside = len(self._acceptor), self._survival.shortage.count
+        sessions = f"{live} live session{'s' * (live != 1)}"
+        if outside:
+            sessions += f", {outside} of them not kept: they end at a restart"
+        return f"listening on {self._listeners.summary()}, {sessions}"
 
     # From one process to the next: what survival asks for
 
@@ -315,7 +324,8 @@ class Relay:
     # Listening and admission
 
     def _budget(self, loaded: Loaded) -> int:
-        return descriptor_budget(loaded.config.max_connections, self._survival.keeper is not None)
+        wanted, keeps = loaded.config.max_connections, self._survival.keeper is not None
+        return admitted(wanted, raised_open_files(), systemd.managed(), keeps)
 
     def _admit(self, loaded: Loaded) -> None:
         self._acceptor.admit_as(loaded.config.maps, self.upkeep.bridges, self.max_connections)

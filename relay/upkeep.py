@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +18,14 @@ from relay.entry.bridges import Bridge, find_bridges
 from relay.entry.link_events import LinkEvents
 from relay.entry.listen_address import BindError
 from relay.logs.record import Record
+from relay.net import tcp
 from relay.net.poller import Poller
 
 if TYPE_CHECKING:
     from relay.logs.sink import RelayLog
 
 HOUSEKEEPING = 5.0  # seconds between two looks at bridges, stalled readers and idle connections
+SAY_AGAIN = 60.0  # seconds between two lines about one connection that does not read
 LEAST_BETWEEN = 0.1  # seconds between two looks at the bridges that somebody asked for
 
 
@@ -42,6 +44,46 @@ class UpkeepHooks(NamedTuple):
     stopped: Callable[[], bool]
 
 
+class Stalls:
+    """Says which side of which session does not read, and how much waits for it: memory that others may need."""
+
+    def __init__(self, log: RelayLog) -> None:
+        self._log = log
+        self._delivered: dict[Connection, dict[str, int]] = {}  # bytes, where a side was not reading at the last look
+        self._said: dict[Connection, float] = {}  # monotonic
+
+    def look(self, connection: Connection, now: float) -> None:
+        """At two looks in a row not a byte was taken: it is no matter of a moment."""
+        if not connection.patient:
+            self._delivered.pop(connection, None)
+            return
+        before = self._delivered.get(connection, {})
+        here = self._delivered[connection] = {
+            side: flow.bytes
+            for side, flow in (("client", connection.down), ("gateway", connection.up))
+            if flow is not None and flow.sink in connection.patient
+        }
+        for side, taken in here.items():
+            if before.get(side) == taken and now - self._said.get(connection, -SAY_AGAIN) >= SAY_AGAIN:
+                self._said[connection] = now
+                self._say(connection, side)
+
+    def forget_all_but(self, connections: Iterable[Connection]) -> None:
+        """The others have ended."""
+        gone = (self._delivered.keys() | self._said.keys()).difference(connections)
+        for connection in gone:
+            self._delivered.pop(connection, None)
+            self._said.pop(connection, None)
+
+    def _say(self, connection: Connection, side: str) -> None:
+        flow = connection.down if side == "client" else connection.up
+        if flow is None:
+            return
+        waiting = flow.left + (tcp.unsent(flow.sink) or 0)
+        message = f"connection {connection.connection_id}: the {side} does not read: {waiting} bytes wait for it here"
+        self._log.event("not.reading", message, "WARN", connection=connection.connection_id, side=side, waiting=waiting)
+
+
 class Upkeep:
     """The timers of one relay. `bridges` are the container bridges as of the last look."""
 
@@ -55,6 +97,7 @@ class Upkeep:
         self._looked_at = 0.0  # monotonic
         self._next_look: asyncio.TimerHandle | None = None
         self._events: LinkEvents | None = None
+        self._stalls = Stalls(log)
 
     def start(self, poller: Poller) -> None:
         """From now on, until `close`."""
@@ -101,9 +144,11 @@ class Upkeep:
         for connection in self._relay.connections():
             try:
                 connection.housekeeping(now)
+                self._stalls.look(connection, now)
             except Exception as error:  # noqa: BLE001 (costs this connection, not the relay)
                 self._relay.fault(connection, error)
         self._relay.settle()
+        self._stalls.forget_all_but(self._relay.connections())
         self._follow_bridges()
 
     def look_soon(self) -> None:

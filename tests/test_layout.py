@@ -62,16 +62,9 @@ DIAGNOSTICS_MAY_IMPORT = {"relay.printable", "relay.wire", "relay.terminal"}
 
 IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
-PURE_OF_RELAY = (
-    "config/addresses",
-    "config/keys",
-    "config/load",
-    "entry/admission",
-    "logs/ends",
-    "logs/explain",
-    "logs/record",
-)
-PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/events", "service/render")
+PURE_OF_RELAY = ("config/addresses", "config/keys", "config/limits", "config/load", "entry/admission")
+PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/ends", "logs/events")
+PURE_OF_RELAY += ("logs/explain", "logs/record", "service/failures", "service/render")
 PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
@@ -130,7 +123,6 @@ TESTED_BY = {
     "relay/connection/services.py": "tests/relay/connection/test_connection.py",
     "relay/connection/verdict.py": "tests/relay/connection/test_gate.py",
     "relay/connection/snapshot.py": "tests/relay/conformance/test_log.py",
-    "relay/entry/descriptors.py": "tests/relay/conformance/test_resources.py",
     "relay/logs/explain.py": "tests/relay/logs/test_record.py",
     "relay/logs/sink.py": "tests/relay/cli/test_demo.py",
     "relay/run.py": "tests/relay/conformance/test_process.py",

@@ -32,7 +32,7 @@ from diagnostics.host.log_words import (
     is_mark,
     meaning_of,
 )
-from diagnostics.place.reading import printable
+from relay.printable import printable
 from relay.wire.events import mask_accounts
 
 STATES = tuple(dict.fromkeys((*OF_IBC, *OF_OTHERS, *filter(None, DIALOGS.values()), ENDED, START_FAILED)))

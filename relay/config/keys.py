@@ -171,7 +171,12 @@ LOG_FILE_SIZE = _number(
 )
 LOG_INTERVAL = _seconds("log_interval", 0.1, 86400, zero="off", meaning="between the lines of a connection that lives")
 MAX_CONNECTIONS = _number(
-    "max_connections", int, 1, 1_000_000, zero="from ulimit -n", meaning="most connections of all maps at one time"
+    "max_connections",
+    int,
+    1,
+    1_000_000,
+    zero="from ulimit -n",
+    meaning="most connections of all maps at one time; 0 is at most 512 in a service",
 )
 SURVIVE = _switch("survive", meaning="sessions outlive the relay's process where a manager keeps their sockets")
 FOLLOW_BRIDGES = _list_or_none(

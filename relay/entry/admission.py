@@ -15,10 +15,6 @@ from relay.net.tcp import KeepAlive
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 MEMO = 1024  # peers remembered: far more than clients there are, and a scan from a whole /64 cannot make it grow
-FILES_EACH = 2  # descriptors of a connection: the client's and the gateway's
-FILES_KEPT = 32  # descriptors for all else: standard streams, selectors, listeners, the configuration being re-read
-SURVIVAL_EACH = 2  # more, where sessions outlive the process: the checkpoint, which mmap opens once more
-SURVIVAL_KEPT = 64  # more: the ends of survival/inflight.py's queues
 
 
 class Admit(NamedTuple):
@@ -127,13 +123,3 @@ def decide(
 def access_list(allow: Allow, bridges: Iterable[Network]) -> AccessList:
     """What `allow` means on a host with these bridge subnets."""
     return AccessList((*allow.networks, *LOOPBACK, *bridges) if allow.auto else allow.networks)
-
-
-def most_connections(configured: int, open_files: int, survives: bool = False) -> int:
-    """How many connections fit: `configured` (0 = as many as can be), or what `open_files` descriptors carry if less.
-
-    At least 1: a process that was given no room finds out at accept, and says so there.
-    """
-    each, kept = FILES_EACH + SURVIVAL_EACH * survives, FILES_KEPT + SURVIVAL_KEPT * survives
-    room = max(1, (open_files - kept) // each)
-    return min(configured, room) if configured else room

@@ -98,6 +98,7 @@ def bind(place: ListenAddress, keep_alive: tcp.KeepAlive) -> socket.socket:
                 # come (RFC 4862, 5.4): its client would be refused at the moment the check is over.
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         tcp.set_options(sock, keep_alive)
+        tcp.bound_buffers(sock)
         sock.bind((place.host, place.port, 0, place.scope) if place.scope else (place.host, place.port))
         if sys.platform == "darwin" and _answers(place):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))  # BSD lets a wildcard be covered

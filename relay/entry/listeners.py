@@ -258,6 +258,7 @@ class Listeners:
             for key, (place, port_map) in new.items():
                 if key in given:
                     tcp.set_options(given[key].sock, tcp.keep_alive_of(port_map))
+                    tcp.bound_buffers(given[key].sock)
                     opened.append(Listener(place, given[key].sock, port_map, handed_over=True))
                     continue
                 listener = self._inherit(key, place, port_map) or self._bound(place, port_map)
@@ -292,6 +293,7 @@ class Listeners:
             return None
         sock = socket.socket(fileno=fd)
         tcp.set_options(sock, tcp.keep_alive_of(port_map))
+        tcp.bound_buffers(sock)
         return Listener(place, sock, port_map)
 
     def _reopen(self, listeners: list[Listener]) -> None:

@@ -159,6 +159,7 @@ class Dial:
         if not _NONBLOCK:
             sock.setblocking(False)
         tcp.set_options(sock, self.keep_alive)
+        tcp.bound_buffers(sock)
         code = sock.connect_ex(self.address)
         if code == errno.EINPROGRESS:
             # On loopback the handshake is over by now: asking again saves a turn of the loop.

@@ -14,6 +14,7 @@ from relay.entry.listen_address import ListenAddress, bind
 from relay.net.tcp import KeepAlive
 from relay.service import steps
 from relay.service.definition import Layout, Refusal
+from relay.service.failures import why_it_does_not_run
 from relay.service.managers import Launchctl, Systemctl
 from relay.service.render import CLOSED, LABEL, SERVICE, ManagedSocket, Manager, Scope, ServiceTarget, socket_names
 
@@ -119,7 +120,8 @@ class SystemdActions:
     def last_words(self) -> list[str]:
         state = self.ctl.show(SERVICE, "ActiveState", "SubState", "Result", "ExecMainStatus")
         values = " ".join(f"{key}={value}" for key, value in state.items())
-        return [values, *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
+        why = why_it_does_not_run(state["ActiveState"], state["ExecMainStatus"])
+        return [values, *([why] if why else []), *(f"  {line}" for line in self.ctl.journal(SERVICE, 8))]
 
     def log_command(self) -> str:
         return f"journalctl {'--user ' if self.where.scope is Scope.USER else ''}-u ib-relay"

@@ -160,6 +160,7 @@ def target(
         math.ceil(config.drain_timeout + STOP_MARGIN),
         namespaces,
         str(where.logs or ""),
+        config.max_connections,
     )
 
 

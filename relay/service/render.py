@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.config.addresses import host_port
+from relay.config.limits import UnitLimits, unit_limits
 
 SERVICE = "ib-relay.service"
 LABEL = "local.ib-relay"
@@ -30,11 +31,12 @@ CLOSED = "ib-relay-closed.target"
 
 # (since systemd version, key, the lines instead of its own). notify-reload: `systemctl reload` waits until the relay
 # has reloaded; 252 would take it for Type=simple. It sends the signal itself, so ExecReload goes. RestartMode: from 254
-# on every crash that is about to heal would start OnFailure= units, too.
+# on every crash that is about to heal would start OnFailure= units, too. FDSTORE: it says so itself.
 SINCE = (
     (253, "Type", ("Type=notify-reload",)),
     (253, "ExecReload", ()),
     (254, "Restart", ("Restart=always", "RestartMode=direct")),
+    (254, "Environment=FDSTORE", ()),
 )
 # What a user's systemd can only do in a user namespace, and tacitly leaves out otherwise (Ubuntu 24.04 forbids them).
 NAMESPACED = [
@@ -83,6 +85,7 @@ class ServiceTarget:
     stop_seconds: int = 15
     namespaces: bool = True  # does the user's systemd get user namespaces?
     log_folder: str = ""  # launchd
+    max_connections: int = 0  # as configured
 
 
 def render(target: ServiceTarget, templates: Mapping[str, str]) -> dict[str, str]:
@@ -130,8 +133,10 @@ def _service(target: ServiceTarget, text: str) -> str:
     text = with_values(text, "After", [sockets + beyond])
     text = with_values(text, "ExecStart", [" ".join(quoted(word.replace("$", "$$")) for word in target.command)])
     follow = ",".join(target.follow_bridges)
-    text = with_values(text, "Environment", [f"IB_RELAY_FOLLOW_BRIDGES={follow}"] if follow else [])
+    text = with_values(text, "Environment=IB_RELAY_FOLLOW_BRIDGES", [follow] if follow else [])
     text = with_values(text, "TimeoutStopSec", [str(target.stop_seconds)])
+    for key, value in _limits(unit_limits(target.max_connections, sum(len(door.addresses) for door in target.doors))):
+        text = with_values(text, key, [value])
     if target.scope is Scope.SYSTEM:
         peers = ("any",) if "any" in target.upstreams else dict.fromkeys((*target.upstreams, *target.follow_bridges))
         text = with_values(text, "IPAddressAllow", peers)
@@ -143,6 +148,17 @@ def _service(target: ServiceTarget, text: str) -> str:
         if target.version >= version:
             text = with_lines(text, key, new)
     return text
+
+
+def _limits(limits: UnitLimits) -> Iterable[tuple[str, str]]:
+    """As the unit spells them."""
+    yield "FileDescriptorStoreMax", str(limits.store)
+    yield "Environment=FDSTORE", str(limits.store)
+    yield "LimitNOFILE", str(limits.open_files)
+    yield "MemoryMax", f"{limits.memory}M"
+    yield "TasksMax", str(limits.tasks)
+    yield "StartLimitBurst", str(limits.starts)
+    yield "StartLimitIntervalSec", str(limits.start_window)
 
 
 def with_values(text: str, key: str, values: Iterable[str]) -> str:

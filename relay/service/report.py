@@ -18,6 +18,7 @@ from relay.config.load import ConfigError
 from relay.service.actions import actions_for
 from relay.service.definition import Refusal
 from relay.service.drift import drift
+from relay.service.failures import why_it_does_not_run
 from relay.service.managers import Launchctl, Systemctl, manager_here
 from relay.service.program import same_sources, version_of
 from relay.service.render import CLOSED, SERVICE, ManagedSocket, Manager, Scope, socket_names
@@ -129,6 +130,8 @@ def _unit_rows(unit: dict[str, str], running: bool) -> Iterator[tuple[str, str]]
     elif unit["Result"] not in ("", "success"):
         state += f", {unit['Result']}: exit code {unit['ExecMainStatus']}"
     yield "service", state
+    if not running and (why := why_it_does_not_run(unit["ActiveState"], unit["ExecMainStatus"])):
+        yield "why", why
     if unit["StatusText"]:
         yield "says", unit["StatusText"]
     if running:
@@ -158,9 +161,7 @@ def _socket_row(ctl: Systemctl, door: ManagedSocket, name: str) -> tuple[str, st
     addresses = ", ".join(line.removesuffix(" (Stream)") for line in unit["Listen"].split("\n"))
     state = f"{unit['ActiveState']} ({unit['SubState']}) {addresses}"
     if ctl.show(CLOSED, "ActiveState")["ActiveState"] == "active":
-        state += (
-            ": closed, because the relay cannot start with its configuration; repair it, then ib-relay service restart"
-        )
+        state += ": closed, because the relay cannot start; repair it, then ib-relay service restart"
     return f"port {door.name}", state
 
 

@@ -9,6 +9,9 @@ in the kernel.
     young in, young out ...               the ends of inflight.py's queues
     bound HEX PORT                        sockets that listen, see kept_listeners.py
 
+A session beyond the manager's room (config/limits.py) is carried all the same, and ends at a restart; how many there
+are is told (shortage.py).
+
 A session is given away when it is ready or one second old, whichever comes first: PID 1 closes every copy in a process
 of its own, and a thousand short connections would keep it busy for seconds. Until then it is in flight (inflight.py),
 which costs PID 1 nothing: before its upstream is reached as a client whose words are still in the kernel, afterwards
@@ -23,12 +26,13 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 
+from relay.config.limits import USUAL_STORE, kept_sessions
 from relay.connection.connection import Connection
 from relay.manager import systemd
-from relay.survival import inflight, kept_listeners
+from relay.survival import inflight
 from relay.survival.checkpoint import Checkpoint
 from relay.survival.inflight import InFlight
 from relay.survival.kept import PARTS, KeptSession, is_in_our_hands, kept_of
@@ -39,15 +43,22 @@ TICK = 0.25  # seconds between two looks at the young ones
 SLICE = 0.001  # seconds of giving away before the sockets have their turn
 PROBE_WAIT = 1.0  # seconds PID 1 may take to show whether it keeps anything
 NUMBERS = "numbers"
-OTHERS = 1 + len(inflight.NAMES) + kept_listeners.MOST  # descriptors the manager keeps that are no session's
-_USUAL_LIMIT = 1024  # descriptors, where systemd does not say how many it keeps (before version 254)
 
 
 class StoreKeeper:
-    """Decides when a session is given to the manager, and asks it back at the session's end."""
+    """Decides when a session is given to the manager, and asks it back at the session's end.
+
+    `room` is how many sessions the manager keeps. `outside` is called whenever there are more or less than before that
+    it does not keep: how many, how many of these a kill would end, too, and the room.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str] = os.environ, inflight: InFlight | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        room: int,
+        outside: Callable[[int, int, int], None],
+        environ: Mapping[str, str] = os.environ,
+        inflight: InFlight | None = None,
     ) -> None:
         self._loop = loop
         self._environ = environ
@@ -57,8 +68,10 @@ class StoreKeeper:
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Handle | None = None
-        limit = systemd.store_limit(environ) or _USUAL_LIMIT
-        self.room = (limit - OTHERS) // len(PARTS)  # sessions
+        self.room = room
+        self._tell_outside = outside
+        self._outside: dict[Connection, bool] = {}  # no room for these; whether a kill ends it, too: not in flight
+        self._exposed = 0  # of these, how many a kill ends
 
     def opening(self, connection: Connection) -> None:
         """Its upstream is not reached: whoever has the client, whose words are still in the kernel, begins again."""
@@ -102,6 +115,7 @@ class StoreKeeper:
     def ended(self, connection: Connection) -> None:
         """It has been shut down; the copies are not needed any more."""
         self._young.pop(connection, None)
+        self._has_room(connection)
         self.inflight.remove(connection.connection_id)
         kept, connection.kept = kept_of(connection), None
         if kept is not None:
@@ -123,7 +137,10 @@ class StoreKeeper:
         before = kept_of(connection)
         if before is not None and before.stored:
             return True
-        if self._count >= self.room or (not last and is_in_our_hands(connection)):
+        if self._count >= self.room:
+            self._has_no_room(connection)
+            return False
+        if not last and is_in_our_hands(connection):
             return False
         kept = self._written_down(connection)
         if kept is None:
@@ -139,8 +156,21 @@ class StoreKeeper:
         kept.stored = True
         self._count += 1
         self._young.pop(connection, None)
+        self._has_room(connection)
         self.inflight.remove(connection.connection_id)
         return True
+
+    def _has_no_room(self, connection: Connection) -> None:
+        if connection not in self._outside:
+            exposed = self._outside[connection] = connection.connection_id not in self.inflight
+            self._exposed += exposed
+            self._tell_outside(len(self._outside), self._exposed, self.room)
+
+    def _has_room(self, connection: Connection) -> None:
+        exposed = self._outside.pop(connection, None)
+        if exposed is not None:
+            self._exposed -= exposed
+            self._tell_outside(len(self._outside), self._exposed, self.room)
 
     def _written_down(self, connection: Connection) -> KeptSession | None:
         """The connection as of now; None when there is no memory for it, or too much to write."""
@@ -216,6 +246,11 @@ def sort(stored: Mapping[str, int]) -> tuple[dict[str, dict[str, int]], dict[str
         else:
             others[name] = fd
     return sessions, others
+
+
+def room(open_files: int, listening: int, environ: Mapping[str, str] = os.environ) -> int:
+    """How many sessions the manager keeps for a service whose starts have this limit and are handed these sockets."""
+    return kept_sessions(systemd.store_limit(environ) or USUAL_STORE, open_files, listening)
 
 
 def manager_keeps(environ: Mapping[str, str] = os.environ) -> bool:

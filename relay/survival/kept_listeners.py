@@ -11,9 +11,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from relay.config.limits import KEPT_LISTENERS
 from relay.manager import systemd
-
-MOST = 64  # sockets that are kept: more bridges than Docker's address pools have by default (31)
 
 Bound = tuple[str, int, int]  # address, port, descriptor
 
@@ -43,7 +42,7 @@ class KeptListeners:
         wanted = {name_of(host, port): fd for host, port, fd in listening if fd >= 0}
         gone = sorted(self._kept - set(wanted))
         self._kept -= systemd.unstore(gone)
-        room = max(0, MOST - len(self._kept))
+        room = max(0, KEPT_LISTENERS - len(self._kept))
         new = dict([(name, fd) for name, fd in wanted.items() if name not in self._kept][:room])
         for name, fd in new.items():
             # Asked back first: the program before an upgrade in place has stored it, too, perhaps another one.

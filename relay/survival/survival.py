@@ -44,6 +44,7 @@ from relay.survival.kept import PARTS, kept_of
 from relay.survival.kept_listeners import Bound, KeptListeners
 from relay.survival.numbers import Numbers
 from relay.survival.resume import go_on, restore
+from relay.survival.shortage import Shortage, outlived, shortage_ahead
 from relay.survival.state import ConnectionState, InvalidState, from_json, state_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class Survival:
         loop: asyncio.AbstractEventLoop,
         loaded: Loaded,
         handed: Handover | None,
+        open_files: int,
     ) -> None:
+        """`open_files` is the limit this process was started with."""
         self._relay = relay
         self._log = log
         self._loop = loop
@@ -97,6 +100,8 @@ class Survival:
         self._upgraded = handed is not None
         self._wanted = loaded.config.survive and offsets.SUPPORTED
         self.keeper: StoreKeeper | None = None
+        self._open_files = open_files
+        self.shortage = Shortage(log, lambda count: self.numbers.note_not_kept(count))  # noqa: PLW0108 (they change)
         self._begun = False
         self._listening: tuple[Bound, ...] = ()
         self._owes_listeners: asyncio.TimerHandle | None = None
@@ -107,7 +112,8 @@ class Survival:
     def begin(self) -> None:
         """Before the first connection: find out whether sessions can be kept, and so how their bytes are moved."""
         if self._wanted and fdstore.manager_keeps():
-            self.keeper = StoreKeeper(self._loop, inflight=self._inflight)
+            room = fdstore.room(self._open_files, len(self._relay.leave_behind()[1]))
+            self.keeper = StoreKeeper(self._loop, room, self.shortage.changed, inflight=self._inflight)
             self._give_queues(self._ends)
         self._begun = True
         services = self._relay.services
@@ -120,6 +126,10 @@ class Survival:
             files = {name: fd for name, fd in self.keeper.inflight.files.items() if name not in has}
             systemd.unstore(files, LEAVE_WAIT)
             systemd.store(files, LEAVE_WAIT)
+
+    def shortage_ahead(self, max_connections: int) -> tuple[str, ...]:
+        """What is to be said where more are let in than can be kept."""
+        return () if self.keeper is None else shortage_ahead(max_connections, self.keeper.room)
 
     def keep_listeners(self, listening: Iterable[Bound]) -> None:
         """These are the sockets the relay has bound itself; they outlive it if sessions do."""
@@ -148,13 +158,14 @@ class Survival:
         """Go on with every session that was left to us; what cannot go on ends, and the log says why."""
         sessions = list(self.handed.sessions) + self._from_store()
         live = sum(self._take_up(session, maps) for session in sessions)
-        if sessions:
+        unkept = 0 if self._upgraded else self.numbers.ended_unkept
+        if sessions or unkept:
             how = "the upgrade" if self._upgraded else "a restart"
             since = self.handed.since
             pause = "" if since is None else f", after a pause of {(monotonic() - since) * 1000:.0f} ms"
             lost = len(sessions) - live
-            message = f"{live} session{'s' * (live != 1)} outlived {how}{pause}" + (f", {lost} did not" if lost else "")
-            self._log.event("resumed", message, "WARN" if lost else "INFO", live=live, lost=lost)
+            message = outlived(live, lost, unkept, how, pause)
+            self._log.event("resumed", message, "WARN" if lost or unkept else "INFO", live=live, lost=lost + unkept)
         self.handed = Handover()
         if self._inflight is not None and self.keeper is None:
             systemd.unstore(inflight.NAMES, LEAVE_WAIT)

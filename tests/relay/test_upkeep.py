@@ -2,13 +2,17 @@
 
 import asyncio
 import socket
+import struct
 
 import pytest
 
 from relay import upkeep
+from relay.config.limits import SESSION_MEMORY
 from relay.config.load import load
 from relay.entry import listeners
 from relay.entry.bridges import Survey
+from relay.net import tcp
+from relay.upkeep import Stalls
 from tests.relay.kit.loopback import until
 from tests.relay.test_server import NEAR, House, works
 
@@ -130,3 +134,72 @@ def test_housekeeping_looks_three_times_within_the_shortest_user_timeout():
     assert interval("") == upkeep.HOUSEKEEPING
     assert interval("[[map]]\nuser_timeout = 3\n") == 1
     assert interval("[[map]]\nuser_timeout = 0\n") == upkeep.HOUSEKEEPING
+
+
+SO_MEMINFO = 55  # asm-generic/socket.h; the fields in linux/sock_diag.h
+_TAKEN, _QUEUED, _AHEAD = 0, 5, 4  # of the receive queue, of the send queue, set aside
+
+
+def held(sock):
+    """Bytes a socket holds in the kernel, as a cgroup's memory limit counts them."""
+    fields = struct.unpack("=9I", sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
+    return sum(fields[index] for index in (_TAKEN, _QUEUED, _AHEAD))
+
+
+async def flood(end):
+    """Until nothing is taken any more on the whole way; how much was."""
+    sent, full = 0, 0
+    while full < 20:
+        try:
+            sent, full = sent + end.sock.send(bytes(65536)), 0
+        except BlockingIOError:
+            full += 1
+            await asyncio.sleep(0.005)
+    return sent
+
+
+@pytest.mark.skipif(not tcp.LINUX, reason="asks the kernel what only Linux tells")
+async def test_a_session_that_reads_on_neither_side_holds_no_more_than_the_memory_limit_has_for_it(monkeypatch):
+    monkeypatch.setattr(upkeep, "HOUSEKEEPING", 0.02)
+    async with House() as house:
+        client, gateway = await house.session()
+        await works(client, gateway)
+        streaming = asyncio.create_task(client.read(8_000_000))  # the kernel's buffers grow while it reads
+        await gateway.send(bytes(8_000_000))
+        assert len(await streaming) == 8_000_000
+        down = await flood(gateway)
+        up = await flood(client)
+        connection = house.relay._acceptor.live()[0]
+        assert held(connection.client) + held(connection.upstream) <= SESSION_MEMORY * 1024
+        await until(lambda: len(house.log.named("not.reading")) == 1, "it is said")
+        said = house.log.named("not.reading")[0]
+        assert "the client does not read: " in said or "the gateway does not read: " in said
+        assert (len(await client.read(down)), len(await gateway.read(up))) == (down, up)
+
+
+async def test_a_side_that_does_not_read_is_named_once_and_again_after_a_while(monkeypatch):
+    monkeypatch.setattr(upkeep, "HOUSEKEEPING", 0.02)
+    now = 0.0
+    monkeypatch.setattr(upkeep, "monotonic", lambda: now)
+    async with House() as house:
+        client, gateway = await house.session()
+        await works(client, gateway)
+        await works(*await house.session())
+        sent = await flood(gateway)
+        await until(lambda: house.log.named("not.reading"), "it is said")
+        stalls, looks = house.relay.upkeep._stalls, []
+        monkeypatch.setattr(stalls, "look", lambda *given: (looks.append(given), Stalls.look(stalls, *given)))
+        await until(lambda: len(looks) > 8, "it is looked at again")
+        said = house.log.named("not.reading")
+        assert len(said) == 1 and "-000001: the client does not read: " in said[0]
+        waiting = int(said[0].partition("read: ")[2].partition(" ")[0])
+        assert 0 < waiting <= sent
+        now += upkeep.SAY_AGAIN
+        await until(lambda: len(house.log.named("not.reading")) == 2, "it is said again")
+        assert len(await client.read(sent)) == sent
+        now += upkeep.SAY_AGAIN
+        await until(lambda: not stalls._delivered, "it reads again")
+        client.sock.close()
+        gateway.sock.close()
+        await until(lambda: not stalls._said, "it is gone")
+        assert len(house.log.named("not.reading")) == 2

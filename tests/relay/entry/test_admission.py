@@ -1,16 +1,12 @@
 """Who may come in: networks, limits, and the one spelling of a peer."""
 
-import resource
 from ipaddress import ip_network
 
 import pytest
 
 from relay.config.addresses import Allow
 from relay.entry.admission import (
-    FILES_EACH,
     MEMO,
-    SURVIVAL_EACH,
-    SURVIVAL_KEPT,
     AccessList,
     Admit,
     Limits,
@@ -18,11 +14,8 @@ from relay.entry.admission import (
     Sources,
     access_list,
     decide,
-    most_connections,
 )
 from relay.logs.record import Reason
-from relay.survival import inflight
-from relay.survival.kept import PARTS
 
 LAN = AccessList(map(ip_network, ["127.0.0.0/8", "::1/128", "172.17.0.0/16", "fd00:dead::/64"]))
 NETWORKS = "127.0.0.0/8, 172.17.0.0/16, ::1/128, fd00:dead::/64"
@@ -119,32 +112,3 @@ ALLOWS = [
 @pytest.mark.parametrize(("allow", "bridges", "networks"), ALLOWS)
 def test_auto_means_loopback_and_the_bridges_and_a_written_list_means_itself(allow, bridges, networks):
     assert str(access_list(allow, iter(bridges))) == networks
-
-
-ROOM = [
-    # configured, open files, connections
-    # (where sessions outlive the process: each has a checkpoint, too)
-    (0, 1024, 496, 232),
-    (0, 1_048_576, 524_272, 262_120),
-    (200, 1024, 200, 200),
-    (600, 1024, 496, 232),
-    (0, 96, 32, 1),
-    (0, 32, 1, 1),
-    (0, 0, 1, 1),
-    (5, 33, 1, 1),
-]
-
-
-@pytest.mark.parametrize(("configured", "open_files", "expected", "surviving"), ROOM)
-def test_no_more_connections_than_there_are_descriptors_for(configured, open_files, expected, surviving):
-    assert most_connections(configured, open_files) == expected
-    assert most_connections(configured, open_files, survives=True) == surviving
-
-
-def test_what_survival_takes_is_reckoned_with():
-    assert len(inflight.NAMES) == SURVIVAL_KEPT
-    assert len(PARTS) + 1 == FILES_EACH + SURVIVAL_EACH
-
-
-def test_this_process_has_room_for_a_connection():
-    assert most_connections(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) >= 1

@@ -172,7 +172,7 @@ class Rig:
             flow=self.flow,
         )
         if self.keeps:
-            self.keeper = self.services.keeper = StoreKeeper(self.loop, {})
+            self.keeper = self.services.keeper = StoreKeeper(self.loop, 100, lambda *_: None, {})
         return self
 
     async def __aexit__(self, *exception: object) -> None:

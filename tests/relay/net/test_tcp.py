@@ -92,6 +92,25 @@ def test_a_socket_that_is_dialled_has_them_before_it_is_connected():
         assert options(sock) == (True, True, 7, 3, 2, 11_500)
 
 
+def buffers(sock):
+    """The receive buffer, bytes; how much may wait to be sent."""
+    ask = sock.getsockopt
+    return ask(socket.SOL_SOCKET, socket.SO_RCVBUF), ask(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+
+@linux_only
+def test_what_a_leg_may_hold_in_the_kernel_is_bounded_also_where_a_manager_listens():
+    expected = (2 * tcp.RECEIVE_BUFFER, tcp.MOST_UNSENT)
+    with bind(ListenAddress(socket.AF_INET, HOST, unused_port(), "listen"), KEEP_ALIVE) as server:
+        server.setblocking(True)
+        with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
+            assert buffers(accepted) == expected
+    with socket.create_server((HOST, 0)) as server:  # listens before it is ours
+        tcp.bound_buffers(server)
+        with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
+            assert buffers(accepted) == expected
+
+
 def test_the_timers_of_a_map_are_its_settings():
     port_map = PortMap(keepalive_idle=1, keepalive_interval=2, keepalive_count=3, user_timeout=4.5)
     assert tcp.keep_alive_of(port_map) == KeepAlive(1, 2, 3, 4.5)

@@ -88,7 +88,10 @@ DIFFERENCES = [
         "systemd 254 would start OnFailure= units at every crash",
         (replace(SYSTEM, version=253), replace(SYSTEM, version=254)),
         "ib-relay.service",
-        set(),
+        {
+            "# How many descriptors are kept, see below: systemd itself says so since version 254.",
+            "Environment=FDSTORE=1665",
+        },
         {"RestartMode=direct"},
     ),
     (
@@ -104,6 +107,13 @@ DIFFERENCES = [
         "ib-relay.service",
         {"TimeoutStopSec=15"},
         {"TimeoutStopSec=605"},
+    ),
+    (
+        "more connections",
+        replace(SYSTEM, max_connections=1000),
+        "ib-relay.service",
+        {"Environment=FDSTORE=1665", "FileDescriptorStoreMax=1665", "LimitNOFILE=4096", "MemoryMax=1088M"},
+        {"Environment=FDSTORE=3201", "FileDescriptorStoreMax=3201", "LimitNOFILE=7168", "MemoryMax=2064M"},
     ),
     (
         "a venv whose path needs quoting",

@@ -40,9 +40,10 @@ def peeking(monkeypatch):
     monkeypatch.setattr(Rig, "flow", PeekFlow)
 
 
-async def keeping(rig, manager, **environ):
+async def keeping(rig, manager, room=100):
+    rig.outside = []
     keeper = rig.services.keeper = StoreKeeper(
-        asyncio.get_running_loop(), {**manager.environ, **environ}, manager.inflight
+        asyncio.get_running_loop(), room, lambda *seen: rig.outside.append(seen), manager.environ, manager.inflight
     )
     return keeper
 
@@ -177,13 +178,29 @@ async def test_bytes_in_our_own_hands_keep_a_connection_here(manager, monkeypatc
         assert keeper.keep(connection) is True
 
 
-async def test_no_more_than_fit_are_given_away(manager):
+async def test_no_more_than_fit_are_given_away_and_whoever_does_not_is_told_of(manager):
     async with Rig() as rig:
-        keeper = await keeping(rig, manager, FDSTORE=str(fdstore.OTHERS + 6))
+        keeper = await keeping(rig, manager, room=2)
         connections = [(await rig.session())[2] for _ in range(3)]
         assert [keeper.keep(one) for one in connections] == [True, True, False]
         await until(lambda: len(manager.names()) == 6, "two are kept")
         assert not connections[2].kept.stored and connections[2].connection_id in keeper.inflight
+        assert keeper.keep(connections[2]) is False
+        assert rig.outside == [(1, 0, 2)], "once; it is in flight, where a kill does not reach it"
+        keeper.inflight.remove(connections[2].connection_id)
+        keeper.ended(connections[0])
+        assert keeper.keep(connections[2]) is True
+        assert rig.outside == [(1, 0, 2), (0, 0, 2)]
+
+
+async def test_what_is_neither_kept_nor_in_flight_would_end_in_a_kill(manager):
+    async with Rig() as rig:
+        keeper = await keeping(rig, manager, room=0)
+        connection = (await rig.session())[2]
+        keeper.inflight.remove(connection.connection_id)
+        assert keeper.keep(connection) is False
+        keeper.ended(connection)
+        assert rig.outside == [(1, 1, 0), (0, 0, 0)]
 
 
 def test_a_manager_keeps_if_it_says_so_or_shows_it(tmp_path):
@@ -228,3 +245,16 @@ def test_numbers_go_on_in_the_next_process_with_the_boot_they_began_with():
         one.close()
     alone = Numbers("20260101T000000", 9)
     assert (next(alone), alone.fd) == ("20260101T000000-000009", None)
+
+
+def test_the_next_process_learns_how_many_sessions_ended_with_this_one_and_an_older_release_asks_for_less():
+    numbers = Numbers("20260101T000000", shared=True)
+    numbers.note_not_kept(7)
+    later = Numbers("", fd=os.dup(numbers.fd))
+    assert later.ended_unkept == 7
+    assert Numbers("", fd=os.dup(numbers.fd)).ended_unkept == 0, "it is told once"
+    os.ftruncate(later.fd, 40)  # what the release before keeps
+    newest = Numbers("", fd=os.dup(later.fd))
+    assert (newest.ended_unkept, newest.boot) == (0, "20260101T000000")
+    for one in (numbers, later, newest):
+        one.close()

@@ -6,9 +6,10 @@ import socket
 
 import pytest
 
+from relay.config.limits import KEPT_LISTENERS as MOST
 from relay.manager import systemd
 from relay.net import offsets
-from relay.survival.kept_listeners import MOST, KeptListeners, name_of, parse_name
+from relay.survival.kept_listeners import KeptListeners, name_of, parse_name
 from tests.relay.kit.loopback import PATIENCE
 from tests.relay.kit.pid1 import Pid1
 from tests.relay.kit.scripted import Peer, Upstream, free_port, wait_until

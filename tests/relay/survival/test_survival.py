@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.limits import OTHER_KEPT_FILES
 from relay.net import offsets
 from relay.survival import fdstore, inflight
 from tests.relay.kit.pid1 import Pid1
@@ -385,6 +387,30 @@ def test_a_hammer_of_new_connections_hardly_notices_kills(tmp_path):
         assert hammer.served > 100
         # Of each connection's 700 us some 60 are before anybody else has a copy: two of twenty kills meet one.
         assert hammer.failed <= 8, hammer.faults
+
+
+@pytest.mark.slow
+def test_what_no_room_was_for_is_told_before_a_kill_and_after_it(tmp_path):
+    """A manager with room for none: what is in flight outlives a kill all the same, and what is not does not."""
+    house = House(tmp_path)
+    house.service.environ["FDSTORE"] = str(OTHER_KEPT_FILES)
+    with house:
+        crowd = [house.dial("echo") for _ in range(inflight.ROOM + 12)]
+        for peer in crowd:
+            peer.sendall(b"x")
+            assert peer.read_exactly(1) == b"x"
+        noted = house.service.stored["numbers"][0]
+        wait_until(lambda: struct.unpack("=q32sq", os.pread(noted, 48, 0))[2] == 12, "what a kill would end is noted")
+        house.service.kill()
+        resumed = wait_until(lambda: house.records("resumed"), "the log says what became of them")[-1]
+        assert (resumed["live"], resumed["lost"], resumed["severity_text"]) == (inflight.ROOM, 12, "WARN")
+        assert "12 ended with the old process, as there was no room to keep them" in resumed["message"]
+        assert len(house.records("keep.full")) <= 2, "once a process"
+        ahead = "has room for 0 sessions"
+        wait_until(
+            lambda: [ahead in one["message"] for one in house.records("warning")].count(True) == 2,
+            "it is said before the first session, at each start",
+        )
 
 
 def test_short_connections_are_never_given_to_the_manager(house):
