@@ -64,15 +64,7 @@ class Relay:
         self._names: Names = {}  # where the names in `listen` lead
         self._announced = False  # by SIGUSR1: the SIGTERM that follows is not the second
         self._brake = Brake(log)
-        self.services = Services(
-            self._poller,
-            Deadlines(self._loop, self._deadline_failed),
-            Resolver(self._loop),
-            memoryview(bytearray(SCRATCH_SIZE)),
-            self._brake,
-            self._ended,
-            lambda: len(self._acceptor),
-        )
+        self.services = self._services()
         self._acceptor = Acceptor(self.services, self._acceptor_hooks(), log, self._loop)
         start_files = open_files_at_start(handed is not None)
         self._survival = Survival(self._survival_hooks(), log, self._loop, loaded, handed, start_files)
@@ -84,6 +76,17 @@ class Relay:
         self.upkeep = Upkeep(self._upkeep_hooks(), log, self._loop)
         self._notifier = Notifier(self._loop, self._status)
         self.max_connections = 0
+
+    def _services(self) -> Services:
+        return Services(
+            self._poller,
+            Deadlines(self._loop, self._deadline_failed),
+            Resolver(self._loop),
+            memoryview(bytearray(SCRATCH_SIZE)),
+            self._brake,
+            self._ended,
+            lambda: len(self._acceptor),
+        )
 
     def _acceptor_hooks(self) -> AcceptorHooks:
         return AcceptorHooks(

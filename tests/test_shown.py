@@ -75,6 +75,8 @@ DECODES = {
     "relay/wire/observer_state.py": "held bytes, as latin-1 into JSON for the next process, and back",
     "relay/config/load.py": "the configuration file",
     "relay/manager/systemd.py": "our own status line, cut at a limit of bytes",
+    "relay/service/owner.py": "the command line of a process, compared; told through Teller",
+    "relay/service/trial.py": "what a candidate tells its manager, understood and not shown",
     "relay/service/program.py": "a source of ours in a zipapp",
     "relay/service/render.py": "a plist of ours",
     "relay/survival/handover.py": "the answer of a successor",
@@ -84,6 +86,7 @@ DECODES = {
     "relay/survival/upgrade.py": "the command line of a process, compared and not shown",
     "diagnostics/archive.py": "our own archive",
     "diagnostics/cli/output.py": "files a user names; reports make them printable",
+    "diagnostics/host/log_lines.py": "a gateway's log; what is told of it is made printable",
     "diagnostics/host/sockets.py": "the kernel's tables of sockets",
     "diagnostics/place/file_tree.py": "files; Reading makes them printable",
 }

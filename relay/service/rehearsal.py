@@ -25,6 +25,7 @@ from relay.wire.hello import ClientHello
 
 START = 20.0  # seconds until ready; a cold interpreter on a busy machine needs one or two
 ANSWER = 5.0  # seconds for a byte there and back on the loopback
+ROOM = 16  # connections, fewer than whatever limits we run under have room for
 LEAVE = 15.0  # seconds the installed program may take to leave its sessions; it has 15 in its unit
 LOOK = 0.01  # seconds between two looks at a process
 
@@ -83,7 +84,7 @@ async def _rehearse(
             MAP.format(protocol=name, host=LOOPBACK, port=sock.getsockname()[1], upstream=upstream)
             for name, sock in doors.items()
         ]
-        (folder / "config.toml").write_text("\n".join(["drain_timeout = 0.1", *maps]))
+        (folder / "config.toml").write_text("\n".join(["drain_timeout = 0.1", f"max_connections = {ROOM}", *maps]))
         manager = stack.enter_context(TrialManager(folder, doors))
         trial = _Trial(manager, (("run", "--config", str(folder / "config.toml"))), doors)
         left = await trial.leave_sessions(installed) if installed is not None else []

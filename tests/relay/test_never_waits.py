@@ -45,6 +45,8 @@ ALLOWED = {
     ("relay/logs/logfile.py", "open"): "in the log's thread, or before the start",
     ("relay/logs/log.py", "time.sleep"): "in the log's thread; FLUSH_WAIT before an execve, which is a longer pause",
     ("relay/entry/bridges.py", "open"): "of the kernel's own files, which have no disk behind them",
+    ("relay/entry/plugs.py", "open"): "of the kernel's own files, which have no disk behind them",
+    ("relay/survival/live_sessions.py", "os.open"): "in the process of `service upgrade`",
     ("relay/survival/handover.py", "subprocess.run"): "aside: the rehearsal",
     ("relay/survival/handover.py", "os.open"): "in the process of the command that asks",
     ("relay/survival/upgrade.py", "time.sleep"): "in the process of the command that asks",

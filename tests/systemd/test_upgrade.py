@@ -134,7 +134,7 @@ WHERE_SYSTEMD_RUNS_IT = """\
     import os
     if "INVOCATION_ID" in os.environ:
         {}
-    relay.start()
+    await relay.start()
 """
 ONLY_IB = (
     "accept = relay._listeners._accept; relay._listeners._accept = lambda one: one.map.name != 'raw' and accept(one)"
@@ -148,7 +148,7 @@ IN_PLACE = [
 
 
 def put_new_with(machine: Machine, zipapp: Path, folder: Path, fault: str) -> None:
-    put_new(machine, zipapp, folder, "relay/run.py", "    relay.start()\n", WHERE_SYSTEMD_RUNS_IT.format(fault))
+    put_new(machine, zipapp, folder, "relay/run.py", "    await relay.start()\n", WHERE_SYSTEMD_RUNS_IT.format(fault))
 
 
 @pytest.mark.parametrize("fault, words", [row[1:] for row in IN_PLACE], ids=[row[0] for row in IN_PLACE])

@@ -221,7 +221,7 @@ VIEWS = {
         {"dialogs": ("Password Notice",)},
     ),
     "a title with an account": (dialog("DU1234567 Notice", "Opened"), {"dialogs": ("DU***567 Notice",)}),
-    "a title that would do harm": (dialog("a\x00\x9b2J\u202eb", "Opened"), {"dialogs": ("a??2J?b",)}),
+    "a title that would do harm": (dialog("a\x00\x9b2J\u202eb", "Opened"), {"dialogs": ("a?2J?b",)}),
     "a title without an end": (dialog("x" * 1000, "Opened"), {"dialogs": ("x" * 80,)}),
     "many dialogs": (
         "".join(dialog(f"a{number}", "Opened") for number in range(100)),

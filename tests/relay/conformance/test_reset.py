@@ -138,7 +138,7 @@ def test_connections_that_are_reset_before_they_are_accepted_do_not_hurt_the_rel
 @linux_only
 def test_a_client_that_is_gone_before_it_is_accepted_costs_no_dial(relay, upstream):
     with stopped(relay):
-        gone = [relay.connect() for _ in range(30)]
+        gone = [relay.connect() for _ in range(12)]
         for client in gone:
             client.reset()
     for client in gone:

@@ -72,7 +72,7 @@ FAULTS = [
     ),
     (
         "it hangs",
-        ("relay/run.py", "    relay.start()", "    import time\n    time.sleep(1000)"),
+        ("relay/run.py", "    await relay.start()", "    import time\n    time.sleep(1000)"),
         "does not start: seen nothing for 1 s; expected READY=1",
     ),
     (
@@ -106,7 +106,7 @@ def test_a_variable_of_the_unit_that_the_program_does_not_know_is_found(zipapp):
         rehearse(candidate(zipapp, IB_RELAY_OF_TOMORROW="1"), None, ["ib"])
 
 
-HANGS = ("relay/run.py", "    relay.start()", "    import time\n    time.sleep(99)")
+HANGS = ("relay/run.py", "    await relay.start()", "    import time\n    time.sleep(99)")
 
 
 def test_a_signal_ends_the_rehearsal_and_what_it_has_started(zipapp, tmp_path):

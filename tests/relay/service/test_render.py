@@ -113,7 +113,7 @@ DIFFERENCES = [
         replace(SYSTEM, max_connections=1000),
         "ib-relay.service",
         {"Environment=FDSTORE=1665", "FileDescriptorStoreMax=1665", "LimitNOFILE=4096", "MemoryMax=1088M"},
-        {"Environment=FDSTORE=3201", "FileDescriptorStoreMax=3201", "LimitNOFILE=7168", "MemoryMax=2064M"},
+        {"Environment=FDSTORE=3129", "FileDescriptorStoreMax=3129", "LimitNOFILE=7168", "MemoryMax=2064M"},
     ),
     (
         "a venv whose path needs quoting",
