@@ -7,7 +7,6 @@ a client that leaves before it has named itself: no session, no client id used.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from dataclasses import dataclass
 from time import monotonic
@@ -16,6 +15,7 @@ from relay.client import Client
 from relay.config.addresses import host_port
 from relay.config.load import PortMap
 from relay.service import owner
+from relay.service.undo import run_interruptible
 from relay.wire.session import ClientSession, SessionOutcome
 
 HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
@@ -59,7 +59,7 @@ def _through(host: str, port: int, relay: str, upstream: str) -> Proof:
     started = monotonic()
     session = ClientSession(0, want_session=False, hello_timeout=HELLO_TIMEOUT)
     try:
-        asyncio.run(_hello(host, port, session))
+        run_interruptible(_hello(host, port, session))
     except OSError as error:
         return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {_why(error)}")
     took = f"{(monotonic() - started) * 1000:.0f} ms"

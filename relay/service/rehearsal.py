@@ -20,6 +20,7 @@ from time import monotonic
 
 from relay.service.definition import Refusal
 from relay.service.trial import HELLO, LOOPBACK, TrialManager, trial_gateway
+from relay.service.undo import run_interruptible
 from relay.wire.framing import encode_frame
 from relay.wire.hello import ClientHello
 
@@ -67,7 +68,7 @@ def rehearse(new: TrialProgram, installed: TrialProgram | None, protocols: Itera
     """
     folder = Path(tempfile.mkdtemp(prefix="ib-relay-rehearsal-"))
     try:
-        return asyncio.run(_rehearse(folder, new, installed, sorted(set(protocols))))
+        return run_interruptible(_rehearse(folder, new, installed, sorted(set(protocols))))
     except OSError as error:
         raise Refusal(f"nothing was changed: the rehearsal needs {LOOPBACK}: {error.strerror or error}") from error
     finally:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import stat
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from relay.service import steps
+
+Result = TypeVar("Result")
 
 # A closed terminal (SIGHUP) would end the process as well, between two programs.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,15 +36,59 @@ def interruptible() -> Iterator[None]:
     """
 
     def raise_it(number: int, _frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise EndSignal(number)
+        raise _deaf(number)
 
     before = {number: signal.signal(number, raise_it) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _deaf(number: int) -> EndSignal:
+    """What the first signal is raised as; no other one is heard from now on."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    return EndSignal(number)
+
+
+def run_interruptible(main: Coroutine[Any, Any, Result]) -> Result:
+    """As asyncio.run; the first signal to end cancels it, and is raised as EndSignal once it has cleaned up.
+
+    Raised by a handler in the middle of the loop it would take a callback with it, and whoever waits for that would
+    wait for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(main)  # signals are heard in the main thread only
+    heard: list[int] = []
+    try:
+        result = asyncio.run(_cancelled_by_signals(main, heard))
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        raise _deaf(heard[0]) from None
+    if heard:
+        raise _deaf(heard[0])
+    return result
+
+
+async def _cancelled_by_signals(main: Coroutine[Any, Any, Result], heard: list[int]) -> Result:
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
+
+    def hear(number: int) -> None:
+        heard.append(number)
+        if len(heard) == 1:
+            task.cancel()
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, hear, number)
+    try:
+        return await task
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
             signal.signal(number, handler)
 
 

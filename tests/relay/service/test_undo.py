@@ -1,12 +1,13 @@
 """relay/service/undo.py: the way back to the files of before, and signals that are an exception meanwhile."""
 
+import asyncio
 import os
 import signal
 
 import pytest
 
 from relay.service import steps
-from relay.service.undo import SIGNALS, EndSignal, Snapshot, interruptible
+from relay.service.undo import SIGNALS, EndSignal, Snapshot, interruptible, run_interruptible
 
 
 def test_everything_that_differs_is_put_back_and_nothing_else_is_touched(tmp_path):
@@ -46,3 +47,34 @@ def test_the_first_signal_is_an_exception_and_later_ones_are_not_heard(number):
                 os.kill(os.getpid(), each)
     assert heard == [(f"interrupted by {number.name}", 128 + number)]
     assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_moment_of_a_loop_is_raised_once_it_has_cleaned_up(number):
+    """Raised where the handler runs, it would take a callback of asyncio's with it, and the end would be waited for."""
+    before = [signal.getsignal(each) for each in SIGNALS]
+    for round_ in range(50):
+        cleaned = []
+
+        async def work(cleaned=cleaned, moment=round_ % 5):
+            try:
+                for turn in range(100_000):
+                    if turn == moment:
+                        os.kill(os.getpid(), number)
+                        os.kill(os.getpid(), number)  # and again: only the first one is heard
+                    await asyncio.sleep(0)
+            finally:
+                await asyncio.sleep(0)
+                cleaned.append(True)
+
+        with interruptible(), pytest.raises(EndSignal, match=signal.Signals(number).name):
+            run_interruptible(work())
+        assert cleaned == [True]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_without_a_signal_the_result_is_that_of_the_work():
+    async def work():
+        return 7
+
+    assert run_interruptible(work()) == 7
