@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -262,9 +265,43 @@ FILTER = [
     ("172.17.0.1", "172.17.0.1", True),  # Docker's bridge, which has come after the port
     ("198.51.100.2", "127.0.0.1", False),  # the kernel drops it
     ("198.51.100.2", "172.17.0.1", False),
-    ("10.99.0.2", "127.0.0.1", False),  # could be a container's: the relay knows that it is not, and says so
-    ("10.99.0.2", "172.17.0.1", False),
+    ("10.99.0.2", "127.0.0.1", True),  # in a range of containers, and an address of this machine's own
+    ("10.99.0.2", "172.17.0.1", True),
 ]
+
+
+ASKS_TWICE = """
+import socket
+import subprocess
+import sys
+for _ in range(2):
+    try:
+        with socket.create_connection(("172.17.0.1", 4003), 5) as sock:
+            assert not sock.recv(1)
+    except ConnectionResetError:
+        pass
+"""
+
+
+def turned_away_from_outside(machine: Machine) -> None:
+    """Two clients at 10.99.1.3, which could be a container's: the relay knows that it is not, and says so."""
+    with machine.network(), subprocess.Popen(["unshare", "--net", "sleep", "100"]) as outside:
+        inside = ["nsenter", "--net", f"--target={outside.pid}"]
+        try:
+            for command in (
+                ["ip", "link", "add", "wan0", "type", "veth", "peer", "name", "wan1"],
+                ["ip", "addr", "add", "10.99.1.1/24", "dev", "wan0"],
+                ["ip", "link", "set", "wan0", "up"],
+                ["ip", "link", "set", "wan1", "netns", str(outside.pid)],
+                [*inside, "ip", "addr", "add", "10.99.1.3/24", "dev", "wan1"],
+                [*inside, "ip", "link", "set", "wan1", "up"],
+                [*inside, "ip", "route", "add", "default", "via", "10.99.1.1"],
+                [*inside, sys.executable, "-c", ASKS_TWICE],
+            ):
+                wait_until(lambda: Path(f"/proc/{outside.pid}/comm").read_text() == "sleep\n", "it has its own network")
+                subprocess.run(command, check=True)
+        finally:
+            outside.kill()
 
 
 def test_the_kernel_lets_in_who_is_listed_and_drops_the_rest(installed):
@@ -280,12 +317,13 @@ def test_the_kernel_lets_in_who_is_listed_and_drops_the_rest(installed):
     for source, host, _ in FILTER:
         seen.append((source, host, b"176" in attempt(installed, source, host)))
     assert seen == FILTER
+    turned_away_from_outside(installed)
     journal = installed.journal()
-    assert journal.count("10.99.0.2 is in none of the allowed networks") == 2 and "198.51.100.2" not in journal
+    assert journal.count("10.99.1.3 is in none of the allowed networks") == 2 and "198.51.100.2" not in journal
     loaded = ", ".join(installed.show("ib-relay.socket", "IPAddressAllow")["IPAddressAllow"].split())
     assert f"enforced by the kernel: only {loaded}; " in installed.run("ib-relay", "service", "status").stdout
     loud = installed.run("journalctl", "-t", "ib-relay", "-p", "warning", "--no-pager", "-o", "cat").stdout
-    assert loud.count("10.99.0.2 is in none of the allowed networks") == 2 and " INFO " not in loud
+    assert loud.count("10.99.1.3 is in none of the allowed networks") == 2 and " INFO " not in loud
     assert "<4>" not in loud
 
 
