@@ -33,7 +33,7 @@ def wait_until_taken(sock: socket.socket, within: float) -> tuple[str, int]:
         return "", 0
     while time.monotonic() < until:
         inode = _inode_of(sock.family, *ports)
-        if inode or _ended(sock):
+        if inode or ended(sock):
             return "", inode
         time.sleep(LOOK)
     return f"no process has accepted the connection within {within:g} s", 0
@@ -76,8 +76,8 @@ def command_line(pid: int) -> tuple[str, ...] | None:
     return tuple(words[:-1]) or None
 
 
-def _ended(sock: socket.socket) -> bool:
-    """Readable, or gone: a queue that nobody serves says nothing and ends nothing."""
+def ended(sock: socket.socket, within: float = 0.0) -> bool:
+    """Readable, or gone, within so many seconds: a queue that nobody serves says nothing and ends nothing."""
     poll = select.poll()
     poll.register(sock, select.POLLIN | select.POLLRDHUP)
-    return bool(poll.poll(0))
+    return bool(poll.poll(within * 1000))

@@ -20,6 +20,7 @@ from relay.wire.session import ClientSession, SessionOutcome
 
 HELLO_TIMEOUT = 5.0  # seconds; gateways answer within 0.1, one with an open dialog never
 DIAL_TIMEOUT = 3.0
+CLOSED = 1.0  # seconds until the end of a connection that was closed over there is heard here
 TAKEN = 3.0  # seconds until somebody accepts; a relay that is up does so at once
 NOBODY = "takes connections, but nothing answers: the relay is down or hangs"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -100,7 +101,9 @@ def not_taken_by(pid: int, host: str, port: int) -> str:
     try:
         with socket.create_connection((host, port), DIAL_TIMEOUT) as sock:
             trouble, inode = owner.wait_until_taken(sock, TAKEN)
-            if not trouble and inode and owner.has_descriptor(pid, inode) is False:
+            # A relay whose gateway is down has closed it by now: its end comes a moment after its descriptor is gone.
+            elsewhere = not trouble and inode and owner.has_descriptor(pid, inode) is False
+            if elsewhere and not owner.ended(sock, CLOSED):
                 trouble = f"it was accepted by another process; expected process {pid} of the service"
     except OSError as error:
         trouble = "" if isinstance(error, ConnectionResetError) else _why(error)

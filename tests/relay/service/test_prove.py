@@ -142,3 +142,9 @@ def test_it_is_seen_which_process_takes_the_connections(monkeypatch):
 def test_a_closed_port_is_no_relay():
     found = prove(PortMap(), LOOPBACK, free_port())
     assert (found.relay, found.gateway) == (False, None) and "does not answer: connection refused" in found.message
+
+
+def test_a_relay_that_has_closed_it_again_has_taken_it_all_the_same():
+    """Behind a gateway that is down a raw map ends it at once, perhaps between two looks of ours."""
+    with RelayProcess(free_port()) as relay:
+        assert {not_taken_by(relay.process.pid, relay.host, relay.port) for _ in range(100)} == {""}
