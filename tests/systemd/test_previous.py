@@ -15,6 +15,7 @@ from tests.systemd.machine import Machine
 from tests.systemd.test_survival import MAPS, QUICK, Traffic, ib_async, settled  # noqa: F401 (a fixture)
 
 INSTALLED = "/usr/local/lib/ib-relay/ib-relay.pyz"
+SOCKETS_ANEW = 6  # as many new connections may fail as at so many kills
 ROUNDS = 3 if QUICK else 20  # from the previous release to today's, and as many back
 
 
@@ -77,4 +78,5 @@ def test_todays_installer_upgrades_it_and_its_session_lives(installed, ib_async,
         assert "the gateway" in said
         time.sleep(0.5)
     figure(f"{installed.suite}: `service upgrade` from the previous release: {traffic.figures()}")
-    traffic.check()
+    # Its .socket units differ, so systemd binds them anew: a connection in their queue at that moment is refused.
+    traffic.check(kills=SOCKETS_ANEW)
