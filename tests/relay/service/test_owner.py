@@ -35,9 +35,10 @@ def test_who_has_accepted_it_has_it(server):
         seen, inode = owner.wait_until_taken(client, 5)
         assert seen == "" and owner.has_descriptor(os.getpid(), inode) is True
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-            # Popen is back when exec has closed one of the descriptors, and maybe not yet this one.
+            # Popen is back when exec has closed one of the descriptors; maybe not yet this one, and without words yet.
             wait_until(lambda: owner.has_descriptor(other.pid, inode) is False, "it has not inherited the connection")
-            assert owner.command_line(other.pid)[1:] == ("-c", "input()")
+            words = wait_until(lambda: owner.command_line(other.pid), "exec is done")
+            assert words[1:] == ("-c", "input()")
             other.communicate(b"\n")
     assert owner.has_descriptor(other.pid, inode) is None and owner.command_line(other.pid) is None
 
