@@ -109,9 +109,7 @@ class Opening(Phase):
         if not self._receive():
             return True
         if self.finished:
-            connection.end(
-                Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE, self._begun() if self.early else None)
-            )
+            self._client_gone("fin")
             return True
         if not self.early:
             return False
@@ -129,14 +127,14 @@ class Opening(Phase):
         connection = self.connection
         if len(self.early) >= EARLY_LIMIT or self.finished:
             if events & ~READ:  # reported unasked: the connection broke
-                connection.end(Cause("client", "rst", self._left_reason()))
+                self._client_gone("rst")
             elif self.watched:
                 self._stop_reading()
             return True
         if not self._receive():
             return True
         if self.finished and self.dial is None:
-            connection.end(Cause("client", "fin", self._left_reason()))
+            self._client_gone("fin")
             return True
         if self.finished:
             bound = self.dialled_at + connection.map.connect_timeout
@@ -150,6 +148,12 @@ class Opening(Phase):
         if self.dial is not None or self.connection.observer is None:
             return Reason.CLIENT_LEFT_WHILE_CONNECTING
         return Reason.CLIENT_LEFT_WHILE_QUEUED if self.ticket is not None else Reason.CLIENT_LEFT_IN_HANDSHAKE
+
+    def _client_gone(self, how: str, error_type: str | None = None) -> None:
+        """The client is gone; in the middle of its hello, how much of that came is told."""
+        reason = self._left_reason()
+        begun = self._begun() if self.early and reason is Reason.CLIENT_LEFT_IN_HANDSHAKE else None
+        self.connection.end(Cause("client", how, reason, begun, error_type))
 
     def _begun(self, when: str = "") -> str:
         """How much has come of a hello that is not whole, and what its length still waits for."""
@@ -170,9 +174,7 @@ class Opening(Phase):
         except BlockingIOError:
             return True
         except OSError as error:
-            said = self.early and self.ticket is None and self.dial is None and self.connection.observer is not None
-            begun = self._begun() if said else None
-            self.connection.end(Cause("client", "rst", self._left_reason(), begun, error_name(error)))
+            self._client_gone("rst", error_name(error))
             return False
         if chunk:
             self.early += chunk
@@ -269,7 +271,7 @@ class Opening(Phase):
             return
         bound = self.dialled_at + connection.map.connect_timeout
         if self.finished:
-            connection.end(Cause("client", "fin", self._left_reason()))
+            self._client_gone("fin")
         elif now >= bound - EARLY:
             self._dialled(dial.too_long(connection.map.connect_timeout))
         else:

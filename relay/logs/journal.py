@@ -29,7 +29,7 @@ def leads_to_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
 
 def level_prefix(severity: str, fd: int, environ: Mapping[str, str] = os.environ) -> str:
     """What stands before a line of this severity on this descriptor; mostly nothing."""
-    return _LEVELS.get(severity, "") if leads_to_journal(fd, environ) else ""
+    return prefixed("", severity) if leads_to_journal(fd, environ) else ""
 
 
 def prefixed(line: str, severity: str) -> str:

@@ -77,11 +77,11 @@ def end_of(sock: socket.socket) -> str | None:
 
 def has_finished(sock: socket.socket) -> bool:
     """The peer has said FIN, read or not; OSError for a dead socket, with the reason if nobody has taken it yet."""
-    state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    if state == TCP_CLOSE:
+    end = end_of(sock)
+    if end == "rst":
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
         raise OSError(error, os.strerror(error))
-    return state in _FIN_RECEIVED
+    return end == "fin"
 
 
 def last_received(sock: socket.socket, now: float) -> float | None:

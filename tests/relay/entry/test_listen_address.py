@@ -15,24 +15,14 @@ from relay.entry.listen_address import BACKLOG, BindError, ListenAddress, bind, 
 from relay.entry.listeners import bind_or_explain
 from relay.net import tcp
 from tests.relay.kit.loopback import HOST, unused_port
+from tests.relay.kit.scripted import HAS_IPV6
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 DOCKER0 = Bridge("docker0", ipaddress.ip_interface("172.17.0.1/16"))
 DOCKER6 = Bridge("br-0123456789ab", ipaddress.ip_interface("fd00::1/64"))
-NEAR = Bridge("docker0", ipaddress.ip_interface("127.0.0.9/24"))  # an address every Linux host has
-GONE = Bridge("docker0", ipaddress.ip_interface("203.0.113.7/24"))  # one that no host has (RFC 5737)
 
 
-def has_ipv6():
-    try:
-        with socket.socket(V6) as probe:
-            probe.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6 loopback")
+needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this host has no IPv6 loopback")
 linux_only = pytest.mark.skipif(not tcp.LINUX, reason="127.0.0.2 and its kin are Linux' own")
 
 
