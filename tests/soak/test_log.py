@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import threading
 import time
 
@@ -25,8 +24,8 @@ def test_lines_that_find_no_room_are_dropped_counted_and_the_log_goes_on_when_it
             give_up_at = time.monotonic() + 30
             for number in range(12_000):
                 assert time.monotonic() < give_up_at, "a log that nobody reads holds the clients up"
-                source = (f"127.9.{number % 500 // 250}.{number % 250 + 1}", 0)  # of each address few enough for a line
-                client = socket.create_connection((relay.host, relay.port), source_address=source)
+                source = f"127.9.{number % 500 // 250}.{number % 250 + 1}"  # of each address few enough for a line
+                client = Peer.dial((relay.host, relay.port), source=source)  # perhaps reset before it returns
                 with client, contextlib.suppress(ConnectionResetError):
                     client.recv(1)  # until it is refused: a client that had no place in the queue is no client
             os.close(writing)

@@ -82,12 +82,14 @@ class Peer(socket.socket):
         return peer
 
     @classmethod
-    def dial(cls, address: tuple[str, int], receive_buffer: int | None = None) -> Peer:
-        """Connect; `receive_buffer` must be set before the connection to bound the TCP window."""
+    def dial(cls, address: tuple[str, int], receive_buffer: int | None = None, source: str | None = None) -> Peer:
+        """Connect, from the address `source`; a bound for the TCP window, `receive_buffer`, has to come before that."""
         raw = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         try:
             if receive_buffer:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source:
+                raw.bind((source, 0))
             raw.settimeout(PATIENCE)
             try:
                 raw.connect(address)
