@@ -24,10 +24,11 @@ HEAVY = {"bench", "docker", "host", "soak", "systemd"}  # folders
 
 
 def pytest_configure():
-    """A shell lets what runs in its background ignore SIGINT and SIGQUIT; every process under test would inherit it."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    """What a shell's background (SIGINT, SIGQUIT) or nohup (SIGHUP) ignores, every process under test would inherit."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
         if signal.getsignal(number) is signal.SIG_IGN:
-            set_handler(number, usual)
+            set_handler(number, handler)
 
 
 # Deadlines
