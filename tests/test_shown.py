@@ -425,7 +425,7 @@ def ended(port: int, data: bytes) -> None:
         peer.read_to_end()
 
 
-LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO |WARN |ERROR) (default #\d+|[a-z.]+:?) ")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO |WARN |ERROR) (default #\d+-\d+|[a-z.]+:?) ")
 
 
 def test_the_text_log_and_the_proof_of_the_service():

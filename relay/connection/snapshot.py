@@ -40,7 +40,7 @@ def record(connection: Connection, event: str, phase: EndPhase | None = None) ->
         cause=connection.cause,
         ends=connection.ends.value(connection.observer, up.bytes) if connection.ends and up is not None else None,
         phase=phase,
-        active=connection.services.count(),
+        active=connection.services.count() - (event == "close"),  # not this one, which is still counted while it ends
         **_session(connection),
     )
 

@@ -314,8 +314,8 @@ class Listeners:
         self._watch(listener)
         why = f" ({place.why})" if place.why not in ("listen", "loopback") else ""
         message = f"{port_map.name}: {place}{why} -> {port_map.upstream}, {port_map.protocol}"
-        fields = {"ib_relay.map": port_map.name, "server.address": place.host, "server.port": place.port}
-        self._log.event("listening", message, "INFO", **fields)
+        local = {"network.local.address": place.host, "network.local.port": place.port}
+        self._log.event("listening", message, "INFO", **{"ib_relay.map": port_map.name}, **local)
 
     def _watch_all(self, events: int) -> None:
         self._paused = not events

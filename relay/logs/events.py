@@ -42,7 +42,11 @@ class EventKind(NamedTuple):
 EVENTS: Mapping[EventName, EventKind] = {
     "listening": EventKind(
         "the relay listens on an address",
-        {"ib_relay.map": "the map's name", "server.address": "where it listens", "server.port": "its port"},
+        {
+            "ib_relay.map": "the map's name",
+            "network.local.address": "ours",
+            "network.local.port": "its port",
+        },
     ),
     "listener.closed": EventKind("an address is no longer listened on", {"ib_relay.map": "the map's name"}),
     "listener.lost": EventKind("an address could not be taken back after a failed reload"),
@@ -155,6 +159,6 @@ RECORD_FIELDS = (
     ),
     RecordField("end.late_messages", _ENDED, "messages to a gateway that had ended, by name; may be missing"),
     RecordField("end.late_bytes", _ENDED, "bytes to a gateway that had ended; may be missing"),
-    RecordField("connections.active", _ALL, "connections that are open now"),
+    RecordField("connections.active", _ALL, "connections that are open now; at a close the others"),
     RecordField("log.dropped", _ALL, "log lines dropped since the start"),
 )

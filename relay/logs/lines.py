@@ -179,9 +179,17 @@ def text_record(record: Record, dropped: int) -> str:
     """A line for people: what happened to which connection, then the numbers."""
     body = _TEXT_BODIES[record.event](record)
     lost = f" ({dropped} log lines dropped)" if dropped else ""
-    number = record.connection_id.rpartition("-")[2].lstrip("0") or "0"
-    head = f"{timestamp(record.at)} {severity(record):<5} {record.map_name} #{number}"
+    head = f"{timestamp(record.at)} {severity(record):<5} {record.map_name} #{short_id(record.connection_id)}"
     return printable(f"{head} {body}{lost}", LONGEST_LINE)
+
+
+def short_id(connection_id: str) -> str:
+    """Of `20250101T143000-000412` the time of the first start and the number: `143000-412`.
+
+    The number alone comes again after the next start, and a file of text lines may have many of them.
+    """
+    start, _, number = connection_id.rpartition("-")
+    return f"{start.rpartition('T')[2]}-{number.lstrip('0') or '0'}"
 
 
 def _text_open(record: Record) -> str:
@@ -211,7 +219,19 @@ def _text_close(record: Record) -> str:
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
     extra = f", last code {record.last_error_code}" if record.last_error_code is not None else ""
     extra += f"; not understood: {record.not_understood}" if record.not_understood is not None else ""
-    return f"closed after {duration(record.duration)}: {why} [{how}]; {_traffic(record)}{extra}"
+    return f"closed after {duration(record.duration)}: {why} [{how}]; {_whose(record)}, {_traffic(record)}{extra}"
+
+
+def _whose(record: Record) -> str:
+    """The client, as far as it has said who it is: the line of its start may be in another file by now."""
+    known = [f"from {host_port(record.client_address, record.client_port)}"]
+    if record.client_id is not None:
+        known.append(f"client id {record.client_id}")
+    if record.client_versions is not None:
+        known.append("versions {}..{}".format(*record.client_versions))
+    if record.server_version is not None:
+        known.append(f"server version {record.server_version}")
+    return ", ".join(known)
 
 
 _TEXT_BODIES = {"open": _text_open, "ready": _text_ready, "progress": _text_progress, "close": _text_close}

@@ -35,7 +35,7 @@ async def test_the_demo_shows_how_far_a_session_came_and_how_it_ended(behaviour,
     text = " ".join(out.getvalue().split())  # long ones are wrapped
     missing = [word for word in words if word not in text]
     assert not missing, out.getvalue()
-    logged = [line for line in out.getvalue().splitlines() if " #1 closed after " in line]  # as `run` has it, whole
+    logged = [line for line in out.getvalue().splitlines() if "-1 closed after " in line]  # as `run` has it, whole
     assert len(logged) == 1
     assert [line for line in out.getvalue().splitlines() if len(line) > 80 and line not in logged] == []
 

@@ -76,20 +76,20 @@ RAW_REFUSED = Record(
 )
 
 TEXTS = [
-    (OPEN, 0, "2025-01-01T14:30:00.987Z INFO  paper #412 open: 172.18.0.5:50412 on port 4003"),
+    (OPEN, 0, "2025-01-01T14:30:00.987Z INFO  paper #143000-412 open: 172.18.0.5:50412 on port 4003"),
     (
         READY,
         0,
         (
-            "2025-01-01T14:30:00.987Z INFO  paper #412 ready: client id 7, server version 176, DU***567, DU***890, "
-            "0.210 s after accept"
+            "2025-01-01T14:30:00.987Z INFO  paper #143000-412 ready: client id 7, server version 176, DU***567, "
+            "DU***890, 0.210 s after accept"
         ),
     ),
     (
         PROGRESS,
         0,
         (
-            "2025-01-01T14:30:00.987Z INFO  paper #412 live: 1 h 2 min, ready, "
+            "2025-01-01T14:30:00.987Z INFO  paper #143000-412 live: 1 h 2 min, ready, "
             "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s"
         ),
     ),
@@ -97,8 +97,9 @@ TEXTS = [
         CLOSE,
         17,
         (
-            "2025-01-01T14:30:00.987Z WARN  paper #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "2025-01-01T14:30:00.987Z WARN  paper #143000-412 closed after 1 h 2 min: the gateway aborted (reset) "
             "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
             "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (17 log lines dropped)"
         ),
     ),
@@ -106,8 +107,9 @@ TEXTS = [
         CLOSE._replace(not_understood="1 message: gateway: ERR_MSG: too few fields", event="close", map_name="doubt"),
         0,
         (
-            "2025-01-01T14:30:00.987Z WARN  doubt #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "2025-01-01T14:30:00.987Z WARN  doubt #143000-412 closed after 1 h 2 min: the gateway aborted (reset) "
             "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
             "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100; "
             "not understood: 1 message: gateway: ERR_MSG: too few fields"
         ),
@@ -116,9 +118,9 @@ TEXTS = [
         RAW_REFUSED,
         0,
         (
-            "2025-01-01T14:30:00.987Z WARN  vnc #7 closed after 0.002 s: nothing listens at the gateway's address: "
-            "not started, not logged in, or another port (gw:5901 refuses) "
-            "[connection_refused: by upstream, rst, phase connect]; up 0 B, down 0 B"
+            "2025-01-01T14:30:00.987Z WARN  vnc #143000-7 closed after 0.002 s: nothing listens at the gateway's "
+            "address: not started, not logged in, or another port (gw:5901 refuses) "
+            "[connection_refused: by upstream, rst, phase connect]; from [2001:db8::5]:50412, up 0 B, down 0 B"
         ),
     ),
 ]
@@ -442,6 +444,6 @@ def test_a_duration_for_people(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_connections_number_is_the_end_of_its_id():
-    assert "#412 " in text_record(OPEN, 0)
-    assert "#1234567 " in text_record(OPEN._replace(connection_id="20250101T143000-1234567"), 0)
+def test_a_connection_is_named_by_the_time_of_the_first_start_and_its_number():
+    assert " #143000-412 " in text_record(OPEN, 0)
+    assert " #143000-1234567 " in text_record(OPEN._replace(connection_id="20250101T143000-1234567"), 0)

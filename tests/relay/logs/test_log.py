@@ -110,14 +110,14 @@ def test_records_and_events_come_in_either_format():
             pipe.collect()
             with logging(pipe.writer, log_format) as log:
                 log.write(RECORD)
-                log.event("listening", "here", "WARN", **{"server.port": 4003})
+                log.event("listening", "here", "WARN", **{"network.local.port": 4003})
             record, event = pipe.lines()
             if log_format == "json":
                 assert json.loads(record)["connection.id"] == "boot-000001"
                 assert json.loads(event)["event.name"] == "ib_relay.listening"
-                assert (json.loads(event)["server.port"], json.loads(event)["severity_text"]) == (4003, "WARN")
+                assert (json.loads(event)["network.local.port"], json.loads(event)["severity_text"]) == (4003, "WARN")
             else:
-                assert record.endswith("paper #1 open: 127.0.0.1:50000 on port 4003")
+                assert record.endswith("paper #boot-1 open: 127.0.0.1:50000 on port 4003")
                 assert re.fullmatch(r"\S+Z WARN  listening: here", event)
 
 
