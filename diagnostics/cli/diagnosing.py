@@ -65,7 +65,8 @@ def run(options: Namespace) -> int:
     without_report = options.save == "-" and options.output is None
     report_sink = None if without_report else output.Sink(options.output, "--output")
     try:
-        evidence = _loaded(options) if options.saved else _collected(options)
+        log = output.read_bytes(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
+        evidence = _loaded(options, log) if options.saved else _collected(options, log)
         if evidence_sink:
             from diagnostics.evidence import dump
 
@@ -82,24 +83,25 @@ def run(options: Namespace) -> int:
 
 
 def _check_combination(options: Namespace) -> None:
-    about_live = ("target", "port", "client_id", "every_route", "gateway_log")
+    about_live = ("target", "port", "client_id", "every_route")
     live = [name for name in about_live if getattr(options, name) not in (None, False, [])]
     if options.saved and live:
         raise CommandError(f"--from reports on a run of the past: --{live[0].replace('_', '-')} has no meaning there")
+    if options.saved == options.gateway_log == "-":
+        raise CommandError("--from and --gateway-log both want standard input")
     if options.save and options.save != "-" and options.save == options.output:
         raise CommandError(f"--save and --output both name {options.save}")
     if options.save == options.output == "-":
         raise CommandError("--save and --output both want standard output")
 
 
-def _collected(options: Namespace) -> Evidence:
+def _collected(options: Namespace, log: bytes | str | None) -> Evidence:
     from diagnostics.cli.arguments import read_asked, read_targets
     from diagnostics.probing.collect import collect
     from relay import __version__
 
     targets, port = read_targets(options)
     asked = read_asked(options, targets, session=options.session, timeout=options.timeout)
-    log = output.read_bytes(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
     progress = terminal.tell if options.verbose or output.is_terminal(sys.stderr) else None
     return collect(
         targets,
@@ -112,13 +114,18 @@ def _collected(options: Namespace) -> Evidence:
     )
 
 
-def _loaded(options: Namespace) -> Evidence:
+def _loaded(options: Namespace, log: bytes | str | None) -> Evidence:
     from diagnostics.evidence import EvidenceError, load
 
     try:
-        return load(output.read_text(options.saved, "--from"))
+        evidence = load(output.read_text(options.saved, "--from"))
     except EvidenceError as error:
         raise CommandError(f"--from {options.saved}: {error}") from None
+    if log is None:
+        return evidence
+    from diagnostics.probing.collect import with_log
+
+    return with_log(evidence, log)
 
 
 def _as_text(evidence: Evidence, diagnosis: Diagnosis, options: Namespace) -> str:

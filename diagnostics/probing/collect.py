@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from diagnostics.evidence import Asked, Evidence, Fact, HostView, LogView, Probe, ProbeStage, Route
+from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
 from diagnostics.host import sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
@@ -62,9 +62,16 @@ def collect(
         probes, host = (_only(routes[0], asked, tell),), None
     else:
         probes, host = examine(routes, asked, every_route=every_route, progress=tell)
-    states, view = _read_log(gateway_log)
-    tail_at = view.last_time if view is not None and view.has_zone else None
-    return Evidence(time.time(), tool_version, asked, facts, probes, host, states, tail_at, gateway_log=view)
+    evidence = Evidence(time.time(), tool_version, asked, facts, probes, host)
+    return evidence if gateway_log is None else with_log(evidence, gateway_log)
+
+
+def with_log(evidence: Evidence, gateway_log: bytes | str) -> Evidence:
+    """The same run, and what the gateway's log says; that log may come later, and from another machine."""
+    from diagnostics.host.gateway_log import read
+
+    states, view = read(gateway_log)
+    return replace(evidence, log_states=states, log_tail_at=view.last_time if view.has_zone else None, gateway_log=view)
 
 
 def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
@@ -95,14 +102,6 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
     if before is None or silence is None:
         return before
     return replace(silence, close_wait=before.close_wait)
-
-
-def _read_log(log: bytes | str | None) -> tuple[tuple[str, ...], LogView | None]:
-    if log is None:
-        return (), None
-    from diagnostics.host.gateway_log import read
-
-    return read(log)
 
 
 def _handshakes(

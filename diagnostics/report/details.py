@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 
 from diagnostics.evidence import Evidence, Fact, HostView, KernelView, ListeningSocket, Outcome, Probe
 from diagnostics.place.addresses import host_and_port, label
 from diagnostics.report.table import MAX_ROWS, route_name, several, silent_sibling
 from relay.printable import printable
+
+
+def moment(created: float) -> str:
+    """UTC, to the second."""
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=created)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError):
+        return "at an impossible time"
 
 
 def details(evidence: Evidence) -> list[list[str]]:

@@ -5,11 +5,9 @@ Everything goes through `tag`, which escapes what is not HTML already; there is 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.report.details import details, facts
+from diagnostics.report.details import details, facts, moment
 from diagnostics.report.legend import legend
 from diagnostics.report.table import HEADINGS, Cell, RouteRow, overview
 from diagnostics.rules.candidates import meaning
@@ -134,14 +132,6 @@ def html_report(evidence: Evidence, diagnosis: Diagnosis) -> str:
     )
     page = f"<head>\n{head}\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>"
     return f'<!doctype html>\n<html lang="en">\n{page}\n</html>\n'
-
-
-def moment(created: float) -> str:
-    """UTC, to the second."""
-    try:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=created)).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError):
-        return "at an impossible time"
 
 
 def _footer(evidence: Evidence, code: int) -> str:

@@ -152,6 +152,10 @@ async def test_the_log_of_the_gateway_is_read_from_a_file_or_a_pipe(tmp_path):
         run(*words, "-", stdin=log),
     ):
         assert (ended.code, ended.err) == (2, "") and "IBD602" in ended.out
+    saved = str(tmp_path / "evidence.json")
+    assert "error IBD602" not in run(*words[:2], "--save", saved).out
+    later = run("--from", saved, "--gateway-log", str(tmp_path / "log"))  # the container's run, and its host's log
+    assert later.code == 2 and "error IBD602: the login waits" in later.out
     (tmp_path / "log").write_text("")
     assert "info IBD615: no line of this log is known" in run(*words, str(tmp_path / "log")).out
 
@@ -191,6 +195,7 @@ SLIPS = [
     (["--from", "/"], {}, "--from /: Is a directory"),
     (["--from", "-"], {}, "--from -: standard input is empty"),
     (["--gateway-log", "-"], {}, "--gateway-log -: standard input is empty"),
+    (["--from", "-", "--gateway-log", "-"], {}, "both want standard input"),
     (["--from", "x", "--target", "gateway"], {}, "--target has no meaning there"),
     (["--gateway-log", "/no/such/file"], {}, "--gateway-log /no/such/file: No such file"),
     (["check", "--level", "high"], {}, "--level: invalid choice"),

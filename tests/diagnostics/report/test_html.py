@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from diagnostics.report.html import Html, escaped, html_report, lines, moment, tag
+from diagnostics.report.details import moment
+from diagnostics.report.html import Html, escaped, html_report, lines, tag
 from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.golden import NAMES, evidence_of, hostile
 
