@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from relay.practice.pacing import HistoryPace
 from relay.practice.session import GatewaySession, SessionStage
 from relay.practice.settings import Practice
 
@@ -31,7 +32,7 @@ class PracticeGateway:
         log: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.settings, self.clock = settings, clock
+        self.settings, self.clock, self.pace = settings, clock, HistoryPace()
         self.host, self.port = "127.0.0.1", 0
         self.accepted = 0  # connections so far
         self._log = log

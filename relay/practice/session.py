@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 from relay.practice import faults
+from relay.practice.moments import hello_time
+from relay.practice.pacing import HistoryPace
 from relay.practice.requests import Request
 from relay.practice.responder import SYNC_REQUESTS, Responder
 from relay.practice.settings import LAST_WORDS, MAX_LATE, MAX_OUTPUT, MAX_REQUEST, OLDEST_SERVER_VERSION, Practice
@@ -48,6 +49,7 @@ class SessionHost(Protocol):
 
     settings: Practice
     clock: Callable[[], float]
+    pace: HistoryPace
 
     def admit(self, session: GatewaySession) -> str | None: ...
     def claim(self, client_id: int, session: GatewaySession) -> bool: ...
@@ -227,8 +229,7 @@ class GatewaySession(asyncio.Protocol):
 
     def server_hello(self) -> bytes:
         """Our hello, with the present time."""
-        moment = time.strftime("%Y%m%d %H:%M:%S", time.gmtime(self.gateway.clock()))
-        return ServerHello(self.server_version, f"{moment} {self.settings.time_zone}").encode()
+        return ServerHello(self.server_version, hello_time(self.gateway.clock(), self.settings.time_zone)).encode()
 
     # Frames
 
@@ -287,7 +288,9 @@ class GatewaySession(asyncio.Protocol):
         self.client_id = start.client_id
         self.note(f"START_API with client id {start.client_id}")
         farms_ok = self.settings.behaviour not in faults.FARMS_DOWN
-        self._responder = Responder(self.settings, self.server_version, farms_ok=farms_ok, clock=self.gateway.clock)
+        self._responder = Responder(
+            self.settings, self.server_version, farms_ok=farms_ok, clock=self.gateway.clock, pace=self.gateway.pace
+        )
         if faults.play(faults.AT_START_API, self):
             return
         if not self.gateway.claim(start.client_id, self):

@@ -48,7 +48,7 @@ class Practice:
     server_version: int = versions.NEWEST  # announced unless the client's own maximum is lower
     accounts: tuple[str, ...] = ("DU1234567",)
     ticks_per_second: float = 4.0  # per subscription; a real gateway sends a market data snapshot every 250 ms
-    time_zone: str = "UTC"  # free text after the time in the server hello; the clock itself is always UTC
+    time_zone: str = "UTC"  # of its clock in the hello, in dates, and of ends without a zone; UTC if unknown
     farms: Farms = field(default_factory=Farms)
     first_order_id: int = 1
     seed: int = 1  # prices are a function of this, the symbol and the time
