@@ -177,6 +177,9 @@ def _regular_starts(end: float, seconds: int, covered: int, weekdays: int, now: 
     for _, opens, closes in sessions_before(end):
         if opens < FIRST_TRADE or (weekdays and days == weekdays) or (not weekdays and count <= 0):
             return
+        if opens >= now and weekdays:
+            days += 1  # a day of the future counts, and has no bars
+            continue
         grid = range(opens // seconds * seconds, closes, seconds)
         starts = [max(start, opens) for start in grid if min(start + seconds, closes) <= end]
         days += bool(starts)

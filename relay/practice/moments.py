@@ -25,6 +25,7 @@ _LINKS = {
     "Japan": "Asia/Tokyo",
     "Hongkong": "Asia/Hong_Kong",
 }
+_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0  # the years 1 to 9999 in UTC, all that datetime knows
 _REFUSED = frozenset(("GMT",))  # a real gateway does not know it (atreyu-backtrader-api#14: error 10314)
 
 
@@ -58,7 +59,15 @@ def parse_end(text: str, now: float, own_zone: str) -> float:
     zone = zone_named(name)
     if zone is None:
         raise ValueError(f"the time zone {name[:40]!r} is not known here")
-    return (local - (local.replace(tzinfo=zone).utcoffset() or timedelta())).timestamp()
+    return min(max(local.timestamp() - _offset(local, zone).total_seconds(), _EARLIEST), _LATEST)
+
+
+def _offset(local: datetime, zone: tzinfo) -> timedelta:
+    """From UTC, at a time of that zone's clock; none in the first and the last year there is."""
+    try:
+        return local.replace(tzinfo=zone).utcoffset() or timedelta()
+    except OverflowError:
+        return timedelta()
 
 
 def written(at: float, zone: str) -> str:
