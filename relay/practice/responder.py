@@ -18,6 +18,7 @@ from relay.practice.requests import Request
 from relay.practice.settings import MAX_OUTPUT, MAX_STREAMS, Practice
 from relay.practice.stocks import Named, contract_id, resolve
 from relay.practice.subscriptions import Stream, TickTape
+from relay.practice.variants import ENTITLEMENT, localised
 from relay.wire.messages import NO_REQUEST
 
 _ACCOUNT_VALUES = (
@@ -80,7 +81,8 @@ class Responder:
         return self.error(request_id, unanswered.code, unanswered.text)
 
     def error(self, request_id: int, code: int, text: str) -> bytes:
-        return self.answers.error(request_id, code, text, self._clock())
+        words = localised(text, self.settings.played.get("localised"))
+        return self.answers.error(request_id, code, words, self._clock())
 
     def due(self, now: float) -> bytes:
         """The frames that the subscriptions owe by now; those beyond MAX_OUTPUT stay due."""
@@ -201,6 +203,9 @@ class Responder:
         contract = _known(wanted.contract)
         if not self._farms_ok:
             return b""
+        if self.settings.plays("not-entitled"):
+            code = int(self.settings.played["not-entitled"] or 0)
+            raise RequestRefused(code, ENTITLEMENT[code])
         burst = self._opening_ticks(wanted.request_id, contract)
         if wanted.snapshot:
             return burst + self.answers.tick_snapshot_end(wanted.request_id)
