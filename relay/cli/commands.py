@@ -134,7 +134,13 @@ def check_config(config: str | None, **flags: object) -> None:
 
 @commands.command(short_help="A gateway with made-up prices and, on request, a fault.")
 @click.option("--listen", default="127.0.0.1:4002", show_default=True, metavar="HOST:PORT", help="Where to listen.")
-@click.option("--behaviour", default="normal", show_default=True, metavar="NAME[=VALUE]", help="The fault to play.")
+@click.option(
+    "--behaviour",
+    default="normal",
+    show_default=True,
+    metavar="NAME[=VALUE]",
+    help="The fault to play; + between several.",
+)
 @click.option("--server-version", default=None, type=Number(int, 0), metavar="N", help="The API version to announce.")
 @click.option("--list", "list_them", is_flag=True, help="List the behaviours and exit.")
 def practice(listen: str, behaviour: str, server_version: int | None, list_them: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from relay.practice.history import SessionsFound
 from relay.practice.market import MIN_TICK, Bar, Contract, Quote
 from relay.wire import messages, protobuf, versions
 from relay.wire.direction import Direction
@@ -145,6 +146,16 @@ class Answers:
         if self.server_version >= _HISTORICAL_DATA_END:
             frames += self._frame(108, (request_id, start, end), ((1, request_id), (2, start), (3, end)))
         return frames
+
+    def historical_schedule(self, request_id: int, found: SessionsFound) -> bytes:
+        """All its times are in the zone it names, not in UTC."""
+        head: tuple[int | str, ...] = (request_id, found.start, found.end, found.zone)
+        text: list[int | str] = [*head, len(found.sessions)]
+        proto: list[tuple[int, int | str | bytes]] = [*enumerate(head, 1)]
+        for session in found.sessions:
+            text += session
+            proto.append((5, _encode(enumerate(session, 1))))
+        return self._frame(106, text, proto)
 
     def historical_data_update(self, request_id: int, date: str, bar: Bar) -> bytes:
         text = (request_id, bar.count, date, bar.open, bar.close, bar.high, bar.low, bar.average, bar.volume)

@@ -37,6 +37,8 @@ class Parameter(Enum):
     PER_SECOND = "PER_SECOND"
     COUNT = "N"
     ADDRESS = "HOST:PORT"
+    CODE = "CODE"
+    LANGUAGE = "LANGUAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Behaviour:
     summary: str
     parameter: Parameter | None = None
     default: float | str | None = None
+    composable: bool = False  # may be played together with one other that is not, and with any that are
 
     @property
     def usage(self) -> str:
@@ -57,6 +60,8 @@ class Behaviour:
         value = f"={self.parameter.value}"
         return self.name + (value if self.default is None else f"[{value}]")
 
+
+_SECONDS, _COUNT = Parameter.SECONDS, Parameter.COUNT
 
 _TABLE = (
     Behaviour("normal", Moment.NEVER, "healthy: answers everything it knows, four ticks a second per subscription"),
@@ -180,6 +185,58 @@ _TABLE = (
         Parameter.SECONDS,
         5.0,
     ),
+    Behaviour(
+        "slow-hello", Moment.HELLO, "its hello comes SECONDS late, whoever has left by then", _SECONDS, 5.0, True
+    ),
+    Behaviour("slow-start-api", Moment.START_API, "the answer to START_API comes SECONDS late", _SECONDS, 5.0, True),
+    Behaviour("live-account", Moment.START_API, "the account is a live one, U1234567", composable=True),
+    Behaviour(
+        "fa-accounts", Moment.START_API, "an adviser's login: its account F1234567 and N others", _COUNT, 3.0, True
+    ),
+    Behaviour(
+        "accounts-swapped",
+        Moment.START_API,
+        "every second session is given other accounts: live for paper, paper for live",
+        composable=True,
+    ),
+    Behaviour(
+        "order-ids-back",
+        Moment.START_API,
+        "each session's next valid order id is 100 below that of the session before, from 1001 down to 1",
+        composable=True,
+    ),
+    Behaviour(
+        "id-closing",
+        Moment.START_API,
+        "a client id stays taken (error 326) for SECONDS after the client that had it has left",
+        _SECONDS,
+        5.0,
+        True,
+    ),
+    Behaviour(
+        "outage-after",
+        Moment.SESSION,
+        "1100 (IB lost) SECONDS after a session became ready, 1102 (back, data kept) as long after that",
+        _SECONDS,
+        5.0,
+        True,
+    ),
+    Behaviour(
+        "not-entitled",
+        Moment.SESSION,
+        "a request for market data gets error CODE and no ticks: 354, 10089, 10090, 10091 or 10168",
+        Parameter.CODE,
+        "354",
+        True,
+    ),
+    Behaviour(
+        "localised",
+        Moment.START_API,
+        "error texts in LANGUAGE, es or zh, as far as there are words; at 153 and above as \\u escapes",
+        Parameter.LANGUAGE,
+        "es",
+        True,
+    ),
 )
 
 BEHAVIOURS: dict[str, Behaviour] = {behaviour.name: behaviour for behaviour in _TABLE}
@@ -188,6 +245,8 @@ BEHAVIOURS: dict[str, Behaviour] = {behaviour.name: behaviour for behaviour in _
 # hour for times, 32 times the real client limit for counts, and for ticks the most that a stream can send
 # (subscriptions.MAX_BATCH).
 _LARGEST = {Parameter.SECONDS: 3600.0, Parameter.COUNT: 1024.0, Parameter.PER_SECOND: 200_000.0}
+
+_CHOICES = {Parameter.CODE: ("354", "10089", "10090", "10091", "10168"), Parameter.LANGUAGE: ("es", "zh")}
 
 
 def parse_behaviour(text: str) -> tuple[str, float | str | None]:
@@ -206,6 +265,19 @@ def parse_behaviour(text: str) -> tuple[str, float | str | None]:
     return name, check_value(behaviour, value)
 
 
+def parse_behaviours(text: str) -> tuple[tuple[str, float | str | None], ...]:
+    """`NAME[=VALUE]+NAME[=VALUE]...` as names and values, what cannot be composed first; ValueError as above."""
+    parsed = [parse_behaviour(part) for part in text.split("+")]
+    names = [name for name, _ in parsed]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"behaviour {name} is given twice")
+    alone = [name for name in names if not BEHAVIOURS[name].composable]
+    if len(alone) > 1:
+        raise ValueError(f"behaviours {' and '.join(alone)} cannot be played together")
+    return tuple(sorted(parsed, key=lambda one: BEHAVIOURS[one[0]].composable))
+
+
 def check_value(behaviour: Behaviour, value: float | str | None) -> float | str | None:
     """The value a behaviour will use, `value` or its default; ValueError if it cannot use that."""
     if value is None:
@@ -219,7 +291,15 @@ def check_value(behaviour: Behaviour, value: float | str | None) -> float | str 
         raise ValueError(f"behaviour {behaviour.name} needs a value: {behaviour.usage}")
     if parameter is Parameter.ADDRESS:
         return _address(behaviour, str(value))
+    if parameter in _CHOICES:
+        return _choice(behaviour, _CHOICES[parameter], str(value))
     return _number(behaviour, parameter, value)
+
+
+def _choice(behaviour: Behaviour, choices: tuple[str, ...], value: str) -> str:
+    if value not in choices:
+        raise ValueError(f"behaviour {behaviour.name}: {value!r} is none of {', '.join(choices)}")
+    return value
 
 
 def _address(behaviour: Behaviour, value: str) -> str:

@@ -1,6 +1,6 @@
 """What each behaviour does at its moment: one table per moment, one short function per behaviour.
 
-`play(table, session)` runs the function of the session's behaviour if the table has it, and returns whether it did. A
+`play(table, session)` runs the functions of the session's behaviours that the table has, and returns whether it did. A
 function only pulls the levers of the session (send, finish, reset, mute, stall, after).
 """
 
@@ -36,11 +36,11 @@ _OVERSIZE = LENGTH.pack(0x7FFFFFFF) + b"176\0"  # the largest length that is pos
 
 
 def play(table: dict[str, Fault], session: GatewaySession) -> bool:
-    """Run the fault of the session's behaviour at this moment; False if there is none."""
-    fault = table.get(session.settings.behaviour)
-    if fault is not None:
+    """Run the faults of the session's behaviours at this moment; False if there is none."""
+    found = [table[name] for name in session.settings.played if name in table]
+    for fault in found:
         fault(session)
-    return fault is not None
+    return bool(found)
 
 
 def notices(settings: Practice) -> Iterator[tuple[int, str]]:
@@ -129,6 +129,12 @@ def _outage(session: GatewaySession) -> None:
     session.after(_OUTAGE_AFTER + session.settings.number, "recovery", lambda: session.notice(*_IB_BACK))
 
 
+def _outage_after(session: GatewaySession) -> None:
+    seconds = session.settings.number_of("outage-after")
+    session.after(seconds, "IB lost", lambda: session.notice(*_IB_LOST))
+    session.after(2 * seconds, "IB back", lambda: session.notice(*_IB_BACK))
+
+
 def _in_session(lever: Callable[[GatewaySession], None]) -> Fault:
     return lambda session: session.after(session.settings.number, "fault", lambda: lever(session))
 
@@ -165,4 +171,5 @@ WHEN_READY: dict[str, Fault] = {
     "session-stall": _in_session(lambda session: session.stall("stalled in mid-session")),
     "truncated-frame": _in_session(_truncated),
     "outage": _outage,
+    "outage-after": _outage_after,
 }

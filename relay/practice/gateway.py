@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from relay.practice.pacing import HistoryPace
 from relay.practice.session import GatewaySession, SessionStage
 from relay.practice.settings import Practice
 
@@ -31,12 +32,14 @@ class PracticeGateway:
         log: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.settings, self.clock = settings, clock
+        self.settings, self.clock, self.pace = settings, clock, HistoryPace()
         self.host, self.port = "127.0.0.1", 0
         self.accepted = 0  # connections so far
         self._log = log
         self._sessions: set[GatewaySession] = set()
         self._holders: dict[int, GatewaySession] = {}  # client id -> its live session
+        self._closing_ids: dict[int, float] = {}  # client id -> loop time until which it stays taken
+        self._greeted = 0  # sessions so far whose greeting was made
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -50,7 +53,8 @@ class PracticeGateway:
             raise RuntimeError("practice gateway: already started")
         self.host, self.port = host, port
         await self._listen()
-        self.note(f"practice gateway listens on {self.host} port {self.port}, behaviour {self.settings.behaviour}")
+        behaviour = " + ".join(self.settings.played)
+        self.note(f"practice gateway listens on {self.host} port {self.port}, behaviour {behaviour}")
 
     async def close(self) -> None:
         """Stop listening, cut every session, wait until their sockets are closed."""
@@ -114,6 +118,8 @@ class PracticeGateway:
 
     def claim(self, client_id: int, session: GatewaySession) -> bool:
         """Give the client id to the session unless another live session has it."""
+        if asyncio.get_running_loop().time() < self._closing_ids.get(client_id, 0.0):
+            return False
         holder = self._holders.get(client_id)
         if holder is not None and holder.stage is not SessionStage.ENDED:
             return False
@@ -132,11 +138,25 @@ class PracticeGateway:
         self._sessions.discard(session)
         if session.client_id is not None and self._holders.get(session.client_id) is session:
             del self._holders[session.client_id]
+            self._keep_closing(session.client_id)
+
+    def turn(self) -> int:
+        """Which session is greeted now, counted from 0."""
+        self._greeted += 1
+        return self._greeted - 1
 
     def note(self, text: str) -> None:
         """One line for the log."""
         if self._log is not None:
             self._log(text)
+
+    def _keep_closing(self, client_id: int) -> None:
+        seconds = self.settings.number_of("id-closing")
+        if not seconds:
+            return
+        now = asyncio.get_running_loop().time()
+        kept = [(one, until) for one, until in self._closing_ids.items() if until > now and one != client_id]
+        self._closing_ids = dict([*kept, (client_id, now + seconds)][-self.settings.max_sessions :])
 
     # The port
 

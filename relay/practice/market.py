@@ -1,39 +1,42 @@
 """An invented market: prices are a function of seed, symbol and time, so all runs and all clients see the same prices.
 
 A price is a few waves per symbol, from weeks to minutes, plus a cent or two of noise per second; a bar opens where the
-previous bar closed. Trading never stops; daily bars leave out weekends, holidays are not known, `useRTH` changes
-nothing.
+previous bar closed. Trading never stops; daily bars leave out weekends, holidays are not known. Bid and ask are a cent
+below and above the last trade. Which bars a request gets is decided in history.py.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 
 MIN_TICK = 0.01
 DAY = 86_400  # seconds
-MAX_BARS = 2000  # per request; more is cut at the front (a real gateway refuses such a request)
 
 BAR_SECONDS = {
-    **{f"{n} sec{s}": n for n in (1, 5, 10, 15, 30) for s in ("", "s")},
-    **{f"{n} min{s}": n * 60 for n in (1, 2, 3, 5, 10, 15, 20, 30) for s in ("", "s")},
-    **{f"{n} hour{s}": n * 3600 for n in (1, 2, 3, 4, 8) for s in ("", "s")},
-    **{f"1 {unit}": DAY for unit in ("day", "D", "d")},
-    **{f"1 {unit}": 7 * DAY for unit in ("week", "W", "w")},
-    **{f"1 {unit}": 30 * DAY for unit in ("month", "M", "m")},
+    **{f"{n} secs": n for n in (1, 5, 10, 15, 30)},  # not "1 sec", which a gateway refuses since 2023
+    **{f"{n} min{'s' * (n > 1)}": n * 60 for n in (1, 2, 3, 5, 10, 15, 20, 30)},
+    **{f"{n} hour{'s' * (n > 1)}": n * 3600 for n in (1, 2, 3, 4, 8)},
+    **dict.fromkeys(("1 day", "1D"), DAY),
+    **dict.fromkeys(("1 week", "1W"), 7 * DAY),
+    **dict.fromkeys(("1 month", "1M"), 30 * DAY),
 }
 
-# Unit of a duration: its seconds, and its number of weekdays when the bars are daily.
-_DURATION = {"S": (1, 0), "D": (DAY, 1), "W": (7 * DAY, 5), "M": (30 * DAY, 21), "Y": (365 * DAY, 252)}
+TRADED = ("TRADES", "ADJUSTED_LAST")  # the same here: there are neither splits nor dividends
+PRICES = (*TRADED, "MIDPOINT", "BID", "ASK", "BID_ASK")  # the kinds of price that this market knows
+
+# Of a kind of price: how far below or above the trades its lowest and its highest lie.
+_QUOTED = {
+    "MIDPOINT": (0.0, 0.0),
+    "BID": (-MIN_TICK, -MIN_TICK),
+    "ASK": (MIN_TICK, MIN_TICK),
+    "BID_ASK": (-MIN_TICK, MIN_TICK),
+}
+
 # Seconds of one wave, and its height as part of the price.
 _WAVES = ((23 * DAY, 0.05), (1.7 * DAY, 0.008), (5100.0, 0.002), (310.0, 0.0005))
-_DURATION_TEXT = re.compile(r"(\d{1,6}) ?([SDWMY])")
-_END_TEXT = re.compile(r"(\d{8})(?:[ -]+(\d\d):(\d\d)(?::(\d\d))?(?: .*)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Bar:
     low: float
     close: float
     volume: int
-    average: float
+    average: float  # -1, as volume and count, for bars of quotes
     count: int
 
 
@@ -112,55 +115,20 @@ class Market:
         volume = int(seconds * (50 + 200 * span))
         return Bar(start, open_, high, low, close, volume, round((open_ + high + low + close) / 4, 3), volume // 7 + 1)
 
-    def bars(self, contract: Contract, end: float, seconds: int, duration: str) -> list[Bar]:
-        """The bars before `end` that `duration` ("5 D") asks for, oldest first; ValueError if that is no duration."""
-        match = _DURATION_TEXT.fullmatch(duration.strip())
-        if match is None:
-            raise ValueError(f"duration {duration!r}, expected a number and one of S, D, W, M, Y")
-        covered, weekdays = (int(match[1]) * each for each in _DURATION[match[2]])
-        starts: Sequence[int]
-        if seconds == DAY:
-            starts = _weekdays(end, max(1, weekdays))
-        elif seconds > DAY:
-            starts = _calendar(end, max(1, covered // seconds), seconds // DAY)
-        else:
-            count = min(MAX_BARS, max(1, covered // seconds))
-            last = int(end) // seconds * seconds
-            starts = range(last - count * seconds, last, seconds)
-        return [self.bar(contract, start, seconds) for start in starts]
+    def bar_of(self, what: str, contract: Contract, start: int, seconds: int) -> Bar:
+        """The bar of one of PRICES. BID_ASK: average bid, highest ask, lowest bid, average ask."""
+        bar = self.bar(contract, start, seconds)
+        if what in TRADED:
+            return bar
+        below, above = _QUOTED[what]
+        first, last = (bar.average, bar.average) if what == "BID_ASK" else (bar.open, bar.close)
+        open_, high, low, close = (
+            round(price + distance, 2)
+            for price, distance in ((first, below), (bar.high, above), (bar.low, below), (last, above))
+        )
+        return Bar(start, open_, high, low, close, volume=-1, average=-1, count=-1)
 
     def _noise(self, *what: object) -> float:
         """A number in [0, 1) that looks random and is always the same for the same arguments."""
         digest = blake2b(repr((self._seed, *what)).encode(), digest_size=6).digest()
         return int.from_bytes(digest, "big") / (1 << 48)
-
-
-def parse_end(text: str, now: float) -> float:
-    """`endDateTime` of a request as seconds since 1970, read as UTC whatever its zone; empty means now."""
-    if not text.strip():
-        return now
-    match = _END_TEXT.fullmatch(text.strip())
-    try:
-        if match is None:
-            raise ValueError("not of that form")
-        day, *clock = match.groups()
-        moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise ValueError(f"end date {text!r}, expected yyyymmdd hh:mm:ss [zone]") from error
-    hours, minutes, seconds = (int(part or 0) for part in clock)
-    return (moment + timedelta(hours=hours, minutes=minutes, seconds=seconds)).timestamp()
-
-
-def _weekdays(end: float, count: int) -> list[int]:
-    day = int(end) // DAY * DAY
-    starts: list[int] = []
-    while len(starts) < min(MAX_BARS, count):
-        if (day // DAY + 3) % 7 < 5:  # day 0, 1970-01-01, was a Thursday
-            starts.append(day)
-        day -= DAY
-    return starts[::-1]
-
-
-def _calendar(end: float, count: int, step: int) -> list[int]:
-    last = int(end) // DAY // step * step
-    return [day * DAY for day in range(last - (min(MAX_BARS, count) - 1) * step, last + 1, step)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from relay.practice.market import Contract
+from relay.practice.stocks import Named
 from relay.wire import peer_text, protobuf
 from relay.wire.direction import Direction
 from relay.wire.framing import WireError, split_fields
@@ -51,6 +51,10 @@ _WITH_ID = frozenset(
         *range(106, 110),
     ]
 )
+
+
+_NO_NUMBER = frozenset(("", "0", "0.0"))  # a strike or multiplier that is not given, as clients write it
+_NO_RIGHT = frozenset(("", "0", "?"))
 
 
 class Request:
@@ -111,8 +115,10 @@ class MarketData:
     """A REQ_MKT_DATA."""
 
     request_id: int
-    contract: Contract
+    contract: Named
     snapshot: bool
+    generic_ticks: str = ""
+    regulatory_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +126,28 @@ class HistoricalData:
     """A REQ_HISTORICAL_DATA."""
 
     request_id: int
-    contract: Contract
+    contract: Named
     end: str
     bar_size: str
     duration: str
-    epoch_dates: bool
+    regular_hours_only: bool
+    what: str
+    date_format: int
     keep_up_to_date: bool
+    chart_options: bool = False  # there are some
 
 
 @dataclass(frozen=True, slots=True)
 class ForContract:
-    """Any other request that starts with request id and contract: 9, 50, 87."""
+    """Any other request that starts with request id and contract: 9, 50, 87; each has some of the fields behind it."""
 
     request_id: int
-    contract: Contract
+    contract: Named
+    bar_seconds: int = 0
+    what: str = ""
+    regular_hours_only: bool = False
+    date_format: int = 0
+    security_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +157,24 @@ class ForAccount:
     request_id: int
     account: str
     subscribe: bool = True
+    model: str = ""
+    ledger_only: bool = False
 
 
 def market_data(request: Request) -> MarketData:
     if request.is_protobuf:
-        return MarketData(request.integer(1), _contract_message(request, 2), bool(request.integer(4)))
+        return MarketData(
+            request.integer(1),
+            _contract_message(request, 2),
+            bool(request.integer(4)),
+            request.string(3),
+            bool(request.integer(5)),
+        )
     take = _taker(request)
     request_id, contract = _integer(take()), _contract_fields(take)
     # The last fields are always generic ticks, snapshot, regulatory snapshot (from 114) and options; legs precede them.
-    return MarketData(request_id, contract, request.fields[-3] == "1")
+    generic, snapshot, regulatory, _ = request.fields[-4:]
+    return MarketData(request_id, contract, snapshot == "1", generic, regulatory == "1")
 
 
 def historical_data(request: Request) -> HistoricalData:
@@ -162,22 +185,47 @@ def historical_data(request: Request) -> HistoricalData:
             request.string(3),
             request.string(4),
             request.string(5),
-            request.integer(8) == 2,
+            bool(request.integer(6)),
+            request.string(7),
+            request.integer(8),
             bool(request.integer(9)),
+            10 in request.message,
         )
     take = _taker(request)
     request_id, contract = _integer(take()), _contract_fields(take)
     take()  # includeExpired
     end, bar_size, duration = take(), take(), take()
-    take(), take()  # useRTH, whatToShow: this market has one kind of hours and one kind of price
-    return HistoricalData(request_id, contract, end, bar_size, duration, take() == "2", request.fields[-2] == "1")
+    regular, what, date_format = take() == "1", take(), _integer(take())
+    keep, options = request.fields[-2] == "1", bool(request.fields[-1])  # the legs of a BAG precede them
+    return HistoricalData(request_id, contract, end, bar_size, duration, regular, what, date_format, keep, options)
 
 
-def for_contract(request: Request) -> ForContract:
+def contract_details(request: Request) -> ForContract:
     if request.is_protobuf:
         return ForContract(request.integer(1), _contract_message(request, 2))
     take = _taker(request)
-    return ForContract(_integer(take()), _contract_fields(take))
+    request_id, contract = _integer(take()), _contract_fields(take)
+    take(), take()  # includeExpired: a stock does not expire; secIdType
+    return ForContract(request_id, contract, security_id=take())
+
+
+def real_time_bars(request: Request) -> ForContract:
+    if request.is_protobuf:
+        bar, what, regular = request.integer(3), request.string(4), bool(request.integer(5))
+        return ForContract(request.integer(1), _contract_message(request, 2), bar, what, regular)
+    take = _taker(request)
+    return ForContract(_integer(take()), _contract_fields(take), _integer(take()), take(), take() == "1")
+
+
+def head_timestamp(request: Request) -> ForContract:
+    """Its useRTH is read by nobody: the first trade was in regular hours."""
+    if request.is_protobuf:
+        what, form = request.string(4), request.integer(5)
+        return ForContract(request.integer(1), _contract_message(request, 2), what=what, date_format=form)
+    take = _taker(request)
+    request_id, contract = _integer(take()), _contract_fields(take)
+    take(), take()  # includeExpired, useRTH
+    return ForContract(request_id, contract, what=take(), date_format=_integer(take()))
 
 
 def account_data(request: Request) -> ForAccount:
@@ -192,9 +240,21 @@ def account_data(request: Request) -> ForAccount:
 def account_multi(request: Request) -> ForAccount:
     """REQ_ACCOUNT_UPDATES_MULTI and REQ_POSITIONS_MULTI: request id, account, model."""
     if request.is_protobuf:
-        return ForAccount(request.integer(1), request.string(2))
+        account, model, ledger = request.string(2), request.string(3), bool(request.integer(4))
+        return ForAccount(request.integer(1), account, model=model, ledger_only=ledger)
     take = _taker(request)
-    return ForAccount(_integer(take()), take())
+    request_id, account, model = _integer(take()), take(), take()
+    return ForAccount(request_id, account, model=model, ledger_only=next(iter(request.fields[4:]), "") == "1")
+
+
+def account_summary(request: Request) -> tuple[int, str, frozenset[str]]:
+    """Request id, group, tags."""
+    if request.is_protobuf:
+        request_id, group, tags = request.integer(1), request.string(2), request.string(3)
+    else:
+        take = _taker(request)
+        request_id, group, tags = _integer(take()), take(), take()
+    return request_id, group, frozenset(tag.strip() for tag in tags.split(",") if tag.strip())
 
 
 def _taker(request: Request) -> Callable[[], str]:
@@ -209,24 +269,33 @@ def _taker(request: Request) -> Callable[[], str]:
     return take
 
 
-def _contract_fields(take: Callable[[], str]) -> Contract:
+def _contract_fields(take: Callable[[], str]) -> Named:
     """conId, symbol, secType, expiry, strike, right, multiplier, exchange, primary, currency, local symbol, class."""
     fields = [take() for _ in range(12)]
-    return _contract(_integer(fields[0]), fields[1], fields[2], fields[7], fields[9])
+    other = fields[3] or fields[4] not in _NO_NUMBER or fields[5] not in _NO_RIGHT or fields[6] not in _NO_NUMBER
+    return _named(_integer(fields[0]), (*fields[1:3], fields[7], fields[9], fields[8], *fields[10:]), bool(other))
 
 
-def _contract_message(request: Request, number: int) -> Contract:
+def _contract_message(request: Request, number: int) -> Named:
     raw = request.message.get(number, b"")
     if isinstance(raw, int):
         raise WireError(f"{request.name}: field {number} is no contract")
     fields = dict(protobuf.read_fields(raw))
-    symbol, sec_type, exchange, currency = (protobuf.text(fields.get(at, b"")) for at in (2, 3, 8, 10))
-    return _contract(protobuf.signed(fields.get(1, 0)), symbol, sec_type, exchange, currency)
+    texts = tuple(protobuf.text(fields.get(at, b"")) for at in (2, 3, 8, 10, 9, 11, 12))
+    right = protobuf.text(fields.get(6, b""))
+    other = bool(fields.get(4)) or right not in _NO_RIGHT or any(any(_raw(fields.get(at, b""))) for at in (5, 7))
+    return _named(protobuf.signed(fields.get(1, 0)), texts, other)
 
 
-def _contract(con_id: int, symbol: str, sec_type: str, exchange: str, currency: str) -> Contract:
-    """Bounded, because prices and answers repeat its texts; no real symbol or exchange comes near 64 characters."""
-    return Contract(con_id, symbol[:64], sec_type[:16] or "STK", exchange[:64] or "SMART", currency[:16] or "USD")
+def _raw(value: int | bytes) -> bytes:
+    """A double as its bytes, which are all zero for 0.0."""
+    return value if isinstance(value, bytes) else value.to_bytes(8, "little")
+
+
+def _named(con_id: int, texts: tuple[str, ...], of_no_stock: bool) -> Named:
+    """Bounded, because answers repeat its texts; no real symbol or exchange comes near 64 characters."""
+    symbol, sec_type, exchange, currency, primary, local, trading_class = (text[:64] for text in texts)
+    return Named(con_id, symbol, sec_type, exchange, currency, primary, local, trading_class, of_no_stock)
 
 
 def _integer(text: str) -> int:

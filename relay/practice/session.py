@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 from relay.practice import faults
+from relay.practice.moments import hello_time
+from relay.practice.pacing import HistoryPace
 from relay.practice.requests import Request
 from relay.practice.responder import SYNC_REQUESTS, Responder
 from relay.practice.settings import LAST_WORDS, MAX_LATE, MAX_OUTPUT, MAX_REQUEST, OLDEST_SERVER_VERSION, Practice
+from relay.practice.variants import of_session
 from relay.wire import messages
 from relay.wire.direction import Direction
 from relay.wire.framing import FrameReader, WireError
@@ -48,11 +50,13 @@ class SessionHost(Protocol):
 
     settings: Practice
     clock: Callable[[], float]
+    pace: HistoryPace
 
     def admit(self, session: GatewaySession) -> str | None: ...
     def claim(self, client_id: int, session: GatewaySession) -> bool: ...
     def ready(self, session: GatewaySession) -> None: ...
     def left(self, session: GatewaySession) -> None: ...
+    def turn(self) -> int: ...
     def note(self, text: str) -> None: ...
 
 
@@ -68,6 +72,8 @@ class GatewaySession(asyncio.Protocol):
         self._frames = FrameReader(MAX_REQUEST)
         self._inbox: deque[bytes] = deque()  # frames of one read at most; not refilled while output is stuck
         self._output_stuck = False
+        self._waiting = False  # slow: what comes next is still held back
+        self._own: Practice | None = None  # the settings as this session is greeted
         self._responder: Responder | None = None
         self._requests: Counter[str] = Counter()
         limit = int(self.settings.number) if self.settings.behaviour == "pacing" else 0
@@ -222,13 +228,32 @@ class GatewaySession(asyncio.Protocol):
             )
             return
         self.stage = SessionStage.HELLO
+        self._slowly("slow-hello", self._answer_hello)
+
+    def _answer_hello(self) -> None:
         if not faults.play(faults.AT_HELLO, self):
             self.send(self.server_hello())
 
+    def _slowly(self, name: str, then: Callable[[], None]) -> None:
+        """At once, or late if that is played; until then nothing is read, so the client may be gone by then."""
+        seconds = self.settings.number_of(name)
+        if not seconds:
+            then()
+            return
+
+        def late() -> None:
+            self._waiting = False
+            self._transport.resume_reading()
+            then()
+            self._work()
+
+        self._waiting = True
+        self._transport.pause_reading()
+        self.after(seconds, name, late)
+
     def server_hello(self) -> bytes:
         """Our hello, with the present time."""
-        moment = time.strftime("%Y%m%d %H:%M:%S", time.gmtime(self.gateway.clock()))
-        return ServerHello(self.server_version, f"{moment} {self.settings.time_zone}").encode()
+        return ServerHello(self.server_version, hello_time(self.gateway.clock(), self.settings.time_zone)).encode()
 
     # Frames
 
@@ -242,7 +267,11 @@ class GatewaySession(asyncio.Protocol):
 
     def _work(self) -> None:
         """Answer the frames that have arrived, as long as the client takes the answers."""
-        while self._inbox and not self._output_stuck and self.stage in (SessionStage.HELLO, SessionStage.READY):
+        while (
+            self._inbox
+            and not (self._output_stuck or self._waiting)
+            and self.stage in (SessionStage.HELLO, SessionStage.READY)
+        ):
             payload = self._inbox.popleft()
             try:
                 self._handle(payload)
@@ -286,11 +315,16 @@ class GatewaySession(asyncio.Protocol):
     def _start_api(self, start: messages.StartApi) -> None:
         self.client_id = start.client_id
         self.note(f"START_API with client id {start.client_id}")
+        self._slowly("slow-start-api", self._answer_start_api)
+
+    def _answer_start_api(self) -> None:
         farms_ok = self.settings.behaviour not in faults.FARMS_DOWN
-        self._responder = Responder(self.settings, self.server_version, farms_ok=farms_ok, clock=self.gateway.clock)
+        self._responder = Responder(
+            self.own, self.server_version, farms_ok=farms_ok, clock=self.gateway.clock, pace=self.gateway.pace
+        )
         if faults.play(faults.AT_START_API, self):
             return
-        if not self.gateway.claim(start.client_id, self):
+        if self.client_id is None or not self.gateway.claim(self.client_id, self):
             self.refuse_client_id()
             return
         if self.settings.behaviour != "hello-glued":  # which has sent it together with the hello
@@ -298,6 +332,13 @@ class GatewaySession(asyncio.Protocol):
         self.stage = SessionStage.READY
         self.gateway.ready(self)
         faults.play(faults.WHEN_READY, self)
+
+    @property
+    def own(self) -> Practice:
+        """The settings of this session: its accounts and its first order id are settled when they are first needed."""
+        if self._own is None:
+            self._own = of_session(self.settings, self.gateway.turn())
+        return self._own
 
     @property
     def responder(self) -> Responder:
@@ -320,9 +361,9 @@ class GatewaySession(asyncio.Protocol):
         name = self.settings.behaviour
         frames: list[bytes] = []
         if name != "no-accounts":
-            frames.append(responder.answers.accounts(() if name == "empty-accounts" else self.settings.accounts))
+            frames.append(responder.answers.accounts(() if name == "empty-accounts" else self.own.accounts))
         if name != "no-next-id":
-            frames.append(responder.answers.next_valid_id(self.settings.first_order_id))
+            frames.append(responder.answers.next_valid_id(self.own.first_order_id))
         frames += [responder.error(NO_REQUEST, code, text) for code, text in faults.notices(self.settings)]
         return b"".join(frames)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 
-from relay.practice.behaviours import BEHAVIOURS, check_value, parse_behaviour
+from relay.practice.behaviours import BEHAVIOURS, check_value, parse_behaviours
 from relay.wire import versions
 
 OLDEST_SERVER_VERSION = 124  # historical data has its present text layout from here on (ibapi SYNT_REALTIME_BARS)
@@ -48,16 +48,21 @@ class Practice:
     server_version: int = versions.NEWEST  # announced unless the client's own maximum is lower
     accounts: tuple[str, ...] = ("DU1234567",)
     ticks_per_second: float = 4.0  # per subscription; a real gateway sends a market data snapshot every 250 ms
-    time_zone: str = "UTC"  # free text after the time in the server hello; the clock itself is always UTC
+    time_zone: str = "UTC"  # of its clock in the hello, in dates, and of ends without a zone; UTC if unknown
     farms: Farms = field(default_factory=Farms)
     first_order_id: int = 1
     seed: int = 1  # prices are a function of this, the symbol and the time
     max_sessions: int = 1024
+    also: tuple[tuple[str, float | str | None], ...] = ()  # composable behaviours and their values, played as well
 
     def __post_init__(self) -> None:
         if self.behaviour not in BEHAVIOURS:
             raise ValueError(f"unknown behaviour {self.behaviour!r}; known: {', '.join(BEHAVIOURS)}")
         object.__setattr__(self, "value", check_value(BEHAVIOURS[self.behaviour], self.value))
+        for name, _ in self.also:
+            if not (name in BEHAVIOURS and BEHAVIOURS[name].composable):
+                raise ValueError(f"behaviour {name!r} cannot be played with another")
+        object.__setattr__(self, "also", tuple((name, check_value(BEHAVIOURS[name], one)) for name, one in self.also))
         if self.behaviour == "ticks":
             object.__setattr__(self, "ticks_per_second", self.number)
         if not OLDEST_SERVER_VERSION <= self.server_version <= versions.NEWEST:
@@ -71,9 +76,23 @@ class Practice:
 
     @classmethod
     def named(cls, behaviour: str, **options: Unpack[Options]) -> Practice:
-        """Settings from `NAME[=VALUE]` as typed; ValueError as from `parse_behaviour` and the class itself."""
-        name, value = parse_behaviour(behaviour)
-        return cls(behaviour=name, value=value, **options)
+        """Settings from `NAME[=VALUE][+...]` as typed; ValueError as from `parse_behaviours` and the class itself."""
+        (name, value), *also = parse_behaviours(behaviour)
+        return cls(behaviour=name, value=value, also=tuple(also), **options)
+
+    @property
+    def played(self) -> dict[str, float | str | None]:
+        """Every behaviour that is played, with its value."""
+        return {self.behaviour: self.value, **dict(self.also)}
+
+    def plays(self, name: str) -> bool:
+        """Is this behaviour one of those that are played?"""
+        return name in self.played
+
+    def number_of(self, name: str) -> float:
+        """The number that a behaviour was given; 0 if it is not played."""
+        value = self.played.get(name)
+        return value if isinstance(value, float) else 0.0
 
     @property
     def number(self) -> float:

@@ -169,4 +169,15 @@ PLAYS = (
     Play("truncated-frame", (Session(None, SHUT_IN_SESSION, told=True, watch=4.0),), value=2.0),
     Play("pacing", (PACING,), task={"burst": 80}),
     Play("restart", RESTART, value=2.0),
+    # Shorter than the time a client waits for a step.
+    Play("slow-hello", (HEALTHY,), value=0.7),
+    Play("slow-start-api", (HEALTHY,), value=0.7),
+    Play("live-account", (HEALTHY,)),
+    Play("fa-accounts", (HEALTHY,)),
+    Play("accounts-swapped", (HEALTHY, HEALTHY)),
+    Play("order-ids-back", (HEALTHY, HEALTHY)),
+    Play("id-closing", (HEALTHY, ID_TAKEN), value=60.0),
+    Play("outage-after", (Session(ends=LEFT, errors=frozenset({1100}), watch=1.0),), value=1.0),
+    Play("not-entitled", (Session("ticks", LEFT, errors=frozenset({354})),)),
+    Play("localised", (HEALTHY,)),
 )

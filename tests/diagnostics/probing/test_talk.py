@@ -86,6 +86,16 @@ BEHAVED = {
     "truncated-frame=60": [OK, OK, OK],
     "pacing=1": [OK, OK, CLOSED],
     "restart": [OK, OK, OK],
+    "slow-hello=0.2": [OK, OK, OK],
+    "slow-start-api=0.2": [OK, OK, OK],
+    "live-account": [OK, OK, OK],
+    "fa-accounts": [OK, OK, OK],
+    "accounts-swapped": [OK, OK, OK],
+    "order-ids-back": [OK, OK, OK],
+    "id-closing=0.1": [OK, OK, OK],
+    "outage-after=60": [OK, OK, OK],
+    "not-entitled": [OK, OK, OK],
+    "localised": [OK, OK, OK],
 }
 SLOW = ("wedged", "silent-after-hello")  # they do not answer our goodbye either
 

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from relay.practice import BEHAVIOURS, Moment, Parameter, parse_behaviour
+from relay.practice.behaviours import parse_behaviours
+from relay.practice.variants import ENTITLEMENT
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,40 @@ def test_every_row_can_be_shown_and_typed(behaviour):
     elif behaviour.parameter is not Parameter.ADDRESS:
         assert parse_behaviour(behaviour.name) == (behaviour.name, behaviour.default)
         assert parse_behaviour(f"{behaviour.name}={behaviour.default}") == (behaviour.name, behaviour.default)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("normal", (("normal", None),)),
+        ("localised=zh", (("localised", "zh"),)),
+        ("live-account+outage=3", (("outage", 3.0), ("live-account", None))),
+        ("slow-hello + not-entitled=10090", (("slow-hello", 5.0), ("not-entitled", "10090"))),
+    ],
+)
+def test_several_behaviours_may_be_typed(typed, expected):
+    assert parse_behaviours(typed) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("close+reset", "behaviours close and reset cannot be played together"),
+        ("localised+localised=zh", "behaviour localised is given twice"),
+        ("outage+", "unknown behaviour ''"),
+        ("not-entitled=162", "'162' is none of 354, 10089, 10090, 10091, 10168"),
+        ("localised=fr", "'fr' is none of es, zh"),
+    ],
+)
+def test_what_cannot_be_composed_is_said(typed, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_behaviours(typed)
+
+
+def test_every_code_of_not_entitled_has_a_text_and_is_in_its_summary():
+    for code, text in ENTITLEMENT.items():
+        assert str(code) in BEHAVIOURS["not-entitled"].summary and text
+        assert parse_behaviour(f"not-entitled={code}") == ("not-entitled", str(code))
 
 
 def test_every_moment_of_a_session_has_a_behaviour():

@@ -347,7 +347,108 @@ async def no_data(practice):
         assert await peer.is_quiet()
 
 
+@rehearsal("slow-hello=0.2")
+async def slow_hello(practice):
+    loop = asyncio.get_running_loop()
+    async with client(practice) as peer:
+        said = loop.time()
+        await peer.hello()
+        assert loop.time() - said >= 0.19
+        await peer.start()
+        assert (await peer.greeting())[:2] == [ACCOUNTS, NextValidId(1)]
+
+
+@rehearsal("slow-start-api=0.2")
+async def slow_start_api(practice):
+    loop = asyncio.get_running_loop()
+    async with client(practice) as peer:
+        await peer.hello()
+        said = loop.time()
+        await peer.start()
+        assert (await peer.greeting())[:2] == [ACCOUNTS, NextValidId(1)]
+        assert loop.time() - said >= 0.19
+
+
+@rehearsal("live-account")
+async def live_account(practice):
+    greeting = await greeting_of(practice)
+    assert greeting[:2] == [ManagedAccounts(("U1234567",)), NextValidId(1)] and codes(greeting) == HEALTHY_NOTICES
+
+
+@rehearsal("fa-accounts=2")
+async def fa_accounts(practice):
+    assert (await greeting_of(practice))[0] == ManagedAccounts(("F1234567", "U1234568", "U1234569"))
+
+
+@rehearsal("accounts-swapped")
+async def accounts_swapped(practice):
+    seen = [(await greeting_of(practice))[0].accounts for _ in range(3)]
+    assert seen == [("DU1234567",), ("U7654321",), ("DU1234567",)]
+
+
+@rehearsal("order-ids-back")
+async def order_ids_back(practice):
+    assert [(await greeting_of(practice))[1] for _ in range(3)] == [
+        NextValidId(1001),
+        NextValidId(901),
+        NextValidId(801),
+    ]
+
+
+@rehearsal("id-closing=60")
+async def id_closing(practice):
+    async with client(practice, ready=True, client_id=9):
+        pass
+    await until(lambda: not practice.sessions, "it has left")
+    assert await taken(practice, 9)
+    async with client(practice, ready=True, client_id=8) as other:
+        assert await other.answers()
+    assert await taken(practice, 9)
+
+
+async def taken(practice, client_id):
+    """Is the id refused with 326?"""
+    async with client(practice) as peer:
+        await peer.hello()
+        await peer.start(client_id)
+        first = await peer.message()
+        if first == ACCOUNTS:
+            return False
+        assert codes([first]) == [326] and await peer.end() == (FIN, b"")
+        return True
+
+
+@rehearsal("localised")
+async def localised(practice):
+    greeting = await greeting_of(practice)
+    assert codes(greeting) == HEALTHY_NOTICES
+    assert greeting[2].text == "La conexi\\u00f3n con los datos de mercado est\\u00e1 bien:usfarm.nj"
+
+
 # In the session
+
+
+@rehearsal("outage-after=0.2")
+async def outage_after(practice):
+    loop = asyncio.get_running_loop()
+    began, heard = loop.time(), []
+    async with client(practice, ready=True) as peer:
+        while not heard or heard[-1][0] != 1102:
+            heard += [(code, loop.time() - began) for code in codes([await peer.message()]) if code < 2000]
+        assert [code for code, _ in heard] == [1100, 1102]
+        assert heard[0][1] > 0.15 and heard[1][1] > 0.35
+        assert await peer.answers()
+
+
+@rehearsal("not-entitled=10168")
+async def not_entitled(practice):
+    async with client(practice, ready=True) as peer:
+        await peer.rest()
+        subscribe(peer)
+        refusal = await peer.message()
+        assert (refusal.request_id, refusal.code) == (3, 10168)
+        assert refusal.text.endswith("Delayed market data is not enabled.")
+        assert await peer.is_quiet()
 
 
 @rehearsal("slow-sync=0.15")
@@ -390,14 +491,14 @@ async def truncated_frame(practice):
 
 async def in_mid_session(practice, how, left_over):
     loop = asyncio.get_running_loop()
+    began = loop.time()
     async with client(practice, ready=True) as peer:
-        ready = loop.time()
         assert await peer.answers()
         ended, data = await peer.end()
         reader = FrameReader()
         reader.feed(data)
         assert (ended, bool(reader.pending)) == (how, bool(left_over))
-        assert loop.time() - ready > 0.09
+        assert loop.time() - began > 0.09
 
 
 @rehearsal("session-stall=0.05")
@@ -437,6 +538,48 @@ async def restart(practice):
                     return
             except ConnectionRefusedError:
                 await asyncio.sleep(0.02)
+
+
+async def test_a_late_hello_comes_though_the_client_has_left():
+    async with gateway("slow-hello=0.2") as practice, client(practice) as peer:
+        peer.send(HELLO)
+        how, said = await peer.said_before_fin()
+        assert how == FIN and decode_server_hello(said).server_version == 176
+
+
+async def test_an_id_that_was_closing_is_free_in_the_end():
+    async with gateway("id-closing=0.1") as practice:
+        async with client(practice, ready=True, client_id=9):
+            pass
+        async with asyncio.timeout(PATIENCE):
+            while await taken(practice, 9):
+                pass
+
+
+async def test_behaviours_are_played_together():
+    typed = "not-entitled=10089+outage=0.1+accounts-swapped+slow-start-api=0.1+localised=zh+live-account"
+    async with gateway(typed) as practice:
+        await greeting_of(practice)
+        async with client(practice) as peer:
+            await peer.hello()
+            await peer.start(5)
+            assert await peer.message() == ManagedAccounts(("DU7654321",))
+            heard = []
+            while 1102 not in heard:
+                heard += [one.code for one in await peer.until(ErrorMessage) if isinstance(one, ErrorMessage)]
+            subscribe(peer)
+            assert codes([await peer.message()]) == [10089]
+
+
+async def test_a_chinese_text_is_chinese_in_protobuf_and_escaped_in_text():
+    seen = {}
+    for version in (176, 226):
+        async with gateway("localised=zh") as practice, client(practice) as peer:
+            await peer.hello(maximum=version)
+            await peer.start()
+            (seen[version], *_) = [one.text for one in await peer.until(ErrorMessage) if isinstance(one, ErrorMessage)]
+    assert seen[226] == "\u5e02\u573a\u6570\u636e\u8fde\u63a5\u6b63\u5e38:usfarm.nj"
+    assert seen[176].startswith("\\u5e02") and seen[176].isascii()
 
 
 def subscribe(peer):

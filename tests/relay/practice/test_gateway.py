@@ -10,7 +10,7 @@ import pytest
 from relay.practice import Practice, PracticeGateway
 from relay.wire.hello import ClientHello
 from tests.relay.kit.loopback import until
-from tests.relay.practice.peer import FIN, PATIENCE, client, codes, gateway
+from tests.relay.practice.peer import FIN, PATIENCE, SPY_TEXT, client, codes, gateway
 
 
 async def test_it_listens_on_loopback_unless_asked():
@@ -159,3 +159,35 @@ async def test_the_same_seed_gives_every_client_the_same_prices():
             return await peer.payload()
 
     assert await bars(1) == await bars(1) != await bars(2)
+
+
+def of_spy(peer, request_id, end="", bar="5 secs", duration="60 S", what="TRADES"):
+    peer.ask(20, request_id, *SPY_TEXT, 0, end, bar, duration, 1, what, 1, 0, "")
+
+
+async def test_the_pace_of_history_is_the_gateways_and_not_a_sessions():
+    async with (
+        gateway() as practice,
+        client(practice, ready=True, client_id=1) as one,
+        client(practice, ready=True, client_id=2) as two,
+    ):
+        await one.rest(), await two.rest()
+        of_spy(one, 3)
+        assert await one.message() == 17
+        of_spy(two, 4)
+        refusal = await two.message()
+        assert (refusal.request_id, refusal.code) == (4, 162) and "pacing violation" in refusal.text
+
+
+async def test_a_schedule_bars_and_refusals_over_a_socket():
+    async with gateway(time_zone="US/Central") as practice, client(practice) as peer:
+        assert (await peer.hello()).connection_time.endswith(" US/Central")
+        await peer.start()
+        await peer.greeting()
+        of_spy(peer, 3, bar="1 day", duration="2 D", what="SCHEDULE")
+        of_spy(peer, 4, end="20250530 09:00:00", bar="1 min", duration="60 S")
+        of_spy(peer, 5, end="20990101-00:00:00", bar="1 min", duration="60 S")
+        assert await peer.message() == 106
+        fields = (await peer.payload()).split(b"\0")
+        assert fields[3:6] == [b"20250530 09:00:00 US/Central", b"1", b"20250530 08:59:00 US/Central"]
+        assert codes([await peer.message()]) == [162]

@@ -3,13 +3,13 @@
 import pytest
 
 from relay.practice import requests
-from relay.practice.market import Contract
-from relay.practice.requests import ForAccount, HistoricalData, MarketData, Request
+from relay.practice.requests import ForAccount, ForContract, HistoricalData, MarketData, Request
+from relay.practice.stocks import Named
 from relay.wire.framing import LENGTH, WireError, join_fields
 from tests.relay.practice.peer import SPY_PROTOBUF, SPY_TEXT, proto
 
-SPY = Contract(756733, "SPY", "STK", "SMART", "USD")
-ANY_SPY = Contract(0, "SPY", "STK", "SMART", "USD")
+SPY = Named(756733, "SPY", "STK", "SMART", "USD")
+ANY_SPY = Named(0, "SPY", "STK", "SMART", "USD")
 
 # As recorded: ib_async at 178 (conId known), ibapi 9.81 at 157, ibapi 10.51 at 201 and 226.
 HISTORY_IB_ASYNC = join_fields(20, 3, *SPY_TEXT, 0, "", "1 day", "5 D", 1, "TRADES", 1, 0, "")
@@ -28,22 +28,74 @@ DATA_226 = bytes.fromhex("000000c908a21f1218080012035350591a0353544b4205534d4152
 @pytest.mark.parametrize(
     ("payload", "version", "read", "expected"),
     [
-        (HISTORY_IB_ASYNC, 178, requests.historical_data, HistoricalData(3, SPY, "", "1 day", "5 D", False, False)),
-        (HISTORY_201, 201, requests.historical_data, HistoricalData(4001, ANY_SPY, "", "1 day", "5 D", False, False)),
-        (HISTORY_226, 226, requests.historical_data, HistoricalData(4001, ANY_SPY, "", "1 day", "5 D", False, False)),
+        (
+            HISTORY_IB_ASYNC,
+            178,
+            requests.historical_data,
+            HistoricalData(3, SPY, "", "1 day", "5 D", True, "TRADES", 1, False),
+        ),
+        (
+            HISTORY_201,
+            201,
+            requests.historical_data,
+            HistoricalData(4001, ANY_SPY, "", "1 day", "5 D", True, "TRADES", 1, False),
+        ),
+        (
+            HISTORY_226,
+            226,
+            requests.historical_data,
+            HistoricalData(4001, ANY_SPY, "", "1 day", "5 D", True, "TRADES", 1, False),
+        ),
         (
             join_fields(20, 3, *SPY_TEXT, 0, "20250531 00:00:00 UTC", "1 min", "60 S", 0, "MIDPOINT", 2, 1, ""),
             176,
             requests.historical_data,
-            HistoricalData(3, SPY, "20250531 00:00:00 UTC", "1 min", "60 S", True, True),
+            HistoricalData(3, SPY, "20250531 00:00:00 UTC", "1 min", "60 S", False, "MIDPOINT", 2, True),
         ),
         (
             LENGTH.pack(220)
-            + proto((1, 3), (2, SPY_PROTOBUF), (3, "20250531"), (4, "1 min"), (5, "60 S"), (8, 2), (9, 1)),
+            + proto((1, 3), (2, SPY_PROTOBUF), (3, "20250531"), (4, "1 min"), (5, "60 S"), (7, "BID"), (8, 2), (9, 1)),
             226,
             requests.historical_data,
-            HistoricalData(3, SPY, "20250531", "1 min", "60 S", True, True),
+            HistoricalData(3, SPY, "20250531", "1 min", "60 S", False, "BID", 2, True),
         ),
+        (
+            join_fields(20, 3, *SPY_TEXT, 0, "", "1 day", "5 D", 1, "BID", 1, 0, "a=b;"),
+            176,
+            requests.historical_data,
+            HistoricalData(3, SPY, "", "1 day", "5 D", True, "BID", 1, False, True),
+        ),
+        (
+            join_fields(50, 3, 3, *SPY_TEXT, 5, "BID", 1, ""),
+            176,
+            requests.real_time_bars,
+            ForContract(3, SPY, 5, "BID", True),
+        ),
+        (
+            join_fields(87, 3, *SPY_TEXT, 0, 1, "BID", 2),
+            176,
+            requests.head_timestamp,
+            ForContract(3, SPY, what="BID", date_format=2),
+        ),
+        (
+            join_fields(9, 8, 3, *SPY_TEXT, 0, "ISIN", "US78462F1030", ""),
+            176,
+            requests.contract_details,
+            ForContract(3, SPY, security_id="US78462F1030"),
+        ),
+        (
+            join_fields(1, 11, 3, *SPY_TEXT, 0, "233", 0, 1, ""),
+            176,
+            requests.market_data,
+            MarketData(3, SPY, False, "233", True),
+        ),
+        (
+            join_fields(76, 1, 5, "DU1", "M", 1),
+            176,
+            requests.account_multi,
+            ForAccount(5, "DU1", model="M", ledger_only=True),
+        ),
+        (join_fields(62, 1, 5, "All", "A, B"), 176, requests.account_summary, (5, "All", frozenset(("A", "B")))),
         (DATA_IBAPI_981, 157, requests.market_data, MarketData(4002, SPY, False)),
         (DATA_STOQEY, 193, requests.market_data, MarketData(4002, ANY_SPY, False)),
         (DATA_SNAPSHOT, 176, requests.market_data, MarketData(4002, SPY, True)),
@@ -110,7 +162,19 @@ def test_a_payload_without_a_message_id_is_a_wire_error(payload, version):
 
 def test_names_of_contracts_are_cut_where_no_real_one_is_that_long():
     long = "X" * 100_000
-    asked = requests.for_contract(
-        Request(join_fields(9, 8, 1, 0, long, long, "", "", "", "", long, "", long, "", ""), 176)
+    asked = requests.contract_details(
+        Request(join_fields(9, 8, 1, 0, long, long, "", "", "", "", long, "", long, "", "", 0, "", ""), 176)
     )
-    assert asked.contract == Contract(0, "X" * 64, "X" * 16, "X" * 64, "X" * 16)
+    assert asked.contract == Named(0, "X" * 64, "X" * 64, "X" * 64, "X" * 64)
+
+
+@pytest.mark.parametrize("at", [3, 4, 5, 6], ids=["expiry", "strike", "right", "multiplier"])
+def test_a_field_that_no_stock_has_is_noticed_in_both_forms(at):
+    text = list(SPY_TEXT)
+    text[at] = "1"
+    field = (at + 1, 1.0 if at in (4, 6) else "1")
+    asked = [
+        requests.contract_details(Request(join_fields(9, 8, 3, *text, 0, "", "", ""), 176)),
+        requests.contract_details(Request(LENGTH.pack(209) + proto((1, 3), (2, SPY_PROTOBUF + proto(field))), 226)),
+    ]
+    assert all(one.contract.of_no_stock for one in asked)

@@ -124,7 +124,7 @@ async def test_a_frame_beyond_the_limit_ends_the_session():
 
 
 # A small send buffer in the kernel makes "does not read" show after KiB instead of MiB.
-BARS = join_fields(20, 3, *SPY_TEXT, 0, "20250531 12:00:00", "1 sec", "300 S", 1, "TRADES", 1, 0, "")
+BARS = join_fields(20, 3, *SPY_TEXT, 0, "20250531 12:00:00", "1 min", "18000 S", 1, "TRADES", 1, 0, "")
 TICKS = join_fields(1, 11, 3, *SPY_TEXT, 0, "", 0, 0, "")
 
 
