@@ -106,6 +106,7 @@ class Probe:
     accounts: tuple[str, ...] = ()  # masked
     codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
     attempts: int = 1  # handshakes tried on this route
+    farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
 
     def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "survival": "config connection entry logs manager net wire",
     "connection": "config logs net wire",
     "entry": "config logs manager net",
-    "logs": "config net printable",
+    "logs": "config net printable wire",
     "manager": "config printable",
     "service": "client config entry net survival wire",
     "pyz": "service terminal",

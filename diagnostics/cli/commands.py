@@ -31,23 +31,41 @@ def _explain_options(parser: Parser) -> None:
         metavar="CODE",
         nargs="?",
         default="list",
-        help="like IBD303, 303 or its slug; without one, or with `list`, all of them",
+        help="a finding like IBD303, 303 or its slug, or an error code of IB like 326; without, or with `list`, all",
     )
 
 
 def _explain(options: Namespace) -> int:
     from diagnostics.findings.catalogue import CATALOGUE
-    from diagnostics.report.explain import list_text, page_text
+    from diagnostics.findings.error_codes import ERROR_CODES
+    from diagnostics.report.explain import error_code_text, list_text, page_text
 
     if options.code == "list":
         output.write(list_text())
         return 0
     wanted = options.code.lower().removeprefix("ibd")
-    for entry in CATALOGUE.values():
-        if wanted in (entry.code.lower().removeprefix("ibd"), entry.slug):
-            output.write(page_text(entry))
-            return 0
-    raise CommandError(f"no finding {options.code!r:.80}; `{NAME} explain list` names them all")
+    names = ((entry, (entry.code.lower().removeprefix("ibd"), entry.slug)) for entry in CATALOGUE.values())
+    pages = [page_text(entry) for entry, known in names if wanted in known]
+    number = _number(options.code)
+    if number in ERROR_CODES:  # some numbers are both: IBD502, and IB's error code 502
+        pages.append(error_code_text(number))
+    if not pages:
+        raise CommandError(_not_known(options.code, number))
+    output.write("\n".join(pages))
+    return 0
+
+
+def _number(text: str) -> int:
+    """The error code that was typed; -1 if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
+
+
+def _not_known(text: str, number: int) -> str:
+    from diagnostics.report.explain import kind_text
+
+    about = f" (by its number: {kind})" if (kind := kind_text(number)) else ""
+    expected = f"IBD303, its slug or an error code like 326 was expected; `{NAME} explain list` names them all"
+    return f"no finding or error code {text!r:.80} is known here{about}; {expected}"
 
 
 def _bundle_options(parser: Parser) -> None:
@@ -84,7 +102,7 @@ COMMANDS = {
     "watch": Subcommand(
         "a line whenever the state of the gateway changes, until Ctrl-C", looking.watch_options, looking.watch
     ),
-    "explain": Subcommand("the page of a finding, or the list of all", _explain_options, _explain),
+    "explain": Subcommand("the page of a finding or an error code, or the list of all", _explain_options, _explain),
     "bundle": Subcommand(
         "make the forms that need no installation: a zipapp and a single file", _bundle_options, _bundle
     ),

@@ -50,7 +50,8 @@ ENTRIES = (
         check="Does it pass within minutes? Otherwise look at IB's system status page.",
         docs=(
             "The session works. IB's servers for market data, history or contract data are reported as broken "
-            "for now (2103, 2105, 2157), so requests for these may stay unanswered."
+            "for now (2103, 2105, 2157), so requests for these may stay unanswered. A farm counts until the gateway "
+            "takes back that one, by its name where it has one."
         ),
         silenced_by=(*NAME_FAULTS, "IBD701"),
         may_be_maintenance=True,

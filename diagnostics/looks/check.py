@@ -17,7 +17,7 @@ from diagnostics.place.routes import candidates
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.probe import walk
 from relay.printable import LONGEST_LINE, printable
-from relay.wire.codes import broken_farms, upstream_lost
+from relay.wire.heard import Heard, Said, replayed
 
 # As diagnosis.EXIT, for the stage that failed.
 EX_READY, EX_NO_TCP, EX_NO_HANDSHAKE, EX_NO_SESSION = 0, 2, 3, 4
@@ -55,7 +55,7 @@ class State(NamedTuple):
     finding: str
     failed: tuple[ProbeStage, Outcome, str | None] | None  # with the error's name
     offline: bool  # as the gateway says
-    farms: str  # those it reports as broken
+    farms: frozenset[Said]  # those it reports as broken
     server_version: int | None
     accounts: tuple[str, ...]
 
@@ -80,9 +80,14 @@ class Look:
         return next(failures, None)
 
     @property
+    def heard(self) -> Heard:
+        """What counts of the gateway's codes."""
+        return replayed(self.probe.codes, self.probe.farms)
+
+    @property
     def offline(self) -> int | None:
         """The code by which the gateway says that it is cut off from IB."""
-        return upstream_lost(self.probe.codes)
+        return self.heard.upstream_lost
 
     @property
     def ready(self) -> bool:
@@ -105,7 +110,7 @@ class Look:
             self.finding,
             (failed.stage, failed.outcome, failed.error) if failed is not None else None,
             self.offline is not None,
-            broken_farms(probe.codes),
+            self.heard.farms,
             probe.server_version,
             probe.accounts,
         )
@@ -125,7 +130,7 @@ class Look:
         took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
         version = f", server version {self.probe.server_version}" if self.probe.server_version is not None else ""
         accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
-        farms = broken_farms(self.probe.codes)
+        farms = self.heard.broken_farms
         notices = f", {self._cut_off()}" if self.offline else f", broken farms: {farms}" if farms else ""
         return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms{notices}"
 

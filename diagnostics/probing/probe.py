@@ -162,6 +162,7 @@ def _with(probe: Probe, conversation: TalkResult) -> Probe:
         redirect=conversation.redirect,
         accounts=conversation.accounts,
         codes=conversation.codes,
+        farms=conversation.farms,
     )
 
 

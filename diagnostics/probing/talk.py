@@ -47,6 +47,7 @@ class TalkResult:
     redirect: str | None
     accounts: tuple[str, ...]
     codes: tuple[int, ...]
+    farms: tuple[str, ...]  # of each code
 
 
 def talk(
@@ -126,6 +127,7 @@ class _Conversation:
         self._redirect: str | None = None
         self._no_accounts = False  # the list came, and is empty
         self._codes: list[int] = []
+        self._farms: list[str] = []
 
     def run(self) -> None:
         """Until the request is answered, or the first failure."""
@@ -226,7 +228,9 @@ class _Conversation:
 
     def _note(self, event: events.Event) -> None:
         if isinstance(event, events.Notice):
-            self._codes += [event.code] if len(self._codes) < MAX_CODES else []
+            if len(self._codes) < MAX_CODES:
+                self._codes.append(event.code)
+                self._farms.append(" ".join(event.farms))
             self._noticed = event.at
         elif isinstance(event, events.Redirected):
             host = f"[{event.host}]" if ":" in event.host else event.host
@@ -256,6 +260,7 @@ class _Conversation:
             self._redirect,
             session.accounts,
             tuple(self._codes),
+            tuple(self._farms) if any(self._farms) else (),
         )
 
     def _results(self) -> list[StageResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
@@ -53,11 +54,17 @@ def _fields(probe: Probe) -> list[str]:
         "our address": printable(probe.source or "", 60),
         "first bytes": printable(probe.first_bytes or "", 40),
         "redirect to": printable(probe.redirect or "", 100),
-        "codes": several(map(str, probe.codes), 16),
+        "codes": several(_codes(probe), 16),
         "our kernel": _kernel(probe.kernel),
         "handshakes tried": str(probe.attempts) if probe.attempts != 1 else "",
     }
     return [f"{name}: {value}" for name, value in known.items() if value]
+
+
+def _codes(probe: Probe) -> Iterator[str]:
+    for at, code in enumerate(probe.codes):
+        farms = printable(probe.farms[at], 60) if at < len(probe.farms) else ""
+        yield f"{code} {farms}" if farms else str(code)
 
 
 def _kernel(view: KernelView | None) -> str:

@@ -1,23 +1,40 @@
-"""The page of a finding's code, and the list of all."""
+"""The page of a finding's code, that of an error code of IB, and the list of all."""
 
 from __future__ import annotations
 
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import FindingEntry
+from diagnostics.findings.error_codes import ERROR_CODES
 from diagnostics.report.legend import legend
 from diagnostics.report.page import Page
 from diagnostics.report.table import several
+from relay.wire.codes import CODES, Kind, classify
 
 WIDTH = 80  # columns
 
+_KINDS = {
+    Kind.OK: "A notice, not a fault: a part of IB's service works.",
+    Kind.INFORMATIONAL: "A notice, not a fault.",
+    Kind.DEGRADED: "The connection to the gateway stays. What is behind it does not work until it is reported as back.",
+    Kind.RECOVERED: "A notice: what was lost is back.",
+    Kind.FATAL: "The gateway ends the connection after it, or may do so.",
+    Kind.CLIENT_MADE: "Made by the client library itself: it is in the client's log, and no gateway sends it.",
+    Kind.REQUEST: "About one request; the connection itself is fine.",
+    Kind.UNKNOWN: "",
+}
+
 
 def list_text(width: int = WIDTH) -> str:
-    """Every code with its slug and title."""
+    """Every finding with its slug and title, then every error code of IB with its meaning."""
     page = Page(width)
     widest = max(len(entry.slug) for entry in CATALOGUE.values())
     for entry in CATALOGUE.values():
         start = f"{entry.code}  {entry.slug:<{widest}}  "
         page.wrapped(entry.title, start, " " * len(start))
+    page.blank()
+    page.line("Error codes of IB")
+    for row in CODES.values():
+        page.wrapped(row.meaning, f"{row.code:>7}  ", " " * 9)
     return page.text()
 
 
@@ -42,6 +59,30 @@ def page_text(entry: FindingEntry, width: int = WIDTH) -> str:
         page.blank()
         page.wrapped(f"Not reported beside {several(entry.silenced_by, 12)}, which would be the cause of it.")
     return page.text()
+
+
+def error_code_text(code: int, width: int = WIDTH) -> str:
+    """The page of an error code of IB that has a row in the table."""
+    row, known = CODES[code], ERROR_CODES[code]
+    page = Page(width)
+    page.wrapped(f"{code}, an error code of IB: {row.meaning}", "", "  ")
+    page.blank()
+    page.wrapped(_KINDS[row.kind])
+    page.blank()
+    page.line("What it means for you")
+    page.wrapped(known.means, "  ", "  ")
+    page.blank()
+    entry = CATALOGUE.get(known.finding)
+    page.line("The finding about it" if entry else "No finding is about it")
+    if entry:
+        page.wrapped(f"{entry.code} {entry.slug}: {entry.title}", "  ", "  ")
+    return page.text()
+
+
+def kind_text(code: int) -> str:
+    """What a code without a row is about by its number: a clause, or ""."""
+    sentence = _KINDS[classify(code)]
+    return f"{sentence[0].lower()}{sentence[1:-1]}" if sentence else ""
 
 
 def _causes(page: Page, entry: FindingEntry) -> None:

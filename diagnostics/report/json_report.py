@@ -8,7 +8,7 @@
     exit_code            what the command ends with; 5 only with --fail-on warning
     verdict              level, line, route, side
     routes               route, host, port, kind, why, address, addresses, source, same_as, server_version, accounts,
-                         codes, stages
+                         codes, farms, stages
     routes.stages        stage, outcome, seconds, detail, error
     findings             code, slug, severity, title, seen, routes, fix, commands, check, candidates
     findings.candidates  code, slug, meaning, check
@@ -33,7 +33,7 @@ from relay.printable import printable
 JSON_VERSION = 1
 MAX_STRING = 2000  # characters
 
-ROUTE_KEYS = ("address", "addresses", "source", "same_as", "server_version", "accounts", "codes", "stages")
+ROUTE_KEYS = ("address", "addresses", "source", "same_as", "server_version", "accounts", "codes", "farms", "stages")
 
 
 def json_report(evidence: Evidence, diagnosis: Diagnosis, *, fail_on_warning: bool = False) -> str:

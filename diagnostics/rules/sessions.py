@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
 from diagnostics.rules.run_view import RunView, failure, ok
-from relay.wire.codes import broken_farms, upstream_lost
+from relay.wire.heard import Heard, replayed
 
 MAX_CLIENTS = 32  # at a time; IBKR's documentation of the API, page on connections
 
@@ -77,14 +77,18 @@ def _with_code(run: RunView, code: int) -> tuple[Probe, ...]:
     return tuple(probe for probe in run.judged if code in probe.codes)
 
 
+def _heard(probe: Probe) -> Heard:
+    return replayed(probe.codes, probe.farms)
+
+
 def _upstream_lost(run: RunView) -> Match | None:
-    probes = tuple(probe for probe in run.judged if upstream_lost(probe.codes))
-    return match(probes, f"the gateway says so itself (code {upstream_lost(probes[0].codes)})") if probes else None
+    probes = tuple(probe for probe in run.judged if _heard(probe).upstream_lost)
+    return match(probes, f"the gateway says so itself (code {_heard(probes[0]).upstream_lost})") if probes else None
 
 
 def _farm_broken(run: RunView) -> Match | None:
     for probe in run.judged:
-        if broken := broken_farms(probe.codes):
+        if broken := _heard(probe).broken_farms:
             return match((probe,), f"reported as broken: {broken}")
     return None
 

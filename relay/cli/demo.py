@@ -23,6 +23,7 @@ from relay.server import Relay
 from relay.terminal import NAME, WIDTH, OutputStream, columns
 from relay.wire import events
 from relay.wire.codes import classify
+from relay.wire.heard import code_said
 from relay.wire.session import ClientSession, SessionOutcome
 from relay.wire.stage import Stage
 
@@ -233,7 +234,7 @@ def _explain(log: Records, out: OutputStream) -> None:
         ("up", f"{size(record.bytes_up)} in {record.messages_up} messages from client to gateway"),
         ("down", f"{size(record.bytes_down)} in {record.messages_down} messages from gateway to client"),
         ("times", _times(record)),
-        ("last code", "none" if record.last_error_code is None else str(record.last_error_code)),
+        ("last code", "none" if record.last_error_code is None else code_said(record.last_error_code)),
     ]
     for name, text in rows:
         _say(out, _wrapped(f"    {name:<10} ", text))

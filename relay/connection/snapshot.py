@@ -5,13 +5,18 @@ from __future__ import annotations
 from time import monotonic, time
 from typing import TYPE_CHECKING, TypedDict
 
-from relay.connection.first_end import stage_word
+from relay.connection.first_end import EndsSeen, stage_word
 from relay.connection.opening import Opening
 from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
+from relay.wire.heard import Said
 from relay.wire.observer import Observer
 
 if TYPE_CHECKING:
     from relay.connection.connection import Connection
+
+# Seconds. Gateways close within a second of a code that announces it; a session that outlives 100 by more ended for
+# another reason (a gateway can be set to slow such clients down instead).
+_ANNOUNCED = 5.0
 
 
 def record(connection: Connection, event: str, phase: EndPhase | None = None) -> Record:
@@ -66,6 +71,14 @@ def _never_answered(observer: Observer | None) -> bool:
     return observer is not None and observer.opaque is not None and observer.server_version is None
 
 
+def _announced(ends: EndsSeen | None, observer: Observer) -> int | None:
+    """The code by which the gateway announced the end that came."""
+    if ends is None or observer.fatal is None:
+        return None
+    code, at = observer.fatal
+    return code if 0 <= ends.at - at <= _ANNOUNCED else None
+
+
 class _Session(TypedDict, total=False):
     """The fields of a Record that only an IB session has."""
 
@@ -80,6 +93,9 @@ class _Session(TypedDict, total=False):
     messages_down: int
     requests_peak: int
     last_error_code: int | None
+    holding: tuple[Said, ...]
+    error_codes: tuple[int, ...]
+    announced: int | None
     redirect: str | None
     not_understood: str | None
 
@@ -100,7 +116,10 @@ def _session(connection: Connection) -> _Session:
         "messages_up": observer.messages_up if connection.up is not None else 0,
         "messages_down": observer.messages_down,
         "requests_peak": observer.requests_peak,
-        "last_error_code": observer.last_error_code,
+        "last_error_code": observer.heard.last,
+        "holding": observer.heard.holding,
+        "error_codes": observer.heard.answers,
+        "announced": _announced(connection.ends, observer),
         "redirect": observer.redirect,
         "not_understood": str(observer.not_understood) if observer.not_understood is not None else None,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay.logs.ends import NOTABLE, Ends, first_end_said, sequel
 from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
+from relay.wire.codes import CODES
 
 _PHASE_LETTERS = {
     EndPhase.HANDSHAKE: "H",
@@ -107,16 +108,29 @@ def explain(record: Record) -> str:
         return text
     if cause.by == "client" and record.server_version is None and (record.opaque or "").startswith("gateway"):
         return f"what answered is no IB gateway ({record.opaque}); the client left" + _sequel(record)
-    if cause.reason in _GATEWAY_WENT:
-        if record.last_error_code == 326:
-            text += " after error 326: the client id is in use"
-        elif record.ib_stage in _UNREADY:
-            text += f" at stage {record.ib_stage}, before the session was ready"
+    announced = announced_said(record)
+    text += announced
+    if cause.reason in _GATEWAY_WENT and not announced and record.ib_stage in _UNREADY:
+        text += f" at stage {record.ib_stage}, before the session was ready"
     if record.redirect is not None:
         text += f"; the gateway had redirected the client to {record.redirect}"
     if record.opaque is not None:
         text += f"; the session was not understood: {record.opaque}"
     return text + _sequel(record)
+
+
+_ID_IN_USE = 326
+
+
+def announced_said(record: Record) -> str:
+    """By which code the gateway announced an end that one of the two sides made: " after error 326: ..."; or ""."""
+    code, cause = record.announced, record.cause
+    if code is None or cause is None or cause.by == "relay":
+        return ""
+    if code == _ID_IN_USE:
+        which = f"client id {record.client_id}" if record.client_id is not None else "the client id"
+        return f" after error {code}: {which} is in use"
+    return f" after code {code}: {CODES[code].meaning}" if code in CODES else f" after code {code}"
 
 
 def _sequel(record: Record) -> str:
@@ -136,6 +150,8 @@ def _left(record: Record) -> str:
         return "the client left in the middle of its hello; the gateway was not dialled"
     if record.ib_stage not in _UNANSWERED:
         return _LEFT_AT_STAGE.get(record.ib_stage or "", "the client left during the API handshake")
+    if announced := announced_said(record):
+        return f"the client left{announced}"
     question, meaning = _UNANSWERED[record.ib_stage]
     first = record.ends.first if record.ends is not None else None
     answer = record.ends.find("upstream", "answer") if record.ends is not None else None

@@ -8,9 +8,10 @@ from time import gmtime, strftime
 
 from relay.config.addresses import host_port
 from relay.logs.ends import Ends, waiting_said
-from relay.logs.explain import end_code, explain
+from relay.logs.explain import announced_said, end_code, explain
 from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
 from relay.printable import LONGEST_LINE, printable
+from relay.wire.heard import Said, code_said, farms_of, holding_said
 
 _WARN = frozenset(
     {
@@ -46,7 +47,7 @@ def severity(record: Record) -> str:
         return "WARN" if cause.detail is not None else "INFO"  # a port check, or a probe that asked for the hello only
     if reason in (*CLEAN_ENDS, Reason.CLIENT_RESET) and phase is EndPhase.HANDSHAKE:
         return "WARN"  # the gateway took the connection and did not serve it, or is none
-    if record.ends is not None and not record.ends.clean:
+    if announced_said(record) or (record.ends is not None and not record.ends.clean):
         return "WARN"
     return "WARN" if reason in _WARN else "INFO"
 
@@ -122,7 +123,18 @@ def _json_session(record: Record) -> str:
         f'"ib.messages.up": {_number(record.messages_up)}, "ib.messages.down": {_number(record.messages_down)}, '
         f'"ib.requests_peak": {_number(record.requests_peak)}, "ib.last_error_code": {_number(record.last_error_code)}'
     )
+    line += _json_codes(record.holding, record.error_codes)
     return line + _optional("ib.redirect", record.redirect) + _optional("ib.not_understood", record.not_understood)
+
+
+def _json_codes(holding: tuple[Said, ...], error_codes: tuple[int, ...]) -> str:
+    line = ""
+    if holding:
+        codes = dict.fromkeys(said.code for said in holding)
+        named = ((code, ", ".join(map(_quote, farms_of(holding, code)))) for code in codes)
+        each = (f'{{"code": {code}, "farms": [{farms}]}}' for code, farms in named)
+        line += f', "ib.holding": [{", ".join(each)}]'
+    return line + (f', "ib.error_codes": [{", ".join(map(str, error_codes))}]' if error_codes else "")
 
 
 def _optional(name: str, value: str | None) -> str:
@@ -136,6 +148,8 @@ def _json_end(record: Record) -> str:
         f'"end.reason": "{cause.reason.value}", "end.code": "{end_code(cause, phase, record.ends)}", '
         f'"message": {_quote(explain(record))}'
     )
+    if record.announced is not None:
+        line += f', "end.ib_code": {record.announced}'
     if cause.detail is not None:
         line += f', "end.detail": {_quote(cause.detail)}'
     if cause.error_type is not None:
@@ -200,7 +214,7 @@ def _text_ready(record: Record) -> str:
     accounts = ", ".join(record.accounts)
     return (
         f"ready: client id {record.client_id}, server version {record.server_version}, {accounts}, "
-        f"{record.handshake:.3f} s after accept"
+        f"{record.handshake:.3f} s after accept{_holding(record.holding)}"
     )
 
 
@@ -208,7 +222,7 @@ def _text_progress(record: Record) -> str:
     stage = f", {record.ib_stage}" if record.ib_stage else ""
     idle = f", quiet for {record.idle:.1f} s" if record.idle is not None else ""
     left = f", {waiting_said(record.ends, record.duration)}" if record.ends is not None else ""
-    return f"live: {duration(record.duration)}{stage}{left}, {_traffic(record)}{idle}"
+    return f"live: {duration(record.duration)}{stage}{left}, {_traffic(record)}{idle}{_holding(record.holding)}"
 
 
 def _text_close(record: Record) -> str:
@@ -217,7 +231,7 @@ def _text_close(record: Record) -> str:
     if record.ib_stage is not None:
         how += f", stage {record.ib_stage}"
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
-    extra = f", last code {record.last_error_code}" if record.last_error_code is not None else ""
+    extra = _codes(record)
     extra += f"; not understood: {record.not_understood}" if record.not_understood is not None else ""
     return f"closed after {duration(record.duration)}: {why} [{how}]; {_whose(record)}, {_traffic(record)}{extra}"
 
@@ -232,6 +246,22 @@ def _whose(record: Record) -> str:
     if record.server_version is not None:
         known.append(f"server version {record.server_version}")
     return ", ".join(known)
+
+
+def _holding(holding: tuple[Said, ...]) -> str:
+    return f", the gateway reports {holding_said(holding)}" if holding else ""
+
+
+def _codes(record: Record) -> str:
+    """The last code, the answers before it, and what else still holds."""
+    last = record.last_error_code
+    if last is None:
+        return ""
+    others = tuple(said for said in record.holding if said.code != last)
+    before = ", ".join(str(code) for code in record.error_codes if code != last)
+    said = code_said(last, farms_of(record.holding, last))
+    still = f"; still reported: {holding_said(others)}" if others else ""
+    return f", last code {said}{f' after {before}' if before else ''}{still}"
 
 
 _TEXT_BODIES = {"open": _text_open, "ready": _text_ready, "progress": _text_progress, "close": _text_close}

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.logs.ends import Ends
+from relay.wire.heard import Said
 
 if TYPE_CHECKING:
     from relay.logs.events import EventName
@@ -115,7 +116,10 @@ class Record(NamedTuple):
     messages_up: int | None = None
     messages_down: int | None = None
     requests_peak: int | None = None
-    last_error_code: int | None = None
+    last_error_code: int | None = None  # the last code that still holds, or was an answer
+    holding: tuple[Said, ...] = ()  # what the gateway has reported as lost, and not as back
+    error_codes: tuple[int, ...] = ()  # other codes, each once, the oldest first
+    announced: int | None = None  # the code that announced the end, where the end came soon after it
     redirect: str | None = None  # host[:port] to which the gateway sent the client
     not_understood: str | None = None  # messages that could not be read: how many, and why the first
     active: int = 0  # connections of the relay that are open

@@ -3,12 +3,12 @@
 IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Codes
 not in the table are classified by their range. Sources: IBKR's published message code table, ibapi errors.py (the
 client's own codes), ib_async wrapper.py and rust-ibapi messages.rs (the codes they treat as a warning), and public
-threads for the rest (2157: log in the README of ghill2/pyfutures).
+threads for the rest (2157: log in the README of ghill2/pyfutures; 10089: softwarespartan/IB4m#158; 10090, 10091:
+wboayue/rust-ibapi#768 and PR 804; 10168: blampe/IbPy#40). Which codes of a session still hold, heard.py says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,10 +43,11 @@ _ROWS = (
     Code(162, "historical data: no data, no permission, or pacing; the text says which", Kind.REQUEST),
     Code(165, "notice about a historical data query", Kind.REQUEST),
     Code(200, "no such contract", Kind.REQUEST),
+    Code(201, "order rejected; the text says why", Kind.REQUEST),
     Code(202, "order cancelled", Kind.REQUEST),
     Code(321, "request not valid, or the API is set to read-only", Kind.REQUEST),
     Code(326, "client id already in use by another session", Kind.FATAL),
-    Code(354, "market data not subscribed", Kind.REQUEST),
+    Code(354, "market data not subscribed; the text says whether delayed data would be there", Kind.REQUEST),
     Code(357, "client version too old for this request", Kind.FATAL),
     Code(366, "no such historical data query", Kind.REQUEST),
     Code(386, "duplicate request id", Kind.REQUEST),
@@ -81,8 +82,11 @@ _ROWS = (
     Code(2119, "market data farm is connecting", Kind.INFORMATIONAL),
     Code(2157, "security definition farm disconnected", Kind.DEGRADED),
     Code(2158, "security definition farm connected", Kind.OK),
-    Code(10090, "market data partly not subscribed", Kind.REQUEST),
+    Code(10089, "market data need a subscription for the API", Kind.REQUEST),
+    Code(10090, "market data partly not subscribed, the other ticks come", Kind.REQUEST),
+    Code(10091, "market data partly need a subscription for the API", Kind.REQUEST),
     Code(10167, "market data not subscribed, delayed data is shown", Kind.REQUEST),
+    Code(10168, "market data not subscribed, delayed data is not enabled", Kind.REQUEST),
     Code(10182, "live updates of historical data stopped", Kind.REQUEST),
     Code(10186, "market data not subscribed, delayed data is not enabled", Kind.REQUEST),
     Code(10197, "market data blocked by a competing live session", Kind.REQUEST),
@@ -106,24 +110,3 @@ def classify(code: int) -> Kind:
     if row is not None:
         return row.kind
     return next((kind for first, last, kind in _RANGES if first <= code <= last), Kind.UNKNOWN)
-
-
-# Codes that something is lost, and those that it is back; the later one of the two holds.
-_UPSTREAM = ({1100, 2110}, {1101, 1102})
-_FARMS = (({2103}, {2104}, "market data"), ({2105}, {2106}, "historical data"), ({2157}, {2158}, "contract data"))
-
-
-def upstream_lost(codes: Sequence[int]) -> int | None:
-    """Of codes in the order they came: the one by which the gateway is still cut off from IB."""
-    return _lost(codes, *_UPSTREAM)
-
-
-def broken_farms(codes: Sequence[int]) -> str:
-    """Of codes in the order they came: the kinds of farms still broken, as "market data (2103), ..."; or ""."""
-    farms = [(_lost(codes, lost, back), farm) for lost, back, farm in _FARMS]
-    return ", ".join(f"{farm} ({code})" for code, farm in farms if code)
-
-
-def _lost(codes: Sequence[int], lost: set[int], back: set[int]) -> int | None:
-    news = [code for code in codes if code in lost | back]
-    return news[-1] if news and news[-1] in lost else None

@@ -87,6 +87,7 @@ class Notice:
     code: int
     kind: Kind
     request_id: int
+    farms: tuple[str, ...] = ()  # IB's data farms that its text names (heard.farms_named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ from typing import NamedTuple
 from relay.wire import events, messages
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
+from relay.wire.heard import Heard, farms_named
 from relay.wire.messages import BodyError
 from relay.wire.stage import Stage
 
-# Codes that do not answer "what went wrong?" and must not hide a code that does: a gateway greets with three to ten.
-_NO_FAULT = frozenset({Kind.OK, Kind.INFORMATIONAL})
-_OF_CONNECTION = frozenset({Kind.DEGRADED, Kind.FATAL})
+_NOTHING = Heard()
 
 # Until the session is ready, the stage cannot be known any more when one of these cannot be read.
 _STEPS = frozenset({messages.StartApi.id, messages.NextValidId.id, messages.ManagedAccounts.id})
@@ -33,7 +32,7 @@ class Knowledge:
 
     __slots__ = (
         *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
-        *("last_error_code", "redirect", "not_understood", "has_order_id"),
+        *("heard", "fatal", "redirect", "not_understood", "has_order_id"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
     )
 
@@ -45,7 +44,8 @@ class Knowledge:
         self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
         self.client_id: int | None = None
         self.accounts: tuple[str, ...] = ()  # masked
-        self.last_error_code: int | None = None  # the last code that says what went wrong; see _error
+        self.heard = _NOTHING  # of the codes that came: those that count
+        self.fatal: tuple[int, float] | None = None  # the last code that announces the end, and when it came
         self.redirect: str | None = None  # host[:port] the gateway sent the client to
         self.not_understood: Doubts | None = None
         self.has_order_id = False  # NEXT_VALID_ID has come
@@ -92,12 +92,11 @@ class Knowledge:
         self._maybe_ready(now, found)
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
-        kind, last = classify(message.code), self.last_error_code
-        # A fault of one request must not hide a fault of the whole connection, which is often its cause.
-        about_request = kind is Kind.REQUEST and last is not None and classify(last) in _OF_CONNECTION
-        if kind not in _NO_FAULT and not about_request:
-            self.last_error_code = message.code
-        found.append(events.Notice(now, message.code, kind, message.request_id))
+        kind, farms = classify(message.code), farms_named(message.code, message.text)
+        self.heard = self.heard.and_then(message.code, farms)
+        if kind is Kind.FATAL:
+            self.fatal = (message.code, now)
+        found.append(events.Notice(now, message.code, kind, message.request_id, farms))
 
     def _maybe_ready(self, now: float, found: list[Event]) -> None:
         if self.ready_at is None and self.has_order_id and self.accounts:

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from relay.printable import printable
 from relay.wire.direction_table import DOWN, UP, DirectionTable
+from relay.wire.heard import Heard, is_farm
 from relay.wire.knowledge import Doubts
 from relay.wire.observer import HELLO, OFF, Observer
 from relay.wire.rate import PeakRate
@@ -62,7 +63,9 @@ def saved(observer: Observer) -> dict[str, object]:
         "legacy": observer.legacy,
         "server_version": observer.server_version,
         "client_id": observer.client_id,
-        "last_error_code": observer.last_error_code,
+        "last_error_code": observer.heard.last,  # all that a release before this one reads
+        "heard": observer.heard.entries,
+        "fatal": observer.fatal,
         "redirect": observer.redirect,
         "not_understood": observer.not_understood,
         "client_hello_at": observer.client_hello_at,
@@ -88,7 +91,9 @@ def restored(values: Mapping[str, object]) -> Observer:
     observer.legacy = _value(bool, values["legacy"])
     observer.server_version = _optional(int, values["server_version"])
     observer.client_id = _optional(int, values["client_id"])
-    observer.last_error_code = _optional(int, values["last_error_code"])
+    last = _optional(int, values["last_error_code"])
+    observer.heard = _heard(values["heard"]) if "heard" in values else _heard([] if last is None else [(last, "")])
+    observer.fatal = _fatal(values.get("fatal"))
     observer.redirect = _words(values["redirect"])
     observer.not_understood = _doubts(values.get("not_understood"))  # unknown to 0.1.0
     observer.client_hello_at = _time(values["client_hello_at"])
@@ -162,6 +167,21 @@ def _doubts(value: object) -> Doubts | None:
         return None
     number, first = _sequence(value)
     return Doubts(_value(int, number), printable(_value(str, first)))
+
+
+def _heard(value: object) -> Heard:
+    heard = Heard()
+    for entry in _sequence(value):
+        code, farm = _sequence(entry)
+        heard = heard.and_then(_value(int, code), tuple(filter(is_farm, [_value(str, farm)])))
+    return heard
+
+
+def _fatal(value: object) -> tuple[int, float] | None:
+    if value is None:
+        return None
+    code, at = _sequence(value)
+    return _value(int, code), float(_value(int, at) if isinstance(at, int) else _value(float, at))
 
 
 def _time(value: object) -> float | None:

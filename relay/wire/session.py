@@ -18,6 +18,7 @@ from relay.wire import events, messages
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.framing import Bytes, FrameReader, WireError
+from relay.wire.heard import farms_named
 from relay.wire.hello import (
     LARGEST_SERVER_HELLO,
     ClientHello,
@@ -239,7 +240,8 @@ class ClientSession:
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
         kind = classify(message.code)
-        found.append(events.Notice(now, message.code, kind, message.request_id))
+        farms = farms_named(message.code, message.text)
+        found.append(events.Notice(now, message.code, kind, message.request_id, farms))
         if kind is Kind.FATAL:
             self.fatal_code = message.code
         if message.code == ID_IN_USE:

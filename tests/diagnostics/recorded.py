@@ -103,7 +103,9 @@ def probe(
     if stages[3].outcome is O.OK:
         known = {"server_version": 176, "bytes_received": 30, **known}
     if stages[4].outcome is O.OK:
-        known = {"accounts": ("DU***567",), "codes": (2104, 2106, 2158), **known, "bytes_received": 430}
+        if "codes" not in known:
+            known = {"codes": (2104, 2106, 2158), "farms": ("usfarm", "ushmds", "secdefil"), **known}
+        known = {"accounts": ("DU***567",), **known, "bytes_received": 430}
     if stages[0].outcome is not O.OK:
         return Probe(Route(host, port, kind, WHY[kind]), stages)
     return Probe(Route(host, port, kind, WHY[kind]), stages, (address,), address, **known)
@@ -327,6 +329,16 @@ HEALTHY = (
     ),
     healthy("healthy-farms-back", BRIDGE, probe(DOCKER0, "configured", codes=(2103, 1100, 1102, 2104, 2106))),
     healthy(
+        "healthy-farms-back-by-name",
+        BRIDGE,
+        probe(
+            DOCKER0,
+            "configured",
+            codes=(2103, 2103, 1100, 2104, 1102),
+            farms=("usfarm", "eufarm", "", "eufarm", "usfarm ushmds"),
+        ),
+    ),
+    healthy(
         "healthy-old-trouble-in-the-log",
         BRIDGE,
         probe(DOCKER0, "configured"),
@@ -545,6 +557,10 @@ SESSIONS = (
     ),
     works("upstream-lost", "701", "611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
     works("farm-broken", "702")(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158))),
+    works("one-farm-broken", "702")(
+        BRIDGE,
+        probe(DOCKER0, "configured", codes=(2103, 2103, 2104), farms=("usfarm", "eufarm", "usfarm")),
+    ),
     fault("maintenance", "701 703", Level.USABLE, GATEWAY, "703 611 607")(
         BRIDGE, probe(DOCKER0, "configured", codes=(1100,)), created=RESET_NIGHT
     ),

@@ -203,7 +203,7 @@ SLIPS = [
     (["wait", "--for", "godot"], {}, "--for: invalid choice"),
     (["wait", "--timeout", "-1"], {}, "--timeout"),
     (["watch", "--interval", "0"], {}, "--interval: '0': 2 to 86400 seconds were expected"),
-    (["explain", "IBD999"], {}, "no finding 'IBD999'"),
+    (["explain", "IBD999"], {}, "no finding or error code 'IBD999' is known here; IBD303, its slug or an error code"),
     # What an unset variable of a script makes of "$VARIABLE".
     (["--port", ""], {}, "--port '': a number from 1 to 65535 was expected"),
     (["--client-id", ""], {}, "--client-id '': a number from 0 to"),
@@ -216,7 +216,15 @@ SLIPS = [
     (["check", "--target", ""], {}, "--target is empty"),
     (["watch", "--target", ""], {}, "--target is empty"),
     (["bundle", "--into", ""], {}, "--into: '': a name was expected"),
-    (["explain", ""], {}, "no finding ''"),
+    (
+        ["explain", "399"],
+        {},
+        "'399' is known here (by its number: about one request; the connection itself is fine)",
+    ),
+    (["explain", "-5"], {}, "-5"),
+    (["explain", "99999999999999999999"], {}, "code '99999999999999999999' is known here; IBD303"),
+    (["explain", "IBD326"], {}, "no finding or error code 'IBD326'"),
+    (["explain", ""], {}, "no finding or error code ''"),
     (["bundle", "--into", "/no/such/folder"], {}, "bundle: /no/such/folder/ib-diagnose.pyz: No such file"),
 ]
 
@@ -558,5 +566,18 @@ def test_every_finding_is_explained_by_code_number_and_slug(capsys):
         pages = set()
         for name in (one.code, one.code.lower(), one.code[3:], one.slug):
             assert cli.run(["explain", name]) == 0
-            pages.add(capsys.readouterr().out)
+            pages.add(capsys.readouterr().out.partition(f"\n{one.code[3:]}, an error code of IB")[0])
         assert len(pages) == 1 and pages.pop().startswith(f"{one.code} {one.slug}")
+
+
+@pytest.mark.parametrize("code", ["326", "1100", "10089", "162", "354", "10090", "10091", "10168"])
+def test_an_error_code_of_ib_is_explained(capsys, code):
+    assert cli.run(["explain", code]) == 0
+    assert capsys.readouterr().out.startswith(f"{code}, an error code of IB: ")
+
+
+def test_a_number_that_is_a_finding_and_an_error_code_gives_both(capsys):
+    assert cli.run(["explain", "502"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("IBD502 start-api-closed: ")
+    assert "\n\n502, an error code of IB: client: could not connect\n" in page

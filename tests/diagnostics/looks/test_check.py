@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, ProbeStage, Route
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.looks.check import EXIT_CODES, Goal, Look, look, route_of
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.targets import ProbeTarget
@@ -100,7 +100,21 @@ async def test_a_session_without_ib_behind_it_says_so_though_it_was_all_that_was
         assert (await looked(gateway.port, Goal.SESSION)).line.endswith("the gateway says it is cut off from IB (1100)")
     async with PracticeGateway(Practice.named("farms-broken")) as gateway:
         line = (await looked(gateway.port, Goal.SESSION)).line
-        assert line.endswith("broken farms: market data (2103), historical data (2105), contract data (2157)")
+        assert line.endswith(
+            "broken farms: market data usfarm.nj usfuture cashfarm usopt and 1 more (2103), "
+            "historical data euhmds ushmds (2105), contract data secdefil (2157)"
+        )
+
+
+def test_another_farm_is_another_state_and_another_order_is_not():
+    route = Route("gateway", 4002, "configured", "")
+    stages = tuple(StageResult(stage, Outcome.OK) for stage in ProbeStage)
+
+    def state(*farms):
+        return Look(Goal.ONLINE, "gateway:4002", Probe(route, stages, codes=(2103,) * len(farms), farms=farms)).state
+
+    farms = tuple(f"farm{number}" for number in range(9))
+    assert state(*farms) == state(*reversed(farms)) != state(*farms[:-1], "cashfarm")
 
 
 @pytest.mark.slow

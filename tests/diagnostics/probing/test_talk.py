@@ -50,6 +50,7 @@ def says(data, after=SIZE_OF_OURS):
 
 # Every behaviour of the practice gateway that lets us connect: what comes of HELLO, START_API, SYNC.
 FARMS_OK = (2104, 2104, 2104, 2104, 2104, 2106, 2106, 2158)
+FARMS = (*("usfarm.nj", "usfuture", "cashfarm", "usopt", "usfarm"), *("euhmds", "ushmds"), "secdefil")
 BEHAVED = {
     "normal": [OK, OK, OK],
     "ticks": [OK, OK, OK],
@@ -134,7 +135,7 @@ def test_a_healthy_session_tells_everything():
     assert [one.stage for one in told.results] == [ProbeStage.HELLO, ProbeStage.START_API, ProbeStage.SYNC]
     assert all(0 <= one.seconds < 1.0 for one in told.results)
     rest = replace(told, results=(), bytes_received=0)
-    assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), FARMS_OK)
+    assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), FARMS_OK, FARMS)
     assert told.bytes_received > 300
 
 

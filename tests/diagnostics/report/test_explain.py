@@ -3,7 +3,9 @@
 import pytest
 
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.report.explain import page_text
+from diagnostics.findings.error_codes import ERROR_CODES
+from diagnostics.report.explain import error_code_text, kind_text, list_text, page_text
+from relay.wire.codes import CODES
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
@@ -16,3 +18,38 @@ def test_every_code_has_a_page_that_fits(code):
         assert " ".join(text.split()) in " ".join(page.split())
     for line in entry.commands:
         assert f"\n    {line}\n" in page
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_code_has_a_page_that_fits(code):
+    page = error_code_text(code)
+    assert page.startswith(f"{code}, an error code of IB: ")
+    assert max(map(len, page.splitlines())) <= 80
+    for text in (CODES[code].meaning, ERROR_CODES[code].means):
+        assert " ".join(text.split()) in " ".join(page.split())
+    finding = ERROR_CODES[code].finding
+    assert (f"\n  {finding} {CATALOGUE[finding].slug}: " if finding else "\nNo finding is about it\n") in page
+
+
+def test_a_page_of_an_error_code():
+    assert error_code_text(326) == (
+        "326, an error code of IB: client id already in use by another session\n"
+        "\n"
+        "The gateway ends the connection after it, or may do so.\n"
+        "\n"
+        "What it means for you\n"
+        "  Use another client id, or end the program that has this one. After a crash the\n"
+        "  gateway may hold on to it.\n"
+        "\n"
+        "The finding about it\n"
+        "  IBD501 client-id-in-use: this client id is taken\n"
+    )
+
+
+def test_the_list_has_every_error_code():
+    lines = list_text().partition("\nError codes of IB\n")[2].splitlines()
+    assert [int(line[:7]) for line in lines if line[:7].strip()] == list(CODES)
+
+
+def test_a_code_without_a_row_is_about_something_by_its_number():
+    assert (kind_text(399), kind_text(77777)) == ("about one request; the connection itself is fine", "")

@@ -388,6 +388,48 @@ def test_the_end_record_counts_bytes_and_messages_and_keeps_the_last_error_code(
     assert (record["end.by"], record["end.reason"], record["ib.stage"]) == ("upstream", "upstream_closed", "ready")
 
 
+ANNOUNCED = [
+    # the last thing a gateway says, how it leaves, severity of the end, what its line says of it
+    ((100, "Max rate of messages per second has been exceeded"), Peer.close, "WARN", "more than 50 messages a second"),
+    ((1300, "TWS socket port has been reset"), Peer.reset, "WARN", "API port of the gateway has changed"),
+    ((326, "Unable to connect as the client id is already in use."), Peer.close, "WARN", "client id 7 is in use"),
+    ((1100, "Connectivity between IBKR and Trader Workstation has been lost."), Peer.close, "INFO", ""),
+    ((162, "Historical data query: no data"), Peer.close, "INFO", ""),
+]
+
+
+@pytest.mark.parametrize(("said", "leave", "severity", "why"), ANNOUNCED, ids=[str(one[0][0]) for one in ANNOUNCED])
+def test_an_end_that_a_code_has_announced_says_so(ib_relay, gateway, said, leave, severity, why):
+    client, server = open_session(ib_relay, gateway)
+    server.sendall(notice := frame(4, 2, -1, *said, ""))
+    client.read_exactly(len(notice))
+    leave(server)
+    client.ending()
+    client.close()
+    record = ib_relay.end_of(client)
+    assert (record["severity_text"], record.get("end.ib_code")) == (severity, said[0] if why else None)
+    assert f"after {'error' if said[0] == 326 else 'code'} {said[0]}: {why}" in record["message"] or not why
+
+
+def test_what_a_gateway_reports_and_takes_back_is_in_the_record(ib_relay, gateway):
+    client, server = open_session(ib_relay, gateway)
+    texts = [
+        (2103, "Market data farm connection is broken:usfarm"),
+        (2103, "Market data farm connection is broken:eufarm"),
+        (2104, "Market data farm connection is OK:usfarm"),
+        (10089, "Requested market data requires additional subscription for API."),
+        (162, "Historical data query: no data"),
+    ]
+    server.sendall(notices := b"".join(frame(4, 2, -1, *one, "") for one in texts))
+    client.read_exactly(len(notices))
+    client.close()
+    server.close()
+    record = ib_relay.end_of(client)
+    assert record["ib.last_error_code"] == 162
+    assert record["ib.holding"] == [{"code": 2103, "farms": ["eufarm"]}]
+    assert record["ib.error_codes"] == [10089, 162]
+
+
 def test_bytes_that_cannot_be_understood_pass_all_the_same_and_the_record_says_opaque(ib_relay, gateway):
     client, server = open_session(ib_relay, gateway)
     client.pour(b"\xff" * 8 + noise(200 * KIB))

@@ -11,6 +11,7 @@ from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.events import EVENTS, RECORD_FIELDS, EventName
 from relay.logs.lines import json_record
 from relay.logs.record import Cause, EndPhase, Reason, Record
+from relay.wire.heard import Said
 
 RELAY = Path(__file__).resolve().parents[3] / "relay"
 
@@ -69,6 +70,9 @@ FULL = Record(
     cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, "a detail", "ECONNRESET"),
     phase=EndPhase.DATA,
     ib_stage="ready",
+    holding=(Said(2103, "usfarm"),),
+    error_codes=(162,),
+    announced=100,
     redirect="zdc1.example",
     ends=Ends(
         FirstEnd("upstream", "fin", 0.5, "ready", waited=0.25),
@@ -79,6 +83,7 @@ FULL = Record(
     not_understood="2 messages, the first: gateway: ERR_MSG: too few fields",
 )
 OPTIONAL = {"end.waited_s", "end.then", "end.late_messages", "end.late_bytes"}
+OPTIONAL |= {"ib.holding", "ib.error_codes", "end.ib_code"}
 MAY_BE_MISSING = {"ib.redirect", "ib.not_understood", "end.detail", "error.type", *OPTIONAL}
 ENDED = "after a side's end"
 
@@ -103,6 +108,7 @@ def test_only_these_may_be_missing():
     ends = Ends(FULL.ends.first._replace(waited=None))
     cause = FULL.cause._replace(detail=None, error_type=None)
     bare = FULL._replace(redirect=None, not_understood=None, cause=cause, ends=ends)
+    bare = bare._replace(holding=(), error_codes=(), announced=None)
     missing = {row.name for row in RECORD_FIELDS} - set(json.loads(json_record(bare, 0)))
     assert (
         missing

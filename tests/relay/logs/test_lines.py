@@ -8,6 +8,7 @@ import pytest
 from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
 from relay.logs.record import Cause, EndPhase, LogEvent, Reason, Record
+from relay.wire.heard import Said
 
 AT = 1735741800.9876  # 2025-01-01 14:30:00.987 UTC
 
@@ -57,6 +58,7 @@ CLOSE = PROGRESS._replace(
     cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, None, "ECONNRESET"),
     phase=EndPhase.DATA,
     last_error_code=1100,
+    holding=(Said(1100),),
     active=2,
 )
 RAW_REFUSED = Record(
@@ -100,7 +102,8 @@ TEXTS = [
             "2025-01-01T14:30:00.987Z WARN  paper #143000-412 closed after 1 h 2 min: the gateway aborted (reset) "
             "[upstream_reset: by upstream, rst, phase data, stage ready]; "
             "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
-            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (17 log lines dropped)"
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, "
+            "last code 1100 (gateway lost its connection to IB) (17 log lines dropped)"
         ),
     ),
     (
@@ -110,7 +113,7 @@ TEXTS = [
             "2025-01-01T14:30:00.987Z WARN  doubt #143000-412 closed after 1 h 2 min: the gateway aborted (reset) "
             "[upstream_reset: by upstream, rst, phase data, stage ready]; "
             "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
-            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100; "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, last code 1100 (gateway lost its connection to IB); "
             "not understood: 1 message: gateway: ERR_MSG: too few fields"
         ),
     ),
@@ -181,6 +184,7 @@ JSONS = [
             "severity_text": "WARN",
             "event.name": "ib_relay.connection.close",
             "ib.last_error_code": 1100,
+            "ib.holding": [{"code": 1100, "farms": []}],
             "end.by": "upstream",
             "end.how": "rst",
             "end.phase": "data",
@@ -240,6 +244,63 @@ def test_a_line_for_tools(record, dropped, fields):
     assert "\n" not in line
 
 
+FARMS = (Said(2110), Said(2103, "usfarm"), Said(2103, "cashfarm"), Said(2105))
+CUT_OFF = "2110 (gateway is cut off from IB and will reconnect by itself)"
+FARMS_SAID = "2103 (market data farm disconnected: usfarm, cashfarm), 2105 (historical data farm disconnected)"
+REPORTED = f"{CUT_OFF}, {FARMS_SAID}"
+
+
+def test_a_line_of_a_session_that_lives_says_what_holds():
+    for record in (READY, PROGRESS):
+        plain = text_record(record._replace(last_error_code=162, error_codes=(162,)), 0)
+        assert plain == text_record(record, 0)
+        assert text_record(record._replace(holding=FARMS), 0) == f"{plain}, the gateway reports {REPORTED}"
+
+
+HEARD = [
+    # last code, holding, other codes, what the close line says of them
+    (None, (), (), ""),
+    (
+        162,
+        (),
+        (10089, 162),
+        "162 (historical data: no data, no permission, or pacing; the text says which) after 10089",
+    ),
+    (
+        201,
+        (Said(2110),),
+        (201,),
+        f"201 (order rejected; the text says why); still reported: {CUT_OFF}",
+    ),
+    (12345, (), (12345,), "12345"),
+    (2103, FARMS[1:3], (200, 162), "2103 (market data farm disconnected: usfarm, cashfarm) after 200, 162"),
+]
+
+
+@pytest.mark.parametrize("last, holding, others, said", HEARD, ids=[str(one[0]) for one in HEARD])
+def test_a_close_says_the_last_code_what_came_before_it_and_what_holds(last, holding, others, said):
+    record = CLOSE._replace(last_error_code=last, holding=holding, error_codes=others)
+    line = text_record(record, 0)
+    assert line.partition("down 5.0 MiB in 51234")[2] == (f", last code {said}" if said else "")
+
+
+def test_codes_for_tools():
+    record = CLOSE._replace(last_error_code=162, holding=FARMS, error_codes=(10089, 162), announced=100)
+    fields = json.loads(json_record(record, 0))
+    assert {name: fields[name] for name in ("ib.holding", "ib.error_codes", "ib.last_error_code", "end.ib_code")} == {
+        "ib.holding": [
+            {"code": 2110, "farms": []},
+            {"code": 2103, "farms": ["usfarm", "cashfarm"]},
+            {"code": 2105, "farms": []},
+        ],
+        "ib.error_codes": [10089, 162],
+        "ib.last_error_code": 162,
+        "end.ib_code": 100,
+    }
+    live = json.loads(json_record(record._replace(event="progress"), 0))
+    assert "end.ib_code" not in live and live["ib.error_codes"] == [10089, 162]
+
+
 NASTY = 'quote " backslash \\ newline \n NUL \0 DEL \x7f umlaut ä emoji \U0001f4c8 lone \ud800 </script>'
 
 
@@ -258,6 +319,7 @@ NASTY = 'quote " backslash \\ newline \n NUL \0 DEL \x7f umlaut ä emoji \U0001f
         CLOSE._replace(ends=Ends(FirstEnd("client", "fin", None))),
         PROGRESS._replace(ends=LOST),
         CLOSE._replace(ends=LOST),
+        CLOSE._replace(holding=FARMS, error_codes=(10089, 162), announced=100),
     ],
 )
 def test_the_hand_made_json_is_what_the_library_would_write(record):
@@ -340,6 +402,20 @@ ORDINARY = {
 def test_a_reason_is_as_grave_as_its_table_says(reason):
     expected = "ERROR" if reason is Reason.INTERNAL_ERROR else "INFO" if reason in ORDINARY else "WARN"
     assert severity(CLOSE._replace(cause=Cause("relay", "error", reason), ib_stage="start_api")) == expected
+
+
+@pytest.mark.parametrize(
+    "by, reason, announced, expected",
+    [
+        ("upstream", Reason.UPSTREAM_CLOSED, None, "INFO"),
+        *(("upstream", Reason.UPSTREAM_CLOSED, code, "WARN") for code in (100, 326, 357, 1300)),
+        ("client", Reason.CLIENT_CLOSED, 100, "WARN"),
+        ("client", Reason.CLIENT_RESET, 1300, "WARN"),
+        ("relay", Reason.SHUTDOWN, 100, "INFO"),
+    ],
+)
+def test_an_end_that_a_code_announced_is_not_ordinary(by, reason, announced, expected):
+    assert severity(CLOSE._replace(cause=Cause(by, "fin", reason), announced=announced)) == expected
 
 
 @pytest.mark.parametrize(

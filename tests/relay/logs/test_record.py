@@ -217,7 +217,8 @@ def test_where_a_session_never_was_nothing_is_said_of_its_course(reason):
         Reason.RESOURCE_EXHAUSTED,
         Reason.CLIENT_LEFT_IN_HANDSHAKE,
     }
-    more = {"opaque": "client: too many bytes", "last_error_code": 326}
+    announced = None if reason is Reason.CLIENT_LEFT_IN_HANDSHAKE else 326  # which can be why a client left
+    more = {"opaque": "client: too many bytes", "announced": announced}
     text = explain(record(Cause("upstream", "fin", reason), "client_hello", **more))
     assert ("not understood" in text) is not never
     assert not never or "326" not in text
@@ -263,11 +264,39 @@ EXPLAINED = [
     ),
     (
         "a client id in use",
-        record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "start_api", last_error_code=326),
+        record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "start_api", announced=326),
         "the gateway closed the session after error 326: the client id is in use",
     ),
     (
-        "error 326 of a session the client closed itself",
+        "a client id in use that is known",
+        record(Cause("upstream", "rst", Reason.UPSTREAM_RESET), "start_api", announced=326, client_id=7),
+        "the gateway aborted (reset) after error 326: client id 7 is in use",
+    ),
+    (
+        "a client that left because of it",
+        record(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE), "start_api", announced=326, client_id=7),
+        "the client left after error 326: client id 7 is in use",
+    ),
+    (
+        "a client that was too fast",
+        record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "ready", announced=100),
+        "the gateway closed the session after code 100: more than 50 messages a second were sent",
+    ),
+    (
+        "a client that heard that the port has changed",
+        record(Cause("client", "fin", Reason.CLIENT_CLOSED), "ready", announced=1300),
+        (
+            "the client closed its session after code 1300: "
+            "API port of the gateway has changed, this connection is being dropped"
+        ),
+    ),
+    (
+        "a client that was too fast when the relay was stopped",
+        record(Cause("relay", "policy", Reason.SHUTDOWN), "ready", announced=100),
+        "the relay was stopped",
+    ),
+    (
+        "error 326 long before the client closed its session",
         record(Cause("client", "fin", Reason.CLIENT_CLOSED), "ready", last_error_code=326),
         "the client closed its session",
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.wire.codes import CODES, Kind, broken_farms, classify, upstream_lost
+from relay.wire.codes import CODES, Kind, classify
 
 
 @pytest.mark.parametrize(
@@ -55,24 +55,3 @@ def test_codes_without_a_row_are_classified_by_range(code, kind):
 def test_every_row_says_something():
     for code, row in CODES.items():
         assert row.code == code and row.meaning and row.kind is not Kind.UNKNOWN
-
-
-NEWS = [
-    # codes as they came, by which IB is lost, the farms that are broken
-    ((), None, ""),
-    ((2104, 2106, 2158), None, ""),
-    ((1100,), 1100, ""),
-    ((2110, 1100), 1100, ""),
-    ((1100, 2110), 2110, ""),
-    ((1100, 1102), None, ""),
-    ((2110, 1101, 2104), None, ""),
-    ((1102, 1100), 1100, ""),
-    ((2103, 2104), None, ""),
-    ((2104, 2103, 2157), None, "market data (2103), contract data (2157)"),
-    ((2105, 1100, 2103, 1102, 2106), None, "market data (2103)"),
-]
-
-
-@pytest.mark.parametrize("codes, lost, broken", NEWS)
-def test_the_later_one_of_lost_and_back_holds(codes, lost, broken):
-    assert (upstream_lost(codes), broken_farms(codes)) == (lost, broken)

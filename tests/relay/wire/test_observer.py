@@ -9,6 +9,7 @@ from relay.wire import events, messages
 from relay.wire.codes import Kind
 from relay.wire.direction_table import DOWN, UP
 from relay.wire.framing import MAX_FRAME, encode_frame, join_fields
+from relay.wire.heard import Heard, Said
 from relay.wire.hello import ClientHello, Redirect, ServerHello
 from relay.wire.knowledge import Knowledge
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId, StartApi, encode
@@ -116,7 +117,7 @@ def test_notices_of_a_real_gateway_are_classified(run):
     assert observer.opaque is None
     kinds = {event.kind for event in found if isinstance(event, events.Notice)}
     assert kinds == ({Kind.DEGRADED} if "offline" in run.peer else {Kind.OK})
-    assert observer.last_error_code == (2157 if "offline" in run.peer else None)
+    assert observer.heard.last == (2157 if "offline" in run.peer else None)
 
 
 @pytest.mark.parametrize("version", [100, 176, 200, 201, 203, 207, 213, 226])
@@ -140,7 +141,7 @@ def test_a_session_is_told_in_events(version):
         events.ServerHelloSeen(NOW, version, "20260105 14:30:00 US/Eastern"),
         events.StartApiSeen(NOW, 7, "x"),
         events.NextValidIdSeen(NOW, 117),
-        events.Notice(NOW, 2104, Kind.OK, -1),
+        events.Notice(NOW, 2104, Kind.OK, -1, ("usfarm",)),
         events.Accounts(NOW, (), 0),
         events.Accounts(NOW, ("DU***567", "DU***321"), 2),
         events.Ready(NOW),
@@ -154,7 +155,8 @@ def test_a_session_is_told_in_events(version):
         "client_range": (100, 226),
         "client_id": 7,
         "accounts": ("DU***567", "DU***321"),
-        "last_error_code": 162,
+        "heard": Heard((Said(162),)),
+        "fatal": None,
         "redirect": None,
         "has_order_id": True,
         "not_understood": None,
@@ -325,7 +327,7 @@ def test_a_message_that_cannot_be_read_in_a_stream_in_step_is_counted_and_the_se
     assert first == second == events.NotUnderstood(NOW, observer.not_understood.first)
     assert observer.not_understood.first.startswith(reason)
     assert (observer.not_understood.number, observer.opaque, observer.stage) == (2, None, Stage.READY)
-    assert (observer.last_error_code, found[-1]) == (1100, events.Notice(NOW, 1100, Kind.DEGRADED, -1))
+    assert (observer.heard.last, found[-1]) == (1100, events.Notice(NOW, 1100, Kind.DEGRADED, -1))
     assert observer.messages_up + observer.messages_down == 5 + 2 + 1
 
 
@@ -439,23 +441,12 @@ def test_the_busiest_second_of_requests_is_known():
         assert observer.requests_peak == peak
 
 
-@pytest.mark.parametrize(
-    "codes, last",
-    [
-        ((2104, 2106, 2158), None),
-        ((2110, 2104), 2110),
-        ((1100, 1102), 1102),
-        ((326,), 326),
-        ((100, 2107), 100),
-        ((12345,), 12345),
-        ((1100, 162), 1100),
-        ((2110, 162, 1102, 162), 162),
-        ((162, 200), 200),
-    ],
-)
-def test_the_last_error_is_not_hidden_by_a_greeting(codes, last):
-    observer, _ = watch_all_ways([*READY, *(down(ErrorMessage(-1, code, "text")) for code in codes)])
-    assert observer.last_error_code == last
+def test_what_counts_of_the_codes_is_known_and_when_the_end_was_announced():
+    """tests/relay/wire/test_heard.py has the sequences."""
+    said = [(2103, "broken:usfarm"), (2103, "broken:eufarm"), (2104, "OK:usfarm"), (10089, "x"), (100, "y"), (162, "z")]
+    observer, _ = watch_all_ways([*READY, *(down(ErrorMessage(-1, code, text)) for code, text in said)])
+    assert observer.heard == Heard((Said(2103, "eufarm"), Said(10089), Said(100), Said(162)))
+    assert observer.fatal == (100, NOW)
 
 
 def test_an_idle_ready_session_costs_about_700_bytes():
@@ -468,4 +459,6 @@ def test_an_idle_ready_session_costs_about_700_bytes():
         value = getattr(observer, name)
         if value is not None and value is not True and value is not False and not isinstance(value, Stage):
             parts[id(value)] = value
-    assert sum(sys.getsizeof(part) for part in parts.values()) <= 776
+    assert observer.heard is Observer().heard  # nothing of note was heard, which all such sessions share
+    del parts[id(observer.heard)]
+    assert sum(sys.getsizeof(part) for part in parts.values()) <= 784

@@ -7,6 +7,7 @@ import pytest
 
 from relay.wire import observer_state
 from relay.wire.framing import encode_frame, join_fields
+from relay.wire.heard import replayed
 from relay.wire.hello import ClientHello, Redirect, ServerHello
 from relay.wire.messages import NextValidId, StartApi, encode
 from relay.wire.observer import Observer
@@ -108,6 +109,23 @@ OTHERS = [
         ClientHello(100, 176).encode(),
         ServerHello(176, "").encode() + encode_frame(join_fields(4, 2, "U1234567")) * 2,
     ),
+    (
+        "with codes that hold, and one that announces the end",
+        ClientHello(100, 176).encode(),
+        ServerHello(176, "").encode()
+        + b"".join(
+            encode_frame(join_fields(4, 2, -1, code, text))
+            for code, text in (
+                (1100, "lost"),
+                (2103, "Market data farm connection is broken:usfarm"),
+                (2103, "no name"),
+                (1101, "back, data lost"),
+                (10089, "subscription"),
+                (2110, "cut off"),
+                (100, "too fast"),
+            )
+        ),
+    ),
     ("redirected", ClientHello(100, 176).encode(), Redirect("elsewhere", 4001).encode()),
 ]
 
@@ -138,6 +156,23 @@ def test_what_a_release_before_has_saved_is_read_and_made_printable():
     )
 
 
+@pytest.mark.parametrize("last", [None, 162, 2103, 1100, 1102, 2104])
+def test_of_a_release_before_the_last_code_is_taken_over_and_can_be_taken_back(last):
+    """0.1.0 kept one code: the last that was no greeting, whether it still held or not."""
+    values = observer_state.saved(watched(len(UP), len(DOWN))) | {"last_error_code": last}
+    del values["heard"], values["fatal"]
+    observer = observer_state.restored(values)
+    assert observer.heard == replayed([] if last is None else [last])
+    assert observer.fatal is None
+    for code in (2104, 1102):
+        observer.gateway_to_client(encode_frame(join_fields(4, 2, -1, code, "back:usfarm")), 3.0)
+    assert observer.heard.last == (162 if last == 162 else None)
+
+
+def test_a_release_before_finds_the_last_code_where_it_looks_for_it():
+    assert observer_state.saved(watched(len(UP), len(DOWN)))["last_error_code"] == 200
+
+
 def test_values_that_contradict_each_other_make_it_opaque_and_raise_nothing():
     values = observer_state.saved(watched(len(UP), len(DOWN))) | {"server_version": None}
     observer = observer_state.restored(values)
@@ -154,6 +189,8 @@ STRANGE = [
     ("a table in no state", {"up": [-9, None]}),
     ("something held inside a frame", {"down": [7, "abc"]}),
     ("counts that are none", {"counts": 5}),
+    ("codes that are none", {"heard": [["2103", "usfarm"]]}),
+    ("an announced end that is none", {"fatal": [100, "now"]}),
     ("doubts that are none", {"not_understood": [1]}),
 ]
 

@@ -1,0 +1,26 @@
+"""diagnostics/findings/error_codes.py: every code of the table, and the findings that the rules make of them."""
+
+import pytest
+
+from diagnostics.evidence import Asked, Evidence
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.error_codes import ERROR_CODES
+from diagnostics.rules.diagnose import diagnose
+from relay.wire.codes import CODES, Kind
+from tests.diagnostics.recorded import probe
+
+
+def test_every_code_of_the_table_is_explained_and_no_other():
+    assert list(ERROR_CODES) == list(CODES)
+    for code, row in ERROR_CODES.items():
+        assert row.code == code and row.means.endswith(".")
+        assert not row.finding or row.finding in CATALOGUE
+
+
+@pytest.mark.parametrize("code", [code for code, row in CODES.items() if row.kind is not Kind.CLIENT_MADE])
+def test_a_session_that_hears_it_gets_the_finding_it_belongs_to_or_none(code):
+    """Those that take something back, and a warning before the limit, belong to a finding and do not cause it."""
+    run = Evidence(0.0, "0", Asked(), probes=(probe("192.168.1.5", "configured", codes=(code,)),))
+    found = {finding.code for finding in diagnose(run).findings} & {row.finding for row in ERROR_CODES.values()}
+    causes_none = CODES[code].kind in (Kind.OK, Kind.RECOVERED, Kind.INFORMATIONAL) or not ERROR_CODES[code].finding
+    assert found == (set() if causes_none else {ERROR_CODES[code].finding})
