@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from relay.logs.backlog import Backlog
 from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.events import EVENTS, RECORD_FIELDS, EventName
 from relay.logs.lines import json_record
@@ -66,6 +67,7 @@ FULL = Record(
     local_port=4003,
     server_address="127.0.0.1",
     server_port=4002,
+    backlogs=(Backlog(0, 60, True, 1.5), Backlog(7, 60, True, 61.5)),
     cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, "a detail", "ECONNRESET"),
     phase=EndPhase.DATA,
     ib_stage="ready",
@@ -79,19 +81,22 @@ FULL = Record(
     not_understood="2 messages, the first: gateway: ERR_MSG: too few fields",
 )
 OPTIONAL = {"end.waited_s", "end.then", "end.late_messages", "end.late_bytes"}
+OPTIONAL |= {f"ib_relay.{what}" for way in ("up", "down") for what in (f"delivered.{way}", f"waiting.{way}")}
+OPTIONAL |= {"ib_relay.blocked.up_s", "ib_relay.blocked.down_s"}
 MAY_BE_MISSING = {"ib.redirect", "ib.not_understood", "end.detail", "error.type", *OPTIONAL}
+LOOKED = "progress, close"
 ENDED = "after a side's end"
 
 
 @pytest.mark.parametrize(
     "record, kinds",
     [
-        (FULL._replace(event="open", ends=None), {"all"}),
-        (FULL._replace(event="open", ib_stage=None, ends=None), {"all"}),
-        (FULL._replace(event="ready", ends=None), {"all", "not open", "IB, not open"}),
-        (FULL._replace(event="progress", ib_stage=None), {"all", "not open", ENDED}),
-        (FULL._replace(ib_stage=None, ends=None), {"all", "not open", "close"}),
-        (FULL, {"all", "not open", "IB, not open", "close", ENDED}),
+        (FULL._replace(event="open", ends=None, backlogs=()), {"all"}),
+        (FULL._replace(event="open", ib_stage=None, ends=None, backlogs=()), {"all"}),
+        (FULL._replace(event="ready", ends=None, backlogs=()), {"all", "not open", "IB, not open"}),
+        (FULL._replace(event="progress", ib_stage=None), {"all", "not open", LOOKED, ENDED}),
+        (FULL._replace(ib_stage=None, ends=None), {"all", "not open", LOOKED, "close"}),
+        (FULL, {"all", "not open", "IB, not open", LOOKED, "close", ENDED}),
     ],
     ids=lambda value: f"{value.event} {value.ib_stage}" if isinstance(value, Record) else "",
 )
@@ -102,7 +107,7 @@ def test_a_record_has_the_fields_of_the_table_in_its_order(record, kinds):
 def test_only_these_may_be_missing():
     ends = Ends(FULL.ends.first._replace(waited=None))
     cause = FULL.cause._replace(detail=None, error_type=None)
-    bare = FULL._replace(redirect=None, not_understood=None, cause=cause, ends=ends)
+    bare = FULL._replace(redirect=None, not_understood=None, cause=cause, ends=ends, backlogs=())
     missing = {row.name for row in RECORD_FIELDS} - set(json.loads(json_record(bare, 0)))
     assert (
         missing
