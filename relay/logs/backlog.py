@@ -26,9 +26,14 @@ class Backlog(NamedTuple):
         return self.queued + (self.unacknowledged or 0)
 
     @property
+    def stuck(self) -> bool:
+        """Bytes wait, and that is no matter of a moment."""
+        return self.waiting > 0 and self.still is not None and self.still >= NOTABLE
+
+    @property
     def blocked(self) -> bool:
-        """It is this side that does not read, and that is no matter of a moment."""
-        return bool(self.shut) and self.still is not None and self.still >= NOTABLE
+        """They do because this side does not read."""
+        return bool(self.shut) and self.stuck
 
 
 def last_moved(last: float, now: float, backlogs: Iterable[Backlog]) -> float:

@@ -241,7 +241,7 @@ def _traffic(record: Record) -> str:
 
 def _delivered(count: int, backlog: Backlog | None) -> str:
     """What of it has arrived, where that is another matter."""
-    if backlog is None or backlog.unacknowledged is None or not (backlog.blocked or backlog.queued):
+    if backlog is None or backlog.unacknowledged is None or not (backlog.stuck or backlog.queued):
         return ""
     return f" ({size(count - backlog.unacknowledged)} delivered)"
 
@@ -253,8 +253,9 @@ def _blocked(record: Record) -> str:
         if backlog.blocked:
             since = timestamp(record.at - (backlog.still or 0.0))
             said += f"; the {side} does not read: {backlog.waiting} bytes wait for it, none taken since {since}"
-        elif backlog.shut is None and backlog.queued:
-            said += f"; {backlog.queued} bytes and more wait for the {side}"
+        elif backlog.stuck or (backlog.shut is None and backlog.queued):
+            more = " and more" if backlog.unacknowledged is None else ""
+            said += f"; {backlog.waiting} bytes{more} wait for the {side}"
     return said
 
 
@@ -262,7 +263,7 @@ def _not_taken(record: Record) -> str:
     """What a close has left behind, but for what was on its way in that moment."""
     said = ""
     for side, backlog in zip(("gateway", "client"), record.backlogs, strict=False):
-        if backlog.blocked or backlog.queued:
+        if backlog.stuck or backlog.queued:
             said += f"; the {side} has not taken {backlog.waiting} bytes"
     return said
 

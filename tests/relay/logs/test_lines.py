@@ -131,6 +131,24 @@ TEXTS = [
         ),
     ),
     (
+        PROGRESS._replace(map_name="no answer", backlogs=(SILENT, Backlog(0, 1 << 20, False, 5.0))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  no answer #412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); 1048576 bytes wait for the client"
+        ),
+    ),
+    (
+        CLOSE._replace(map_name="dead", last_error_code=None, backlogs=(SILENT, Backlog(0, 1 << 20, False, 58.5))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z WARN  dead #412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); "
+            "the client has not taken 1048576 bytes"
+        ),
+    ),
+    (
         CLOSE._replace(map_name="left behind", last_error_code=None, backlogs=BLOCKED.backlogs),
         0,
         (
