@@ -33,6 +33,7 @@ _SO_NWRITE = 0x1024  # macOS sys/socket.h: bytes in the send buffer
 _TCP_RTO_MAX_MS = 44  # linux/tcp.h, since Linux 6.15
 _TCP_CONNECTION_TIMEOUT = 0x80  # macOS netinet/tcp.h: TCP_RXT_CONNDROPTIME, seconds
 TCP_CLOSE = 7  # the first byte of struct tcp_info (linux/tcp_states.h)
+_SENDING = struct.Struct("=B23xI16xI")  # its beginning: state, segments in flight, milliseconds since data was sent
 _FIN_IN_QUEUE = frozenset({4, 9, 11})  # FIN_WAIT1, LAST_ACK, CLOSING: our FIN is not acknowledged; it counts as a byte
 _TCP_KEEPIDLE: int = getattr(socket, "TCP_KEEPIDLE", 0x10)  # macOS netinet/tcp.h: TCP_KEEPALIVE
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -140,22 +141,20 @@ def send_queue(sock: socket.socket, finished: bool) -> SendQueue:
             return _send_queue(sock, finished)
         sock.getpeername()  # the buffer of a connection that is gone was emptied, and not by its peer
         return SendQueue(sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE))
-    except (OSError, ValueError):
+    except (OSError, ValueError, struct.error):
         return SendQueue()
 
 
 def _send_queue(sock: socket.socket, finished: bool) -> SendQueue:
-    info = _tcp_info(sock)
-    if info is None:
-        return SendQueue()
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SENDING.size)
+    state, in_flight, last_sent_ms = _SENDING.unpack(raw)
     count: int | None = queued(sock, SIOCOUTQ)
-    dead = info.state == TCP_CLOSE
-    if count and dead and finished:
+    if count and state == TCP_CLOSE and finished:
         count = None  # with a FIN in it, or without
-    elif count and info.state in _FIN_IN_QUEUE:
+    elif count and state in _FIN_IN_QUEUE:
         count -= 1  # it is the last to be acknowledged
-    shut = bool(count) and not dead and info.unacknowledged == 0
-    return SendQueue(count, shut, info.last_sent_ms / 1000)
+    shut = bool(count) and state != TCP_CLOSE and not in_flight
+    return SendQueue(count, shut, last_sent_ms / 1000)
 
 
 def is_not_reading(sock: socket.socket) -> bool:
@@ -189,15 +188,13 @@ def be_strict(sock: socket.socket, keep_alive: KeepAlive) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _TcpInfo:
-    state: int
     probes: int  # window probes without an answer
     unacknowledged: int  # segments in flight
-    last_sent_ms: int  # since bytes last went out
     last_ack_ms: int  # since the last acknowledgement came in
 
 
 def _tcp_info(sock: socket.socket) -> _TcpInfo | None:
-    """The fields we need of struct tcp_info (linux/tcp.h); None elsewhere or on a dead socket."""
+    """The three fields we need of struct tcp_info (linux/tcp.h); None elsewhere or on a dead socket."""
     if not LINUX:
         return None
     try:
@@ -207,7 +204,7 @@ def _tcp_info(sock: socket.socket) -> _TcpInfo | None:
     if len(raw) < 60:
         return None
     fields = struct.unpack_from("=8B13I", raw)
-    return _TcpInfo(fields[0], fields[3], fields[8 + 4], fields[8 + 9], fields[8 + 12])
+    return _TcpInfo(probes=fields[3], unacknowledged=fields[8 + 4], last_ack_ms=fields[8 + 12])
 
 
 def _set_user_timeout(sock: socket.socket, seconds: float) -> None:

@@ -234,6 +234,12 @@ def test_a_dead_socket_knows_what_was_acknowledged_unless_a_fin_may_be_in_it(pai
     assert tcp.send_queue(leg, finished)[:2] == (None if finished else sent - taken, False)
 
 
+@linux_only
+def test_of_a_kernel_that_does_not_understand_the_question_nothing_is_known(pair, monkeypatch):
+    monkeypatch.setattr(tcp, "LINUX", False)  # this one does not know SO_NWRITE
+    assert tcp.send_queue(pair[0], False) == (None, None, None)
+
+
 def test_of_a_socket_that_is_closed_nothing_is_known(pair):
     leg, _ = pair
     leg.close()
