@@ -126,16 +126,18 @@ RECORD_FIELDS = (
     RecordField("first_byte_up_s", _LATER, "seconds from accept to the client's first byte that went on; null before"),
     RecordField("first_byte_down_s", _LATER, "seconds from accept to the gateway's first byte; null before"),
     RecordField("idle_s", _LATER, "seconds since a byte last moved either way; null before the dial"),
-    RecordField("ib_relay.delivered.up", _LOOKED, "bytes the gateway's kernel has acknowledged; missing if unknown"),
+    RecordField("ib_relay.delivered.up", _LOOKED, "bytes the gateway's kernel has acknowledged; missing where unknown"),
     RecordField(
-        "ib_relay.waiting.up", _LOOKED, "bytes for the gateway that wait or are on their way; missing if unknown"
+        "ib_relay.waiting.up", _LOOKED, "bytes for the gateway that wait or are on their way; missing where unknown"
     ),
-    RecordField("ib_relay.blocked.up_s", _LOOKED, "seconds the gateway has taken nothing; missing if it reads"),
-    RecordField("ib_relay.delivered.down", _LOOKED, "bytes the client's kernel has acknowledged; missing if unknown"),
+    RecordField("ib_relay.blocked.up_s", _LOOKED, "seconds the gateway has taken nothing; missing where it reads"),
     RecordField(
-        "ib_relay.waiting.down", _LOOKED, "bytes for the client that wait or are on their way; missing if unknown"
+        "ib_relay.delivered.down", _LOOKED, "bytes the client's kernel has acknowledged; missing where unknown"
     ),
-    RecordField("ib_relay.blocked.down_s", _LOOKED, "seconds the client has taken nothing; missing if it reads"),
+    RecordField(
+        "ib_relay.waiting.down", _LOOKED, "bytes for the client that wait or are on their way; missing where unknown"
+    ),
+    RecordField("ib_relay.blocked.down_s", _LOOKED, "seconds the client has taken nothing; missing where it reads"),
     RecordField("ib.stage", _IB, "how far the session has come: the stages above"),
     RecordField("ib.opaque", _IB, "why the bytes are not understood; null if they are"),
     RecordField("ib.client_id", _IB, "as in START_API; null before"),
