@@ -13,12 +13,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.load import Loaded
+from relay.connection.backlogs import delivered, look
 from relay.connection.connection import Connection
 from relay.entry.bridges import Bridge, find_bridges
 from relay.entry.link_events import LinkEvents
 from relay.entry.listen_address import BindError
 from relay.logs.record import Record
-from relay.net import tcp
 from relay.net.poller import Poller
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class Stalls:
             self._delivered.pop(connection, None)
             return
         before = self._delivered.get(connection, {})
-        here = self._delivered[connection] = {
-            side: flow.bytes
-            for side, flow in (("client", connection.down), ("gateway", connection.up))
-            if flow is not None and flow.sink in connection.patient
-        }
-        for side, taken in here.items():
-            if before.get(side) == taken and now - self._said.get(connection, -SAY_AGAIN) >= SAY_AGAIN:
+        here = self._delivered[connection] = {}
+        for side, flow in (("client", connection.down), ("gateway", connection.up)):
+            if flow is None or flow.sink not in connection.patient:
+                continue
+            backlog = look(flow, now)
+            here[side] = delivered(flow, backlog)
+            if before.get(side) == here[side] and now - self._said.get(connection, -SAY_AGAIN) >= SAY_AGAIN:
                 self._said[connection] = now
-                self._say(connection, side)
+                self._say(connection, side, backlog.waiting)
 
     def forget_all_but(self, connections: Iterable[Connection]) -> None:
         """The others have ended."""
@@ -75,11 +75,7 @@ class Stalls:
             self._delivered.pop(connection, None)
             self._said.pop(connection, None)
 
-    def _say(self, connection: Connection, side: str) -> None:
-        flow = connection.down if side == "client" else connection.up
-        if flow is None:
-            return
-        waiting = flow.left + (tcp.unsent(flow.sink) or 0)
+    def _say(self, connection: Connection, side: str, waiting: int) -> None:
         message = f"connection {connection.connection_id}: the {side} does not read: {waiting} bytes wait for it here"
         self._log.event("not.reading", message, "WARN", connection=connection.connection_id, side=side, waiting=waiting)
 

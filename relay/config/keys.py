@@ -215,7 +215,7 @@ FIRST_BYTES_TIMEOUT = _seconds(
 HALF_CLOSE_TIMEOUT = _seconds(
     "half_close_timeout", 0.1, 86400, meaning="silence of one side after the other has finished"
 )
-IDLE_TIMEOUT = _seconds("idle_timeout", 0.1, 604800, zero="off", meaning="no byte either way")
+IDLE_TIMEOUT = _seconds("idle_timeout", 0.1, 604800, zero="off", meaning="no byte moves either way, and none waits")
 FLUSH_TIMEOUT = _seconds("flush_timeout", 0.1, 600, meaning="to deliver what was read before an abort is passed on")
 MAX_PER_SOURCE = _number(
     "max_per_source", int, 1, 1_000_000, zero="off", meaning="most connections of one client address at one time"

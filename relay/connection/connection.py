@@ -14,6 +14,7 @@ from time import monotonic
 from relay.config.keys import Protocol
 from relay.config.load import PortMap
 from relay.connection import snapshot
+from relay.connection.backlogs import look_at_both
 from relay.connection.first_end import EndsSeen, error_name, first_end, how_it_failed, in_handshake
 from relay.connection.flow import Flow
 from relay.connection.handshake import handshake
@@ -280,6 +281,7 @@ class Connection:
         last.ending()
         up, down = self.up, self.down
         both_finished = up is not None and down is not None and up.finished and down.finished
+        backlogs = look_at_both(self, monotonic())  # a socket that is closed tells nothing
         # While somebody else has a copy of a socket, close() neither takes it out of the epoll nor tells its peer.
         alone = self.services.keeper is None
         forget, close = (self.poller.forget, socket.socket.close) if alone else (self.poller.unwatch, tcp.finish)
@@ -295,7 +297,7 @@ class Connection:
         if self.services.keeper is not None:
             self.services.keeper.ended(self)
         try:
-            self.services.log.write(snapshot.record(self, "close", end_phase))
+            self.services.log.write(snapshot.record(self, "close", end_phase, backlogs))
         finally:
             self.services.ended(self)
         self._untie()
@@ -327,7 +329,8 @@ class Connection:
 
     def record(self, event: str) -> Record:
         """What is known of this connection now."""
-        return snapshot.record(self, event)
+        backlogs = look_at_both(self, monotonic()) if event == "progress" and not self.closed else ()
+        return snapshot.record(self, event, backlogs=backlogs)
 
     def in_handshake(self) -> bool:
         """An IB session that is understood and not ready yet."""

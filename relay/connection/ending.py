@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from relay.connection.backlogs import delivered, look
 from relay.connection.flow import Flow
 from relay.connection.phase import Phase
 from relay.logs.ends import FirstEnd
@@ -109,7 +110,7 @@ class Stalled(Phase):
     the sink reads on.
     """
 
-    __slots__ = ("bytes_before", "flow", "open", "since")
+    __slots__ = ("delivered_before", "flow", "open", "since")
 
     name = "Stalled"
 
@@ -117,8 +118,8 @@ class Stalled(Phase):
         super().__init__(open.connection)
         self.open = open
         self.flow = flow
-        self.bytes_before = flow.bytes
         self.since = monotonic()  # when they last became more
+        self.delivered_before = delivered(flow, look(flow, self.since))  # what our kernel takes waits there
 
     def entered(self) -> None:
         self._look_again()
@@ -128,13 +129,16 @@ class Stalled(Phase):
         bound = connection.map.flush_timeout
         if flow.waits is None:
             connection.enter(self.open)  # it reads on, and will find the end
-        elif flow.bytes == self.bytes_before and now - self.since >= bound:
+            return
+        backlog = look(flow, now)
+        taken = delivered(flow, backlog)
+        if taken == self.delivered_before and now - self.since >= bound:
             gone, reader = self.open.side(flow), self.open.side(flow.reverse)
-            detail = f"the {gone} is gone, {flow.left} bytes not taken in {bound:g} s"
+            detail = f"the {gone} is gone, {backlog.waiting} bytes not taken in {bound:g} s"
             connection.end(Cause(reader, "timeout", Reason.WRITE_STALLED, detail), True, True)
         else:
-            if flow.bytes != self.bytes_before:
-                self.bytes_before, self.since = flow.bytes, now
+            if taken != self.delivered_before:
+                self.delivered_before, self.since = taken, now
             self._look_again()
 
     def source_ended(self, flow: Flow) -> None:

@@ -95,6 +95,7 @@ class Flow:
         "last",
         "eof",
         "finished",
+        "seen",
     )
 
     def __init__(
@@ -116,6 +117,7 @@ class Flow:
         self.last: float | None = None
         self.eof = False  # the source has said FIN
         self.finished = False  # ... and the sink has been told
+        self.seen: tuple[int, float] | None = None  # backlogs.look's: bytes delivered, and when (monotonic) it saw that
 
     @property
     def left(self) -> int:

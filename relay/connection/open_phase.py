@@ -6,9 +6,11 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from relay.connection.backlogs import look_at_both
 from relay.connection.ending import Flushing, Stalled, cause_of
 from relay.connection.flow import Flow, Waits
 from relay.connection.phase import Phase
+from relay.logs.backlog import idle_since, last_moved
 from relay.logs.record import Cause, Reason
 from relay.net.poller import READ
 
@@ -102,10 +104,11 @@ class Open(Phase):
 
     def _idle_expired(self, now: float) -> None:
         connection, bound = self.connection, self.connection.map.idle_timeout
-        if now >= connection.last_activity() + bound:
+        quiet_at = idle_since(connection.last_activity(), now, look_at_both(connection, now)) + bound
+        if now >= quiet_at:
             connection.end(Cause("relay", "timeout", Reason.IDLE_TIMEOUT, f"{bound:g} s without a byte"))
         else:
-            self.await_more(now)
+            connection.deadlines.set(connection, quiet_at)
 
     def _half_close_bound(self) -> float:
         """A client that leaves in the handshake does not come back: do not keep a hung gateway's socket for long."""
@@ -114,16 +117,18 @@ class Open(Phase):
 
     def _half_close_expired(self, now: float) -> None:
         connection, bound = self.connection, self._half_close_bound()
-        quiet_at = connection.last_activity() + bound
+        backlogs = look_at_both(connection, now)
+        quiet_at = last_moved(connection.last_activity(), now, backlogs) + bound
         if now < quiet_at - EARLY:
             connection.deadlines.set(connection, quiet_at)
             return
-        stalled = next((flow for flow in (self.up, self.down) if flow.waits is Waits.SINK), None)
-        if stalled is not None:
-            left = f"{stalled.left} bytes not delivered in {bound:g} s"
-            connection.end(Cause(self.side(stalled.reverse), "timeout", Reason.WRITE_STALLED, left))
-        elif connection.first_fin == "client" and connection.in_handshake():
+        stalled = next((one for one in zip((self.up, self.down), backlogs, strict=True) if one[1].waiting), None)
+        if connection.first_fin == "client" and connection.in_handshake():
             connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
+        elif stalled is not None:
+            flow, backlog = stalled
+            left = f"{backlog.waiting} bytes not taken in {bound:g} s"
+            connection.end(Cause(self.side(flow.reverse), "timeout", Reason.WRITE_STALLED, left))
         else:
             silent = "upstream" if connection.first_fin == "client" else "client"
             detail = f"{silent} silent for {bound:g} s after the other side had finished"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from relay.connection.first_end import EndsSeen, stage_word
 from relay.connection.opening import Opening
+from relay.logs.backlog import Backlog, last_moved
 from relay.logs.record import CLEAN_ENDS, Cause, EndPhase, Reason, Record
 from relay.wire.heard import Said
 from relay.wire.observer import Observer
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 _ANNOUNCED = 5.0
 
 
-def record(connection: Connection, event: str, phase: EndPhase | None = None) -> Record:
-    """As of now; counters are read as they stand, also in the middle of a transfer."""
+def record(
+    connection: Connection, event: str, phase: EndPhase | None = None, backlogs: tuple[Backlog, ...] = ()
+) -> Record:
+    """As of now; counters are read as they stand, also in the middle of a transfer. `backlogs`: look_at_both's."""
     now, begun = monotonic(), connection.opened_at
     up, down, upstream = connection.up, connection.down, connection.map.upstream
     return Record(
@@ -41,7 +44,8 @@ def record(connection: Connection, event: str, phase: EndPhase | None = None) ->
         connect=connection.connect_seconds,
         first_byte_up=up.first - begun if up is not None and up.first is not None else None,
         first_byte_down=down.first - begun if down is not None and down.first is not None else None,
-        idle=now - connection.last_activity() if up is not None else None,
+        idle=max(0.0, now - last_moved(connection.last_activity(), now, backlogs)) if up is not None else None,
+        backlogs=backlogs,
         cause=connection.cause,
         ends=connection.ends.value(connection.observer, up.bytes) if connection.ends and up is not None else None,
         phase=phase,

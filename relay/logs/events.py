@@ -105,6 +105,7 @@ class RecordField(NamedTuple):
 
 _ALL, _LATER, _IB, _CLOSE = "all", "not open", "IB, not open", "close"
 _ENDED = "after a side's end"
+_LOOKED = "progress, close"  # once the gateway is reached, and where the kernel tells
 
 # In the order of the JSON form. null means "known to be absent"; a field that does not apply is missing.
 RECORD_FIELDS = (
@@ -128,7 +129,19 @@ RECORD_FIELDS = (
     RecordField("connect_s", _LATER, "seconds the dial took; null if nobody answered"),
     RecordField("first_byte_up_s", _LATER, "seconds from accept to the client's first byte that went on; null before"),
     RecordField("first_byte_down_s", _LATER, "seconds from accept to the gateway's first byte; null before"),
-    RecordField("idle_s", _LATER, "seconds since the last byte either way; null before the dial"),
+    RecordField("idle_s", _LATER, "seconds since a byte last moved either way; null before the dial"),
+    RecordField("ib_relay.delivered.up", _LOOKED, "bytes the gateway's kernel has acknowledged; missing where unknown"),
+    RecordField(
+        "ib_relay.waiting.up", _LOOKED, "bytes for the gateway that wait or are on their way; missing where unknown"
+    ),
+    RecordField("ib_relay.blocked.up_s", _LOOKED, "seconds the gateway has taken nothing; missing where it reads"),
+    RecordField(
+        "ib_relay.delivered.down", _LOOKED, "bytes the client's kernel has acknowledged; missing where unknown"
+    ),
+    RecordField(
+        "ib_relay.waiting.down", _LOOKED, "bytes for the client that wait or are on their way; missing where unknown"
+    ),
+    RecordField("ib_relay.blocked.down_s", _LOOKED, "seconds the client has taken nothing; missing where it reads"),
     RecordField("ib.stage", _IB, "how far the session has come: the stages above"),
     RecordField("ib.opaque", _IB, "why the bytes are not understood; null if they are"),
     RecordField("ib.client_id", _IB, "as in START_API; null before"),

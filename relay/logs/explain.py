@@ -54,7 +54,7 @@ _EXPLANATIONS = {
     Reason.NOT_IB: "the client did not speak the IB API; the gateway was not dialled",
     Reason.CONNECTION_LIMIT: "too many connections",
     Reason.ACL_DENIED: "the client's address is not on the access list",
-    Reason.IDLE_TIMEOUT: "no byte either way for the configured idle time",
+    Reason.IDLE_TIMEOUT: "no byte moved either way, and none waited, for the configured idle time",
     Reason.HALF_CLOSE_TIMEOUT: "one side had finished and the other stayed silent",
     Reason.CLIENT_DEAD: "the client vanished without a word",
     Reason.UPSTREAM_DEAD: "the gateway vanished without a word",

@@ -7,6 +7,7 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
+from relay.logs.backlog import Backlog
 from relay.logs.ends import Ends, waiting_said
 from relay.logs.explain import announced_said, end_code, explain
 from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
@@ -109,7 +110,20 @@ def _json_progress(record: Record) -> str:
         f'"duration_s": {_number(record.duration)}, "connect_s": {_number(record.connect)}, '
         f'"first_byte_up_s": {_number(record.first_byte_up)}, "first_byte_down_s": {_number(record.first_byte_down)}, '
         f'"idle_s": {_number(record.idle)}'
-    )
+    ) + "".join(map(_json_backlog, ("up", "down"), _ways(record), record.backlogs))
+
+
+def _ways(record: Record) -> tuple[int, int]:
+    """Bytes handed to our kernel for the gateway and for the client, as the backlogs are."""
+    return record.bytes_up, record.bytes_down
+
+
+def _json_backlog(way: str, count: int, backlog: Backlog) -> str:
+    if backlog.unacknowledged is None:
+        return ""
+    line = f', "ib_relay.delivered.{way}": {count - backlog.unacknowledged}'
+    line += f', "ib_relay.waiting.{way}": {backlog.waiting}'
+    return line + (f', "ib_relay.blocked.{way}_s": {_number(backlog.still)}' if backlog.blocked else "")
 
 
 def _json_session(record: Record) -> str:
@@ -220,7 +234,7 @@ def _text_ready(record: Record) -> str:
 
 def _text_progress(record: Record) -> str:
     stage = f", {record.ib_stage}" if record.ib_stage else ""
-    idle = f", quiet for {record.idle:.1f} s" if record.idle is not None else ""
+    idle = _blocked(record) or (f", quiet for {record.idle:.1f} s" if record.idle is not None else "")
     left = f", {waiting_said(record.ends, record.duration)}" if record.ends is not None else ""
     return f"live: {duration(record.duration)}{stage}{left}, {_traffic(record)}{idle}{_holding(record.holding)}"
 
@@ -233,7 +247,8 @@ def _text_close(record: Record) -> str:
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
     extra = _codes(record)
     extra += f"; not understood: {record.not_understood}" if record.not_understood is not None else ""
-    return f"closed after {duration(record.duration)}: {why} [{how}]; {_whose(record)}, {_traffic(record)}{extra}"
+    moved = f"{_traffic(record)}{_not_taken(record)}"
+    return f"closed after {duration(record.duration)}: {why} [{how}]; {_whose(record)}, {moved}{extra}"
 
 
 def _whose(record: Record) -> str:
@@ -269,9 +284,39 @@ _TEXT_BODIES = {"open": _text_open, "ready": _text_ready, "progress": _text_prog
 
 def _traffic(record: Record) -> str:
     up, down = size(record.bytes_up), size(record.bytes_down)
+    taken_up, taken_down = map(_delivered, _ways(record), record.backlogs or (None, None))
     if record.messages_up is None:
-        return f"up {up}, down {down}"
-    return f"up {up} in {record.messages_up} messages, down {down} in {record.messages_down}"
+        return f"up {up}{taken_up}, down {down}{taken_down}"
+    return f"up {up} in {record.messages_up} messages{taken_up}, down {down} in {record.messages_down}{taken_down}"
+
+
+def _delivered(count: int, backlog: Backlog | None) -> str:
+    """What of it has arrived, where that is another matter."""
+    if backlog is None or backlog.unacknowledged is None or not (backlog.stuck or backlog.queued):
+        return ""
+    return f" ({size(count - backlog.unacknowledged)} delivered)"
+
+
+def _blocked(record: Record) -> str:
+    """Clauses on the sides that take nothing; where the kernel tells less, on what waits."""
+    said = ""
+    for side, backlog in zip(("gateway", "client"), record.backlogs, strict=False):
+        if backlog.blocked:
+            since = timestamp(record.at - (backlog.still or 0.0))
+            said += f"; the {side} does not read: {backlog.waiting} bytes wait for it, none taken since {since}"
+        elif backlog.stuck or (backlog.shut is None and backlog.queued):
+            more = " and more" if backlog.unacknowledged is None else ""
+            said += f"; {backlog.waiting} bytes{more} wait for the {side}"
+    return said
+
+
+def _not_taken(record: Record) -> str:
+    """What a close has left behind, but for what was on its way in that moment."""
+    said = ""
+    for side, backlog in zip(("gateway", "client"), record.backlogs, strict=False):
+        if backlog.stuck or backlog.queued:
+            said += f"; the {side} has not taken {backlog.waiting} bytes"
+    return said
 
 
 def size(count: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from relay.logs.backlog import Backlog
 from relay.logs.ends import Ends
 from relay.wire.heard import Said
 
@@ -103,6 +104,7 @@ class Record(NamedTuple):
     first_byte_up: float | None = None
     first_byte_down: float | None = None
     idle: float | None = None
+    backlogs: tuple[Backlog, ...] = ()  # for the gateway and for the client; of a live line and a close
     cause: Cause | None = None
     ends: Ends | None = None  # of the two sides; None: neither has ended
     phase: EndPhase | None = None

@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 LINUX = sys.platform == "linux"
 # What one leg may hold in the kernel, bytes. Left to itself the kernel lets a receive buffer grow to 6 MiB (32 on newer
@@ -33,6 +33,8 @@ _SO_NWRITE = 0x1024  # macOS sys/socket.h: bytes in the send buffer
 _TCP_RTO_MAX_MS = 44  # linux/tcp.h, since Linux 6.15
 _TCP_CONNECTION_TIMEOUT = 0x80  # macOS netinet/tcp.h: TCP_RXT_CONNDROPTIME, seconds
 TCP_CLOSE = 7  # the first byte of struct tcp_info (linux/tcp_states.h)
+_SENDING = struct.Struct("=B23xI16xI")  # its beginning: state, segments in flight, milliseconds since data was sent
+_FIN_IN_QUEUE = frozenset({4, 9, 11})  # FIN_WAIT1, LAST_ACK, CLOSING: our FIN is not acknowledged; it counts as a byte
 _TCP_KEEPIDLE: int = getattr(socket, "TCP_KEEPIDLE", 0x10)  # macOS netinet/tcp.h: TCP_KEEPALIVE
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _PATIENT_RTO_MAX_MS = 10_000  # so that three unanswered window probes fit into 40 s
@@ -122,6 +124,37 @@ def unsent(sock: socket.socket) -> int | None:
         return 0  # closed by us
     except OSError as error:
         return 0 if error.errno in (errno.EINVAL, errno.ENOTCONN, errno.EBADF) else None
+
+
+class SendQueue(NamedTuple):
+    """What one socket has of us that its peer has not acknowledged; None: the kernel does not tell."""
+
+    unacknowledged: int | None = None  # bytes, a FIN excepted
+    shut: bool | None = None  # bytes wait, and none is in flight: the peer's window is shut, it does not read
+    still: float | None = None  # seconds since a byte last went out to the peer; window probes carry none
+
+
+def send_queue(sock: socket.socket, finished: bool) -> SendQueue:
+    """As of now; `finished`: a FIN was sent, or is about to be. A dead socket still knows what was acknowledged."""
+    try:
+        if LINUX:
+            return _send_queue(sock, finished)
+        sock.getpeername()  # the buffer of a connection that is gone was emptied, and not by its peer
+        return SendQueue(sock.getsockopt(socket.SOL_SOCKET, _SO_NWRITE))
+    except (OSError, ValueError, struct.error):
+        return SendQueue()
+
+
+def _send_queue(sock: socket.socket, finished: bool) -> SendQueue:
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SENDING.size)
+    state, in_flight, last_sent_ms = _SENDING.unpack(raw)
+    count: int | None = queued(sock, SIOCOUTQ)
+    if count and state == TCP_CLOSE and finished:
+        count = None  # with a FIN in it, or without
+    elif count and state in _FIN_IN_QUEUE:
+        count -= 1  # it is the last to be acknowledged
+    shut = bool(count) and state != TCP_CLOSE and not in_flight
+    return SendQueue(count, shut, last_sent_ms / 1000)
 
 
 def is_not_reading(sock: socket.socket) -> bool:

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from relay.logs.backlog import Backlog
 from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.events import EVENTS, RECORD_FIELDS, EventName
 from relay.logs.lines import json_record
@@ -67,6 +68,7 @@ FULL = Record(
     local_port=4003,
     server_address="127.0.0.1",
     server_port=4002,
+    backlogs=(Backlog(0, 60, True, 1.5), Backlog(7, 60, True, 61.5)),
     cause=Cause("upstream", "rst", Reason.UPSTREAM_RESET, "a detail", "ECONNRESET"),
     phase=EndPhase.DATA,
     ib_stage="ready",
@@ -86,17 +88,18 @@ OPTIONAL = {"end.waited_s", "end.then", "end.late_messages", "end.late_bytes"}
 OPTIONAL |= {"ib.holding", "ib.error_codes", "end.ib_code"}
 MAY_BE_MISSING = {"ib.redirect", "ib.not_understood", "end.detail", "error.type", *OPTIONAL}
 ENDED = "after a side's end"
+LOOKED = "progress, close"
 
 
 @pytest.mark.parametrize(
     "record, kinds",
     [
-        (FULL._replace(event="open", ends=None), {"all"}),
-        (FULL._replace(event="open", ib_stage=None, ends=None), {"all"}),
-        (FULL._replace(event="ready", ends=None), {"all", "not open", "IB, not open"}),
-        (FULL._replace(event="progress", ib_stage=None), {"all", "not open", ENDED}),
-        (FULL._replace(ib_stage=None, ends=None), {"all", "not open", "close"}),
-        (FULL, {"all", "not open", "IB, not open", "close", ENDED}),
+        (FULL._replace(event="open", ends=None, backlogs=()), {"all"}),
+        (FULL._replace(event="open", ib_stage=None, ends=None, backlogs=()), {"all"}),
+        (FULL._replace(event="ready", ends=None, backlogs=()), {"all", "not open", "IB, not open"}),
+        (FULL._replace(event="progress", ib_stage=None), {"all", "not open", LOOKED, ENDED}),
+        (FULL._replace(ib_stage=None, ends=None), {"all", "not open", LOOKED, "close"}),
+        (FULL, {"all", "not open", "IB, not open", LOOKED, "close", ENDED}),
     ],
     ids=lambda value: f"{value.event} {value.ib_stage}" if isinstance(value, Record) else "",
 )
@@ -116,3 +119,12 @@ def test_only_these_may_be_missing():
         == {row.name for row in RECORD_FIELDS if "may be missing" in row.meaning}
         | {row.name for row in RECORD_FIELDS if "missing if" in row.meaning}
     )
+
+
+def test_what_the_kernels_were_not_asked_or_did_not_tell_is_missing():
+    looked = [row.name for row in RECORD_FIELDS if row.records == LOOKED]
+    for backlogs in ((), (Backlog(7, None, None, None),) * 2):
+        fields = set(json.loads(json_record(FULL._replace(backlogs=backlogs), 0)))
+        assert {row.name for row in RECORD_FIELDS} - fields == set(looked)
+    fields = set(json.loads(json_record(FULL._replace(backlogs=(Backlog(0, 7, False, 5.0),) * 2), 0)))
+    assert set(looked) - fields == {"ib_relay.blocked.up_s", "ib_relay.blocked.down_s"}

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from relay.logs.backlog import Backlog
 from relay.logs.ends import Ends, FirstEnd, Later
 from relay.logs.lines import duration, json_event, json_record, severity, size, text_event, text_record, timestamp
 from relay.logs.record import Cause, EndPhase, LogEvent, Reason, Record
@@ -61,6 +62,8 @@ CLOSE = PROGRESS._replace(
     holding=(Said(1100),),
     active=2,
 )
+SILENT = Backlog(0, 0, False, 58.5)
+BLOCKED = PROGRESS._replace(idle=58.5, backlogs=(SILENT, Backlog(100_000, 1 << 20, True, 58.5)))
 RAW_REFUSED = Record(
     "close",
     AT,
@@ -93,6 +96,70 @@ TEXTS = [
         (
             "2025-01-01T14:30:00.987Z INFO  paper #143000-412 live: 1 h 2 min, ready, "
             "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s"
+        ),
+    ),
+    (
+        BLOCKED._replace(map_name="client blocked"),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  client blocked #143000-412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); "
+            "the client does not read: 1148576 bytes wait for it, none taken since 2025-01-01T14:29:02.487Z"
+        ),
+    ),
+    (
+        PROGRESS._replace(map_name="gateway blocked", backlogs=(Backlog(0, 11 * 1024, True, 0.9876 + 60), SILENT)),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  gateway blocked #143000-412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages (1.1 KiB delivered), down 5.0 MiB in 51234; "
+            "the gateway does not read: 11264 bytes wait for it, none taken since 2025-01-01T14:29:00.000Z"
+        ),
+    ),
+    (
+        PROGRESS._replace(map_name="on its way", backlogs=(SILENT, Backlog(0, 500, True, 0.2))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  on its way #143000-412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234, quiet for 0.2 s"
+        ),
+    ),
+    (
+        PROGRESS._replace(map_name="untold", backlogs=(SILENT, Backlog(7000, None, None, None))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  untold #143000-412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234; 7000 bytes and more wait for the client"
+        ),
+    ),
+    (
+        PROGRESS._replace(map_name="no answer", backlogs=(SILENT, Backlog(0, 1 << 20, False, 5.0))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  no answer #143000-412 live: 1 h 2 min, ready, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); 1048576 bytes wait for the client"
+        ),
+    ),
+    (
+        CLOSE._replace(map_name="dead", last_error_code=None, backlogs=(SILENT, Backlog(0, 1 << 20, False, 58.5))),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z WARN  dead #143000-412 closed after 1 h 2 min: the gateway aborted (reset) "
+            "[upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); "
+            "the client has not taken 1048576 bytes"
+        ),
+    ),
+    (
+        CLOSE._replace(map_name="left behind", last_error_code=None, backlogs=BLOCKED.backlogs),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z WARN  left behind #143000-412 closed after 1 h 2 min: the gateway aborted "
+            "(reset) [upstream_reset: by upstream, rst, phase data, stage ready]; "
+            "from 172.18.0.5:50412, client id 7, versions 100..176, server version 176, "
+            "up 12.1 KiB in 2 messages, down 5.0 MiB in 51234 (4.0 MiB delivered); "
+            "the client has not taken 1148576 bytes"
         ),
     ),
     (
@@ -176,6 +243,34 @@ LIVE = HEAD | {
 JSONS = [
     (OPEN, 0, HEAD | {"connections.active": 3, "log.dropped": 0}),
     (PROGRESS, 5, LIVE | {"connections.active": 3, "log.dropped": 5}),
+    (
+        BLOCKED._replace(ib_stage=None, map_name="blocked"),
+        5,
+        {name: value for name, value in LIVE.items() if not name.startswith("ib.")}
+        | {
+            "ib_relay.map": "blocked",
+            "idle_s": 58.5,
+            "ib_relay.delivered.up": 12347,
+            "ib_relay.waiting.up": 0,
+            "ib_relay.delivered.down": 4 << 20,
+            "ib_relay.waiting.down": 100_000 + (1 << 20),
+            "ib_relay.blocked.down_s": 58.5,
+            "connections.active": 3,
+            "log.dropped": 5,
+        },
+    ),
+    (
+        PROGRESS._replace(ib_stage=None, map_name="untold", backlogs=(Backlog(7, None, None, None), SILENT)),
+        5,
+        {name: value for name, value in LIVE.items() if not name.startswith("ib.")}
+        | {
+            "ib_relay.map": "untold",
+            "ib_relay.delivered.down": 5 << 20,
+            "ib_relay.waiting.down": 0,
+            "connections.active": 3,
+            "log.dropped": 5,
+        },
+    ),
     (
         CLOSE,
         0,
@@ -318,6 +413,7 @@ NASTY = 'quote " backslash \\ newline \n NUL \0 DEL \x7f umlaut ä emoji \U0001f
         CLOSE._replace(accounts=(), client_versions=None, handshake=None, peer_address=None, peer_port=None),
         CLOSE._replace(ends=Ends(FirstEnd("client", "fin", None))),
         PROGRESS._replace(ends=LOST),
+        BLOCKED,
         CLOSE._replace(ends=LOST),
         CLOSE._replace(holding=FARMS, error_codes=(10089, 162), announced=100),
     ],

@@ -160,7 +160,7 @@ SENTENCES = {
     ),
     Reason.IDLE_TIMEOUT: (
         "60 s without a byte",
-        "no byte either way for the configured idle time (60 s without a byte)",
+        "no byte moved either way, and none waited, for the configured idle time (60 s without a byte)",
     ),
     Reason.HALF_CLOSE_TIMEOUT: (
         "upstream silent for 30 s after the other side had finished",

@@ -7,7 +7,7 @@ import pytest
 
 from relay.config.load import PortMap
 from relay.entry.listen_address import ListenAddress, bind
-from relay.net import tcp
+from relay.net import offsets, tcp
 from relay.net.tcp import KeepAlive
 from tests.relay.kit.loopback import HOST, SMALL, fill, tcp_pair, unused_port, waiting
 from tests.relay.kit.scripted import wait_until
@@ -179,6 +179,71 @@ def test_a_dead_socket_has_nothing_unsent(pair):
 def test_a_socket_that_listens_has_nothing_unsent():
     with socket.create_server((HOST, 0)) as server:
         assert not tcp.unsent(server)
+
+
+# What the peer has not acknowledged
+
+
+@linux_only
+def test_a_send_queue_tells_what_waits_and_since_when(pair):
+    leg, far = pair
+    assert tcp.send_queue(leg, False)[:2] == (0, False)
+    sent, got = fill(leg), 0
+    wait_until(lambda: tcp.send_queue(leg, False).shut, "its window is closed")
+    queue = tcp.send_queue(leg, False)
+    assert sent - queue.unacknowledged == offsets.unread(far)
+    wait_until(lambda: tcp.send_queue(leg, False).still > 0.3, "no byte goes out, whatever the probes do")
+    assert tcp.send_queue(leg, False)[:2] == queue[:2]
+    while got < sent:
+        with contextlib.suppress(BlockingIOError):
+            got += len(far.recv(1 << 20))
+    wait_until(lambda: tcp.send_queue(leg, False)[:2] == (0, False), "everything is acknowledged")
+
+
+@linux_only
+def test_a_fin_is_no_byte_that_waits(pair):
+    leg, far = pair
+    sent = fill(leg)
+    wait_until(lambda: tcp.send_queue(leg, False).shut, "its window is closed")
+    before = tcp.send_queue(leg, False).unacknowledged
+    leg.shutdown(socket.SHUT_WR)
+    assert tcp.send_queue(leg, True)[:2] == (before, True)
+    assert len(_all_of(far)) == sent
+    wait_until(lambda: tcp.send_queue(leg, True)[:2] == (0, False), "everything is acknowledged")
+
+
+def _all_of(far):
+    far.setblocking(True)
+    data = bytearray()
+    while part := far.recv(1 << 20):
+        data += part
+    return data
+
+
+@linux_only
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_dead_socket_knows_what_was_acknowledged_unless_a_fin_may_be_in_it(pair, finished):
+    leg, far = pair
+    sent = fill(leg)
+    wait_until(lambda: tcp.send_queue(leg, False).shut, "its window is closed")
+    taken = offsets.unread(far)
+    if finished:
+        leg.shutdown(socket.SHUT_WR)
+    tcp.reset(far)
+    assert end_of(leg) == "rst"
+    assert tcp.send_queue(leg, finished)[:2] == (None if finished else sent - taken, False)
+
+
+@linux_only
+def test_of_a_kernel_that_does_not_understand_the_question_nothing_is_known(pair, monkeypatch):
+    monkeypatch.setattr(tcp, "LINUX", False)  # this one does not know SO_NWRITE
+    assert tcp.send_queue(pair[0], False) == (None, None, None)
+
+
+def test_of_a_socket_that_is_closed_nothing_is_known(pair):
+    leg, _ = pair
+    leg.close()
+    assert tcp.send_queue(leg, False) == (None, None, None)
 
 
 # The reader that does not read

@@ -177,6 +177,24 @@ async def test_a_kill_while_the_client_does_not_read_loses_nothing(monkeypatch):
         assert (connection.observer.opaque, connection.observer.stage) == (None, Stage.READY)
 
 
+async def test_what_waits_for_a_client_that_does_not_read_is_known_to_the_next_process_too():
+    async with ib(idle_timeout=1.0) as rig:
+        client, gateway, connection = await ready(rig)
+        connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        data = TICK * 300_000
+        sending = rig.loop.create_task(gateway.send(data))
+        await until(lambda: connection.down.waits is not None, "the client is slow")
+        again = resumed(rig, killed(rig, connection))
+        await until(lambda: again.record("progress").backlogs[1].still > 2.2, "longer than two idle bounds")
+        record = again.record("progress")
+        assert record.backlogs[1].blocked and record.backlogs[1].queued == offsets.unread(again.upstream)
+        delivered = record.bytes_down - record.backlogs[1].unacknowledged
+        assert delivered == len(SERVER_HELLO + GREETING) + offsets.unread(client.sock)
+        assert await client.read(len(data)) == data
+        await sending
+        assert (await rig.end_of(again)).cause.reason is Reason.IDLE_TIMEOUT
+
+
 async def test_bytes_that_went_by_unseen_make_the_session_opaque_and_nothing_else():
     async with ib() as rig:
         client, gateway, connection = await ready(rig)
