@@ -555,3 +555,14 @@ def test_every_finding_is_explained_by_code_number_and_slug(capsys):
             assert cli.run(["explain", name]) == 0
             pages.add(capsys.readouterr().out)
         assert len(pages) == 1 and pages.pop().startswith(f"{one.code} {one.slug}")
+
+
+@pytest.mark.parametrize(("behaviour", "code"), [("normal", 0), ("silent", 1), (None, 1)])
+async def test_a_health_check_as_readme_has_it_ends_with_0_or_1(behaviour, code):
+    """What Docker runs of HEALTHCHECK CMD is given to a shell."""
+    command = ("/bin/sh", "-c", f"{' '.join(COMMAND)} check --timeout 2 || exit 1")
+    if behaviour is None:
+        assert run(command=command, IB_HOST=HOST, IB_PORT=str(closed_port())).code == code
+        return
+    async with PracticeGateway(Practice.named(behaviour)) as gateway:
+        assert (await beside(command=command, IB_HOST=HOST, IB_PORT=str(gateway.port))).code == code
