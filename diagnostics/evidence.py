@@ -124,6 +124,15 @@ class ListeningSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarder:
+    """A program of this machine that takes connections on a port asked about and passes them on, whoever calls."""
+
+    program: str
+    address: str  # it listens there
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostView:
     """The gateway's side, where the run could see it: sockets of this host, None where it could not look."""
 
@@ -132,6 +141,7 @@ class HostView:
     close_wait: int | None = None
     syn_sent: int | None = None  # dials towards these ports that are not answered
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
+    forwarders: tuple[Forwarder, ...] = ()  # as far as command lines tell
 
 
 @dataclass(frozen=True, slots=True)

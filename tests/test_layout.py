@@ -54,7 +54,7 @@ DIAGNOSTICS_ROOMS = {
     "place": "evidence",
     "host": "evidence",
     "bundle": "archive",
-    "findings": "",
+    "findings": "place",
     "evidence": "",
     "archive": "",
 }
@@ -68,7 +68,13 @@ PURE_OF_RELAY += ("logs/events", "logs/explain", "logs/record", "service/failure
 PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
-PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.py", "place/surroundings.py")
+PURE_OF_DIAGNOSTICS += (
+    "place/reading.py",
+    "place/recognise.py",
+    "place/routes.py",
+    "place/setting.py",
+    "place/surroundings.py",
+)
 PURE_OF_DIAGNOSTICS += ("place/targets.py",)
 PURE = (
     "relay/printable.py",
@@ -98,6 +104,7 @@ TESTED_BY = {
             "account",
             "broker",
             "entry",
+            "exposure",
             "first_bytes",
             "gateway_logs",
             "logins",
@@ -111,8 +118,11 @@ TESTED_BY = {
         f"diagnostics/place/{name}.py": "tests/diagnostics/place/test_facts.py"
         for name in ("file_tree", "network", "network_mode", "reading")
     },
+    "diagnostics/findings/elsewhere.py": "tests/diagnostics/findings/test_wording.py",
     "diagnostics/place/host_names.py": "tests/diagnostics/place/test_routes.py",
     "diagnostics/place/surroundings.py": "tests/diagnostics/place/test_recognise.py",
+    "diagnostics/rules/advice.py": "tests/diagnostics/findings/test_commands.py",
+    "diagnostics/rules/places.py": "tests/diagnostics/rules/test_diagnose.py",
     "diagnostics/probing/strangers.py": "tests/diagnostics/probing/test_talk.py",
     "diagnostics/report/details.py": "tests/diagnostics/report/test_text.py",
     "relay/cli/commands.py": "tests/relay/test_cli.py",

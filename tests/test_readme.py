@@ -64,3 +64,10 @@ def test_no_sentence_is_long():
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n|\n- ", text)]
     sentences = [part for paragraph in paragraphs for part in re.split(r"(?<=[.!?:;])\s+", paragraph)]
     assert [sentence for sentence in sentences if len(sentence.split()) > MOST_WORDS] == []
+
+
+def test_a_health_check_that_it_tells_to_write_ends_with_0_or_1():
+    """Docker defines 0 and 1 and reserves 2."""
+    told = [line.replace("\\|", "|") for line in README.splitlines() if "ib-diagnose check" in line]
+    told = [line for line in told if "HEALTHCHECK" in line or "CMD-SHELL" in line]
+    assert len(told) == 2 and all("ib-diagnose check || exit 1" in line for line in told)

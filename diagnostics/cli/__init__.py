@@ -13,7 +13,7 @@ try:  # importing takes most of the first tenth of a second, and Ctrl-C may come
     from typing import NoReturn
 
     from diagnostics.cli import output
-    from diagnostics.cli.commands import COMMANDS, DEFAULT
+    from diagnostics.cli.commands import COMMANDS, parse
     from diagnostics.cli.looking import Terminated
     from diagnostics.cli.output import NAME, CommandError
     from relay import terminal
@@ -26,6 +26,7 @@ EX_SOFTWARE = 70  # sysexits.h: a fault of ours
 EX_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 EX_TERMINATED = 143  # 128 + SIGTERM
 
+COMPLETE = "_IB_DIAGNOSE_COMPLETE"  # set by a shell that completes; then nothing is run, whatever the words say
 TRACEBACK = "IB_DIAGNOSE_TRACEBACK"  # "1" shows where a fault of ours happened
 
 
@@ -75,6 +76,10 @@ def _catch_faults_of_threads() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if COMPLETE in os.environ:
+        from diagnostics.cli.completion import complete
+
+        return complete(os.environ, COMPLETE)
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         output.write(_overview())
@@ -84,23 +89,12 @@ def _run(arguments: list[str]) -> int:
 
         output.write(f"{NAME} {__version__}\n")
         return 0
-    if first and not first.startswith("-") and first not in COMMANDS:
-        raise CommandError(f"no command {first!r}; there are {', '.join(COMMANDS)}")
-    name, rest = (first, arguments[1:]) if first in COMMANDS else (DEFAULT, arguments)
-    from diagnostics.cli.arguments import HelpWritten, Parser
+    from diagnostics.cli.arguments import HelpWritten
 
-    command = COMMANDS[name]
-    parser = Parser(prog=f"{NAME} {name}", description=command.summary, allow_abbrev=False)
-    command.add_options(parser)
-    follows: list[str] = []
-    if name == "wait" and "--" in rest:
-        end = rest.index("--")
-        rest, follows = rest[:end], rest[end + 1 :]
     try:
-        options = parser.parse_args(rest)
+        command, options = parse(arguments)
     except HelpWritten:
         return 0
-    options.follows = follows
     return command.run(options)
 
 

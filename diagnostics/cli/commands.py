@@ -1,4 +1,4 @@
-"""The commands of `ib-diagnose`, and the two small ones of them: explain and bundle.
+"""The commands of `ib-diagnose`, how their words are read, and the two small ones of them: explain and bundle.
 
 Imports are inside the functions: `check` runs every few seconds in a container, and pays for nothing it does not use.
 """
@@ -108,3 +108,28 @@ COMMANDS = {
     ),
 }
 DEFAULT = "diagnose"
+
+
+def parse(arguments: list[str]) -> tuple[Subcommand, Namespace]:
+    """The command that is meant, and its options; nothing is run. Raises CommandError, and HelpWritten after help."""
+    first = arguments[0] if arguments else ""
+    if first and not first.startswith("-") and first not in COMMANDS:
+        raise CommandError(f"no command {first!r}; there are {', '.join(COMMANDS)}")
+    name, rest = (first, arguments[1:]) if first in COMMANDS else (DEFAULT, arguments)
+    follows: list[str] = []
+    if name == "wait" and "--" in rest:
+        end = rest.index("--")
+        rest, follows = rest[:end], rest[end + 1 :]
+    options = parser_of(name).parse_args(rest)
+    options.follows = follows
+    return COMMANDS[name], options
+
+
+def parser_of(name: str) -> Parser:
+    """What reads the options of this command."""
+    from diagnostics.cli.arguments import Parser
+
+    command = COMMANDS[name]
+    parser = Parser(prog=f"{NAME} {name}", description=command.summary, allow_abbrev=False)
+    command.add_options(parser)
+    return parser

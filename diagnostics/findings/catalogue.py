@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from diagnostics.findings import account, broker, first_bytes, gateway_logs, logins, names, peers, sessions, ways
+from diagnostics.findings import (
+    account,
+    broker,
+    exposure,
+    first_bytes,
+    gateway_logs,
+    logins,
+    names,
+    peers,
+    sessions,
+    ways,
+)
 from diagnostics.findings.entry import FindingEntry
 
 CATALOGUE: dict[str, FindingEntry] = {
     entry.code: entry
-    for hundred in (names, ways, peers, first_bytes, sessions, logins, gateway_logs, broker, account)
+    for hundred in (names, ways, peers, first_bytes, sessions, logins, gateway_logs, broker, account, exposure)
     for entry in hundred.ENTRIES
 }

@@ -1,7 +1,8 @@
 """What is known of one code: its entry, with everything that depends on the code alone.
 
-Words in capitals in a command stand for something of the user's: HOST and PORT of the route (of a redirect: of where it
-leads), GATEWAY and CLIENT for the names of the two containers, NETWORK for the name of a Docker network.
+Words in capitals in a command or a check stand for something of the user's: HOST and PORT of the route (of a redirect:
+of where it leads), ADDRESS for what HOST stands for, GATEWAY and CLIENT for the names of the two containers, NETWORK
+for the name of a Docker network.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ ENTRIES = (
             "too little memory for Java or for the container",
             "a fault of this gateway build",
         ),
-        fix="Start it again. If it ended for want of memory, give Java's heap and the container more.",
+        fix="Start it again. If it ended for want of memory, give Java's heap and the gateway's container more.",
         commands=(
             "docker ps -a",
             "docker logs --tail 50 GATEWAY",

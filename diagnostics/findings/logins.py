@@ -184,7 +184,9 @@ ENTRIES = (
             "trouble of Java or of the display in the container",
             "too little memory or too few file descriptors",
         ),
-        fix=("Restart it; if it happens again, give the container more memory and a limit of 10000 open files."),
+        fix=(
+            "Restart it; if it happens again, give the gateway's container more memory and a limit of 10000 open files."
+        ),
         commands=(
             "docker restart GATEWAY",
             "docker stats --no-stream GATEWAY",

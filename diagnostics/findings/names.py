@@ -103,7 +103,7 @@ ENTRIES = (
             "grep host.docker.internal /etc/hosts",
             "docker compose config",
         ),
-        check=("Does another route work, and is the name's address that of docker0 (172.17.0.1)? Both: this finding."),
+        check=("Does another route work, and is the name's address 172.17.0.1, a bridge? Both: this finding."),
         docs=(
             "Where Docker runs in a virtual machine, host-gateway means the bridge inside that machine. The "
             "gateway runs on the other side, so the name leads to a place where nothing listens. On Docker "

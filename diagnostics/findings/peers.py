@@ -223,7 +223,7 @@ ENTRIES = (
             "the host is out of memory, or Java collects garbage",
             "somebody stopped it",
         ),
-        fix=("Let it go on (unpause, SIGCONT); if it was memory, give the container or Java more of it."),
+        fix=("Let it go on (unpause, SIGCONT); if it was memory, give the gateway's container or Java more of it."),
         commands=(
             "docker inspect --format '{{.State.Status}} paused={{.State.Paused}}' GATEWAY",
             "docker unpause GATEWAY",

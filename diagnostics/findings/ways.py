@@ -79,8 +79,7 @@ ENTRIES = (
         ),
         fix=(
             "Let the relay listen on the bridge (its default), or give the client host networking. On native "
-            "Linux nothing in a bridge network reaches a service on the host's loopback. For a rootless "
-            "Podman listen on the host's own address, too."
+            "Linux nothing in a bridge network reaches a service on the host's loopback."
         ),
         commands=(
             "ss -ltn 'sport = :PORT'",
@@ -134,7 +133,7 @@ ENTRIES = (
         ),
         fix=("Set IB_PORT to the port that answers, after making sure that it is the account you mean: paper or live."),
         commands=(
-            "ib-diagnose --port PORT",
+            "ib-diagnose --target HOST:PORT",
             "docker port GATEWAY",
         ),
         check="Probe the other port: only a handshake tells that the gateway is behind it.",
@@ -199,7 +198,7 @@ ENTRIES = (
         ),
         fix=("Use a name instead of the address: the container's name on a shared network, or host.docker.internal."),
         commands=(
-            "ip neigh show HOST",
+            "ip neigh show ADDRESS",
             "docker inspect --format '{{json .NetworkSettings.Networks}}' GATEWAY",
         ),
         check=(
@@ -258,7 +257,7 @@ ENTRIES = (
         commands=(
             "nft list ruleset",
             "iptables -S",
-            "ip route get HOST",
+            "ip route get ADDRESS",
         ),
         check=("An immediate error is a rule; one after about three seconds is a missing machine (IBD206)."),
         docs=(
@@ -280,7 +279,7 @@ ENTRIES = (
             "the container was started with network_mode: none",
             "it has no default route",
         ),
-        fix="Attach the container to a network.",
+        fix="Attach this container to a network.",
         commands=(
             "docker network connect bridge CLIENT",
             "ip route",
@@ -290,7 +289,7 @@ ENTRIES = (
             "The system knew without sending anything that no interface leads to the address. Neither the "
             "gateway nor the host's firewall were asked."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD211"),
         does="cannot be reached: there is no network to go by",
     ),
     FindingEntry(
@@ -307,7 +306,7 @@ ENTRIES = (
         commands=(
             "ip link",
             "docker network create --opt com.docker.network.driver.mtu=1400 NETWORK",
-            "ss -tin dst HOST",
+            "ss -tin dst ADDRESS",
         ),
         check=("ss -tin during the attempt: unacked and retrans above zero. At zero the bytes arrived (IBD303)."),
         docs=(
@@ -317,5 +316,29 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.BYTES_ARRIVED,),
         does="connects, and then data disappears on the way",
+    ),
+    FindingEntry(
+        code="IBD211",
+        slug="rootless-no-host-loopback",
+        title="the rootless engine's network does not lead to the host's 127.0.0.1",
+        severity="error",
+        side=Side.LOCAL,
+        causes=("slirp4netns keeps containers away from the host's loopback, unless it is told otherwise",),
+        fix=(
+            "Let the relay listen on the host's own address and dial that. Or start the daemon with "
+            "DOCKERD_ROOTLESS_ROOTLESSKIT_DISABLE_HOST_LOOPBACK=false and host-gateway-ip 10.0.2.2."
+        ),
+        commands=(
+            "ib-relay run --listen HOSTIP:4003 --allow HOSTIP/32",
+            "ib-diagnose --target HOSTIP:4003",
+        ),
+        check="The same port on the host's own address: it takes connections, or refuses them like any machine.",
+        docs=(
+            "There is a default route, and the engine's own network answered that there is none: so it does for "
+            "10.0.2.2, which stands for the host's loopback. Neither the gateway nor the host's firewall were asked. "
+            "The host's own address can be reached, and connections come from there."
+        ),
+        silenced_by=NAME_FAULTS,
+        does="is not let through by the rootless engine's network",
     ),
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
-from diagnostics.host import sockets
+from diagnostics.host import forwarders, sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
 from diagnostics.place.routes import candidates, siblings
@@ -85,6 +85,8 @@ def examine(
     """A Probe for each route, then the siblings if any were tried; and the host's side."""
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
     before = sockets.look(ports)
+    if before is not None:
+        before = replace(before, forwarders=forwarders.look(ports))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
     if plan.want_siblings(probes):
@@ -101,7 +103,7 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
     """
     if before is None or silence is None:
         return before
-    return replace(silence, close_wait=before.close_wait)
+    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders)
 
 
 def _handshakes(

@@ -187,8 +187,8 @@ def _finding(finding: Finding) -> Html:
         ]
         parts += [tag("h4", "One of these, the likeliest first; what decides is below each"), tag("ol", *causes)]
     else:
-        parts += _field("How to tell", entry.check)
-    parts += _field("Fix", entry.fix)
+        parts += _field("How to tell", finding.check)
+    parts += _field("Fix", finding.fix)
     if finding.commands:
         parts.append(tag("pre", lines(*finding.commands)))
     return tag("section", lines(*parts), class_=f"card {entry.severity}")

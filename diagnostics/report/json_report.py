@@ -69,9 +69,9 @@ def _finding(finding: Finding) -> Json:
             "title": entry.title,
             "seen": finding.message,
             "routes": list(finding.routes),
-            "fix": entry.fix,
+            "fix": finding.fix,
             "commands": list(finding.commands),
-            "check": entry.check,
+            "check": finding.check,
             "candidates": [_candidate(finding, candidate) for candidate in finding.candidates],
         }
     )

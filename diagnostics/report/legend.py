@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# HOST and PORT are left only where no route is known.
+# HOST, PORT and ADDRESS are left only where no route is known.
 PLACEHOLDERS = {
     "HOST": "the host that is dialled",
     "PORT": "the port that is dialled",
+    "ADDRESS": "the address that this host has",
+    "HOSTIP": "the host's own address in its network",
     "GATEWAY": "the name of the gateway's container",
     "CLIENT": "the name of this container",
     "NETWORK": "the name of the Docker network",

@@ -128,9 +128,9 @@ def _finding(page: Page, finding: Finding) -> None:
         for number, candidate in enumerate(finding.candidates, 1):
             page.wrapped(f"{candidate.code} {meaning(finding.code, candidate.code)}", f"{number:9}. ", " " * 11)
             page.wrapped(printable(candidate.check), " " * 11, " " * 11)
-    elif entry.check:
-        _field(page, "check", entry.check)
-    _field(page, "fix", entry.fix)
+    elif finding.check:
+        _field(page, "check", finding.check)
+    _field(page, "fix", finding.fix)
     if finding.commands:
         page.blank()
         page.commands(finding.commands)

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from diagnostics.evidence import Probe
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Explanation, FindingEntry, Sign
+from diagnostics.findings.wording import worded
+from diagnostics.place.setting import setting_of
+from diagnostics.rules.advice import filled_in
 from diagnostics.rules.diagnosis import Candidate
 from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
@@ -40,13 +43,13 @@ def candidates(
     possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
     if [explanation.code for explanation in possible] in ([], [code]):
         return ()
-    return tuple(Candidate(explanation.code, _check(explanation, probes)) for explanation in possible)
+    return tuple(Candidate(explanation.code, _check(run, explanation, probes)) for explanation in possible)
 
 
-def _check(explanation: Explanation, probes: tuple[Probe, ...]) -> str:
+def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
     check = after_fin or explanation.check or CATALOGUE[explanation.code].check
-    return check.replace("PORT", str(probes[0].route.port)) if probes else check
+    return filled_in(worded(setting_of(run.evidence.fact), check), probes[0] if probes else None)
 
 
 def explanation_of(code: str, candidate: str) -> Explanation | None:

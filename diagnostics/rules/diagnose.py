@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from diagnostics.evidence import Evidence, Probe
+from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules import maintenance
+from diagnostics.rules.advice import advice
 from diagnostics.rules.candidates import candidates
 from diagnostics.rules.diagnosis import Diagnosis, Finding
 from diagnostics.rules.logins import LOGIN_RULES
 from diagnostics.rules.peers import PEER_RULES
+from diagnostics.rules.places import PLACE_RULES
 from diagnostics.rules.routes import ROUTE_RULES
 from diagnostics.rules.rulebook import Match
 from diagnostics.rules.run_view import RunView, look_at, name_of
 from diagnostics.rules.sessions import SESSION_RULES
 from diagnostics.rules.verdict import verdict
 
-RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOGIN_RULES)
+RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOGIN_RULES, *PLACE_RULES)
 
 
 def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maintenance.WINDOWS) -> Diagnosis:
@@ -67,26 +69,5 @@ def _may_be_maintenance(codes: Iterable[str]) -> bool:
 
 def _finding(run: RunView, code: str, match: Match, known_false: frozenset[str]) -> Finding:
     routes = tuple(name_of(probe) for probe in match.probes)
-    about = match.probes[0] if match.probes else run.best
-    commands = tuple(_filled_in(command, about) for command in CATALOGUE[code].commands)
-    return Finding(code, match.message, routes, candidates(run, code, match.probes, known_false), commands)
-
-
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
-
-
-def _filled_in(command: str, probe: Probe | None) -> str:
-    """The command for this route.
-
-    A host that is not plainly a name or an address is not put in: it may come from a file.
-    """
-    if probe is None:
-        return command
-    if probe.redirect:
-        return command.replace("HOST:PORT", probe.redirect) if _is_plain(probe.redirect) else command
-    command = command.replace("PORT", str(probe.route.port))
-    return command.replace("HOST", probe.route.host) if _is_plain(probe.route.host) else command
-
-
-def _is_plain(host: str) -> bool:
-    return bool(host) and set(host) <= PLAIN and host[0] != "-"
+    advised, causes = advice(run, code, match.probes), candidates(run, code, match.probes, known_false)
+    return Finding(code, match.message, routes, causes, advised.commands, advised.fix, advised.check)

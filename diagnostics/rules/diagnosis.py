@@ -35,7 +35,9 @@ class Finding:
     message: str  # what was seen
     routes: tuple[str, ...] = ()  # "host:port"
     candidates: tuple[Candidate, ...] = ()
-    commands: tuple[str, ...] = ()  # the catalogue's, with the route's HOST and PORT filled in
+    commands: tuple[str, ...] = ()  # the catalogue's, for this place, with what the user typed filled in
+    fix: str = ""
+    check: str = ""
 
     @property
     def matters(self) -> bool:

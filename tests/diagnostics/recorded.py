@@ -18,6 +18,7 @@ from diagnostics.evidence import (
     Asked,
     Evidence,
     Fact,
+    Forwarder,
     HostView,
     KernelView,
     ListeningSocket,
@@ -171,6 +172,8 @@ PODMAN = facts(
     default_gateway="192.168.1.1",
     hosts_entries=f"host.containers.internal=169.254.1.2, {HDI}=169.254.1.2",
 )
+SLIRP = facts(container="yes", runtime="podman", network_mode="slirp4netns", rootless="yes", default_gateway="10.0.2.2")
+DOCKER_ROOTLESS = docker("default bridge", "172.17.0.2", DOCKER0, "10.0.2.3", rootless="yes")
 POD = facts(
     container="yes",
     runtime="kubernetes",
@@ -474,7 +477,12 @@ PEERS = (
     ),
     fault("accept-dialog", "304", HELLO, GATEWAY)(BRIDGE, *SILENCE, log=(*LOGGED_IN, "accept_dialog")),
     fault("wedged", "305", HELLO, GATEWAY, "305 306")(
-        HOST_NETWORK, *LOCAL_SILENCE, host=view(ListeningSocket("0.0.0.0", 4003, 4, 50), close_wait=7)
+        HOST_NETWORK,
+        *LOCAL_SILENCE,
+        host=replace(
+            view(ListeningSocket("0.0.0.0", 4003, 4, 50), close_wait=7),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002),),
+        ),
     ),
     fault("wedged-and-accepting", "305", HELLO, GATEWAY, "305 306")(
         HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)
@@ -650,11 +658,29 @@ LOGINS = (
     healthy_but("output-dropped", "617", UNCLEAR, *LOGGED_IN, "output_dropped", "client_gone"),
 )
 
-# Codes that no peer can play: they need a gateway's log, a Mac's virtual machine, or a night at IB. The others are
-# played, see test_matrix.py.
-NOT_PLAYED = {"IBD104", "IBD304", "IBD309", "IBD310", *(f"IBD{number}" for number in range(601, 618)), "IBD703"}
+# Codes that no peer can play: they need a gateway's log, a virtual machine, a rootless engine, or a night at IB. The
+# others are played, see test_matrix.py.
+NOT_PLAYED = {
+    "IBD104",
+    "IBD304",
+    "IBD309",
+    "IBD310",
+    *(f"IBD{number}" for number in range(601, 618)),
+    "IBD703",
+    "IBD211",
+    "IBD901",
+}
 
-CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS)
+PLACES = (
+    fault("rootless-no-host-loopback", "211", TCP, LOCAL)(SLIRP, probe("10.0.2.2", "configured", NO_NETWORK)),
+    works("port-exposed", "901", side=LOCAL)(
+        PLAIN,
+        probe("127.0.0.1", "loopback"),
+        host=replace(view(OPEN), forwarders=(Forwarder("socat", "0.0.0.0", 4003),)),
+    ),
+)
+
+CASES = (*HEALTHY, *NAMES, *WAYS, *PEERS, *SESSIONS, *LOGINS, *PLACES)
 BY_NAME = {case.name: case for case in CASES}
 
 # Kept as files: together they have a value for every field of an Evidence but same_as.

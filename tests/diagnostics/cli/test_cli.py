@@ -581,3 +581,14 @@ def test_a_number_that_is_a_finding_and_an_error_code_gives_both(capsys):
     page = capsys.readouterr().out
     assert page.startswith("IBD502 start-api-closed: ")
     assert "\n\n502, an error code of IB: client: could not connect\n" in page
+
+
+@pytest.mark.parametrize(("behaviour", "code"), [("normal", 0), ("silent", 1), (None, 1)])
+async def test_a_health_check_as_readme_has_it_ends_with_0_or_1(behaviour, code):
+    """What Docker runs of HEALTHCHECK CMD is given to a shell."""
+    command = ("/bin/sh", "-c", f"{' '.join(COMMAND)} check --timeout 2 || exit 1")
+    if behaviour is None:
+        assert run(command=command, IB_HOST=HOST, IB_PORT=str(closed_port())).code == code
+        return
+    async with PracticeGateway(Practice.named(behaviour)) as gateway:
+        assert (await beside(command=command, IB_HOST=HOST, IB_PORT=str(gateway.port))).code == code

@@ -38,4 +38,6 @@ SILENCE = Finding(
     ("host.docker.internal:4003",),
     (Candidate("IBD305", "look for CLOSE_WAIT"), Candidate("IBD304", "look at the screen")),
     ("ss -tn state close-wait '( sport = :4003 )'", "docker logs GATEWAY"),
+    "Look at the gateway.",
+    "On the gateway's side.",
 )

@@ -11,6 +11,7 @@ from diagnostics.evidence import (
     Asked,
     Evidence,
     Fact,
+    Forwarder,
     HostView,
     KernelView,
     ListeningSocket,
@@ -25,7 +26,30 @@ from diagnostics.evidence import (
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules.diagnose import RULES, diagnose
 from diagnostics.rules.diagnosis import Level
-from tests.diagnostics.recorded import BY_NAME, CASES, FOLDER, HEALTHY, NOT_PLAYED, STORED, check, files
+from tests.diagnostics.recorded import (
+    BRIDGE,
+    BY_NAME,
+    CASES,
+    DOCKER_ROOTLESS,
+    FOLDER,
+    HEALTHY,
+    HOST_NETWORK,
+    NO_NETWORK,
+    NO_NETWORK_PLACE,
+    NOT_PLAYED,
+    OPEN,
+    PLAIN,
+    SLIRP,
+    STORED,
+    UNKNOWN_PLACE,
+    check,
+    files,
+    run,
+    view,
+)
+from tests.diagnostics.recorded import (
+    probe as route,
+)
 
 
 @pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
@@ -49,7 +73,19 @@ def test_a_file_is_read_as_the_run_it_was_made_of(name):
 
 def test_the_files_have_a_value_for_every_field_of_the_format():
     known = set().union(*(keys_with_values(plain_object(BY_NAME[name].evidence)) for name in STORED))
-    kinds = (Asked, Evidence, Fact, HostView, KernelView, ListeningSocket, LogView, Probe, Route, StageResult)
+    kinds = (
+        Asked,
+        Evidence,
+        Fact,
+        Forwarder,
+        HostView,
+        KernelView,
+        ListeningSocket,
+        LogView,
+        Probe,
+        Route,
+        StageResult,
+    )
     every = {field.name for kind in kinds for field in fields(kind)}
     assert every - known == {"same_as"}  # of two names for one address; none of the recorded runs has any
 
@@ -110,7 +146,7 @@ def test_commands_are_filled_in_for_the_route():
     refused = diagnose(BY_NAME["refused-everywhere"].evidence).findings[0]
     assert refused.commands[0] == "ss -ltnp 'sport = :4003'"
     sibling = diagnose(BY_NAME["another-port-answers"].evidence).findings[0]
-    assert sibling.commands[0] == "ib-diagnose --port 4001"
+    assert sibling.commands[0] == "ib-diagnose --target 172.17.0.1:4001"
     redirected = diagnose(BY_NAME["redirected"].evidence).findings[0]
     assert redirected.commands == ("ib-diagnose --target 10.0.0.9:4001",)
 
@@ -121,7 +157,7 @@ def test_a_host_that_is_no_plain_name_gets_into_no_command(host):
     route = replace(evidence.probes[0].route, host=host, kind="configured")
     found = diagnose(replace(evidence, probes=(replace(evidence.probes[0], route=route),)))
     assert [line for one in found.findings for line in one.commands if host and host in line] == []
-    assert "getent hosts HOST" in found.findings[0].commands
+    assert "dscacheutil -q host -a name HOST" in found.findings[0].commands
 
 
 def test_a_run_without_routes_or_stages_is_no_error():
@@ -155,3 +191,38 @@ def test_what_is_not_known_is_not_taken_for_no():
         for finding in diagnose(blind).findings:
             assert finding.code not in doubtful
             assert not finding.code.startswith("IBD6")
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "words"),
+    [
+        (SLIRP, "IBD211", "allow_host_loopback=true"),
+        (DOCKER_ROOTLESS, "IBD211", "DISABLE_HOST_LOOPBACK=false"),
+        (BRIDGE, "IBD209", "network"),
+        (NO_NETWORK_PLACE, "IBD209", "network"),
+    ],
+    ids=["slirp4netns", "rootless-docker", "bridge", "none"],
+)
+def test_no_network_although_there_is_a_gateway_is_the_rootless_engine(place, code, words):
+    found = diagnose(run(place, route("10.0.2.2", "configured", NO_NETWORK))).findings
+    assert [one.code for one in found] == [code] and words in found[0].fix
+    if code == "IBD211":
+        assert "ib-relay run --listen HOSTIP:4003 --allow HOSTIP/32" in found[0].commands
+
+
+@pytest.mark.parametrize(
+    ("place", "address", "codes"),
+    [
+        (PLAIN, "0.0.0.0", ["IBD901"]),
+        (PLAIN, "::", ["IBD901"]),
+        (HOST_NETWORK, "0.0.0.0", ["IBD901"]),
+        (PLAIN, "127.0.0.1", []),
+        (BRIDGE, "0.0.0.0", []),
+        (UNKNOWN_PLACE, "0.0.0.0", []),
+    ],
+)
+def test_a_forwarder_that_is_open_to_everybody_is_told_on_the_machine_it_is_on(place, address, codes):
+    host = replace(view(OPEN), forwarders=(Forwarder("socat", address, 4003),))
+    found = diagnose(run(place, route("127.0.0.1", "configured"), host=host)).findings
+    assert [one.code for one in found] == codes
+    assert not codes or "socat for port 4003" in found[0].message

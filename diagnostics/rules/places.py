@@ -1,0 +1,35 @@
+"""Rules about the place itself: what its network cannot do, and what is open in it."""
+
+from __future__ import annotations
+
+from diagnostics.evidence import Outcome, ProbeStage
+from diagnostics.rules.rulebook import Match, Rule, error_of, failing_at, match
+from diagnostics.rules.run_view import WILDCARDS, RunView
+
+
+def _no_host_loopback(run: RunView) -> Match | None:
+    """A user-mode network answers "no network" for its host's loopback, although there is a default route."""
+    rootless = run.fact("rootless") == "yes" or run.fact("network_mode") == "slirp4netns"
+    gateway = run.fact("default_gateway")
+    if not rootless or not gateway:
+        return None
+    probes = failing_at(ProbeStage.CONNECT, Outcome.UNREACHABLE, errors=("ENETUNREACH",))(run)
+    return match(
+        probes, f"refused by the rootless engine's network{error_of(probes)}; the default gateway is {gateway}"
+    )
+
+
+def _port_exposed(run: RunView) -> Match | None:
+    """Of a container's own processes nothing is said: its network is no machine's, and images forward inside."""
+    host = run.evidence.host
+    if host is None or not run.shares_the_host:
+        return None
+    open_to_all = [one for one in host.forwarders if one.address in WILDCARDS]
+    told = ", ".join(dict.fromkeys(f"{one.program} for port {one.port}" for one in open_to_all[:4]))
+    return Match(f"on all addresses of this machine, for everybody: {told}") if told else None
+
+
+PLACE_RULES: tuple[tuple[str, Rule], ...] = (
+    ("IBD211", _no_host_loopback),
+    ("IBD901", _port_exposed),
+)

@@ -1,0 +1,118 @@
+"""Every fix, check and command of the catalogue in every kind of place: no word that does not belong there."""
+
+import re
+
+import pytest
+
+from diagnostics.evidence import Fact
+from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.elsewhere import ELSEWHERE
+from diagnostics.findings.wording import worded
+from diagnostics.place.setting import (
+    DOCKERS,
+    HOST_NETWORK,
+    IN_VM,
+    NO_CONTAINER,
+    NO_NETWORK,
+    PODMANS,
+    ROOTLESS,
+    WSL,
+    Setting,
+    setting_of,
+)
+from diagnostics.rules.advice import advice
+from diagnostics.rules.run_view import look_at
+from tests.diagnostics.findings.test_commands import readable
+from tests.diagnostics.place.test_setting import PLACES
+from tests.diagnostics.recorded import REFUSED, probe, run
+
+POD, SYSTEM, MACOS = {Setting.POD}, {Setting.SYSTEM_CONTAINER}, {Setting.MACOS}
+LINUX_ONLY = r"\bufw\b|\bnft\b|iptables|\bbridge\b"
+SS = r"(?<!GATEWAY )\bss -"
+FOREIGN = [
+    # (where, words that do not belong there)
+    (NO_CONTAINER, r"this container|(start|attach|give|inside) (the|a|this) container(?!')|\bCLIENT\b|docker run"),
+    (NO_CONTAINER | SYSTEM | POD, r"container's network|network_mode|extra_hosts|--add-host"),
+    (MACOS, rf"{LINUX_ONLY}|{SS}|\bip (route|neigh|link|-4)|getent|docker0|systemd|systemctl"),
+    (WSL, rf"{LINUX_ONLY}|subnet"),
+    (IN_VM, rf"\bufw\b|\bnft\b|iptables|docker0|{SS}|on the bridge|--add-host"),
+    (PODMANS, r"\bdocker (?!-)|\bDocker\b|host\.docker\.internal"),
+    (POD, r"\bdocker |\bDocker\b|podman|this container|docker0|bridge|\bCLIENT\b"),
+    (set(Setting) - POD, r"kubectl|\bpods?\b"),
+    (DOCKERS | NO_CONTAINER | SYSTEM | POD, r"\b[Pp]odman\b|host\.containers\.internal"),
+    (NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM, r"host\.(docker|containers)\.internal(?!:host-gateway)"),
+    (HOST_NETWORK, r"docker run|network connect|host-gateway"),
+    (ROOTLESS, r"listens? on the bridge|--add-host|host-gateway(?!-ip)(?! is| means)"),
+    (set(Setting) - MACOS, r"\blsof\b|macOS"),
+    (set(Setting) - WSL, r"\.exe\b|mirrored"),
+]
+# Not found there: rules/routes.py asks for the place first.
+ONLY_IN = {
+    "IBD104": IN_VM,
+    "IBD211": ROOTLESS,
+    "IBD901": {Setting.LINUX} | HOST_NETWORK,
+    "IBD106": (DOCKERS | PODMANS) - HOST_NETWORK,
+}
+
+
+def words(known, code):
+    """All that is said of a code in a place: on a route that was refused, and about the gateway as a whole."""
+    facts = tuple(Fact(name, value, "a test") for name, value in known.items())
+    seen = look_at(run(facts, probe("ib-gateway", "configured", REFUSED, "172.18.0.3")))
+    return [advice(seen, code, probes) for probes in (seen.judged, ())]
+
+
+@pytest.mark.parametrize(("known", "setting"), PLACES, ids=[f"{at}-{one.name}" for at, (_, one) in enumerate(PLACES)])
+def test_no_word_of_a_fix_a_check_or_a_command_is_foreign(known, setting):
+    wrong = []
+    for code in CATALOGUE:
+        if setting not in ONLY_IN.get(code, set(Setting)):
+            continue
+        for said in words(known, code):
+            for text in (said.fix, said.check, *said.commands):
+                wrong += [
+                    (code, match[0], text)
+                    for where, pattern in FOREIGN
+                    if setting in where and (match := re.search(pattern, text))
+                ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("setting", Setting, ids=lambda setting: setting.name)
+def test_no_word_of_what_decides_between_candidates_is_foreign(setting):
+    for entry in CATALOGUE.values():
+        for known in entry.explanations:
+            if setting in ONLY_IN.get(known.code, set(Setting)):
+                for text in (known.check, known.check_after_fin):
+                    said = worded(setting, text)
+                    found = [pattern for where, pattern in FOREIGN if setting in where and re.search(pattern, said)]
+                    assert found == [], (entry.code, known.code, said)
+
+
+@pytest.mark.parametrize(("known", "setting"), PLACES, ids=[f"{at}-{one.name}" for at, (_, one) in enumerate(PLACES)])
+def test_every_command_of_ours_can_be_read_in_every_place(known, setting):
+    for code in CATALOGUE:
+        for said in words(known, code):
+            assert said.fix and said.check
+            for command in said.commands:
+                assert readable(command) or not command.startswith("ib-"), command
+
+
+@pytest.mark.parametrize("code", ELSEWHERE)
+def test_the_words_for_a_place_are_as_short_and_plain_as_the_others(code):
+    for row in ELSEWHERE[code]:
+        assert row.where and (row.fix or row.check or row.commands is not None)
+        assert len(row.fix) <= 260 and len(row.check) <= 160 and all(len(line) <= 76 for line in row.commands or ())
+        for text in filter(None, (row.fix, row.check)):
+            assert text.isascii() and text[-1] in ".?" and "  " not in text
+        assert set(re.findall(r"IBD\d+", row.fix + row.check)) <= set(CATALOGUE)
+
+
+@pytest.mark.parametrize("code", ELSEWHERE)
+def test_every_row_of_words_for_a_place_is_reached(code):
+    firsts = [next((row for row in ELSEWHERE[code] if setting in row.where), None) for setting in Setting]
+    assert all(row in firsts for row in ELSEWHERE[code])
+
+
+def test_a_place_of_the_table_is_the_one_it_says():
+    assert all(setting_of(known.get) is setting for known, setting in PLACES)
