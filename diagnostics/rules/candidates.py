@@ -12,6 +12,7 @@ from diagnostics.evidence import Probe
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Explanation, FindingEntry, Sign
 from diagnostics.rules.diagnosis import Candidate
+from diagnostics.rules.proved import is_disproved
 from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
 
@@ -21,7 +22,7 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation.
 
-    `known_false`: codes that the run has disproved.
+    `known_false`: codes that do not apply at this time. What the run's routes disprove is left out, too.
     """
 
     def any_of(signs: Iterable[Sign]) -> bool:
@@ -35,7 +36,9 @@ def candidates(
     possible = [
         explanation
         for explanation in CATALOGUE[code].explanations
-        if explanation.code not in known_false and not any_of(CATALOGUE[explanation.code].excluded_by)
+        if explanation.code not in known_false
+        and not is_disproved(run, explanation.code, probes)
+        and not any_of(CATALOGUE[explanation.code].excluded_by)
     ]
     possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
     if [explanation.code for explanation in possible] in ([], [code]):
