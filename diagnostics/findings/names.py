@@ -149,8 +149,8 @@ ENTRIES = (
             "the gateway runs on the host or in another container, and the client was told 127.0.0.1 or localhost",
         ),
         fix=(
-            "Point the client at the host (host.docker.internal, or the default gateway's address), or at the "
-            "name of the gateway's container on a network that both share."
+            "Point the client at the gateway: at the name of its container on a network that both share, or at the "
+            "host (host.docker.internal, or the default gateway's address) unless the table shows it failing too."
         ),
         commands=(
             "ib-diagnose --target host.docker.internal:PORT",

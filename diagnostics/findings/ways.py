@@ -130,16 +130,17 @@ ENTRIES = (
             "paper and live are mixed up (4002 and 4001, 7497 and 7496)",
             "ports of another container image (4003, 4004, 8888, 4000)",
             "Gateway's port used for TWS, or the reverse",
+            "two gateways on one machine, and the one on this port is not running or not logged in",
         ),
         fix=("Set IB_PORT to the port that answers, after making sure that it is the account you mean: paper or live."),
         commands=(
             "ib-diagnose --target HOST:PORT",
             "docker port GATEWAY",
         ),
-        check="Probe the other port: only a handshake tells that the gateway is behind it.",
+        check="A handshake or a session on the other port: only that tells that a gateway is behind it.",
         docs=(
             "The usual ports of gateways and images were tried because the configured one refused everywhere. "
-            "One of them takes connections; it has not been told anything. Images disagree: the inner port "
+            "One of them takes connections; the table shows what it answered. Images disagree: the inner port "
             "4003 is live in one, 4001 and 4002 are the forwarder's ports in another and the gateway's own in "
             "a third."
         ),

@@ -1,6 +1,6 @@
 """A whole run: look around, dial every candidate at once, handshake where `plan` wants it; all of it as Evidence.
 
-    facts -> routes -> names and TCP of all routes together -> siblings, if all refuse -> handshakes, one at a time
+    facts -> routes -> names and TCP of all routes together -> siblings, if all turn away -> handshakes, one at a time
 
 The time it takes is bounded whatever the network does: BUDGET for names and connects together, then `asked.timeout` for
 each of the few handshakes.
@@ -9,7 +9,7 @@ each of the few handshakes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
@@ -61,7 +61,8 @@ def collect(
     if only:
         probes, host = (_only(routes[0], asked, tell),), None
     else:
-        probes, host = examine(routes, asked, every_route=every_route, progress=tell)
+        strangers = _strangers(facts)
+        probes, host = examine(routes, asked, every_route=every_route, progress=tell, strangers=strangers)
     evidence = Evidence(time.time(), tool_version, asked, facts, probes, host)
     return evidence if gateway_log is None else with_log(evidence, gateway_log)
 
@@ -74,23 +75,40 @@ def with_log(evidence: Evidence, gateway_log: bytes | str) -> Evidence:
     return replace(evidence, log_states=states, log_tail_at=view.last_time if view.has_zone else None, gateway_log=view)
 
 
+def _strangers(facts: Sequence[Fact]) -> tuple[str, ...]:
+    """The default gateway of a machine whose network may be the local one: there it is somebody's router."""
+    known = {fact.name: fact.value or "" for fact in facts}
+    apart = known.get("runtime") in ("lxc", "systemd-nspawn")
+    return tuple(known.get("default_gateway", "").split(", ")) if apart else ()
+
+
 def _only(route: Route, asked: Asked, tell: Progress) -> Probe:
     tell(f"asking {label(route)}")
     return probe.walk(route, asked, ProbeStage.SYNC if asked.session else ProbeStage.HELLO)
 
 
 def examine(
-    routes: Sequence[Route], asked: Asked, *, every_route: bool = False, progress: Progress = _no_progress
+    routes: Sequence[Route],
+    asked: Asked,
+    *,
+    every_route: bool = False,
+    progress: Progress = _no_progress,
+    strangers: Collection[str] = (),
 ) -> tuple[tuple[Probe, ...], HostView | None]:
-    """A Probe for each route, then the siblings if any were tried; and the host's side."""
+    """A Probe for each route and each listener seen here, then the siblings if any were tried; and the host's side.
+
+    `strangers`: addresses whose other ports are not ours to look at.
+    """
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
     before = sockets.look(ports)
     if before is not None:
         before = replace(before, forwarders=forwarders.look(ports))
+    port = routes[0].port if routes else DEFAULT_PORT
+    routes = (*routes, *plan.seen_listeners(before, routes))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
     if plan.want_siblings(probes):
-        probes += _siblings(probes, routes[0].port if routes else DEFAULT_PORT, progress)
+        probes += _siblings(probes, port, strangers, progress)
     silence = _handshakes(probes, asked, every_route, progress, lambda: sockets.look(ports))
     return tuple(probes), merged(before, silence)
 
@@ -139,10 +157,12 @@ def nobody_accepts(view: HostView | None, route: Probe) -> bool:
     )
 
 
-def _siblings(probes: Sequence[Probe], port: int, tell: Progress) -> list[Probe]:
-    """The usual other ports of the hosts that refused."""
-    hosts = plan.refused(probes)
-    tell(f"refused; looking at the usual other ports of {', '.join(hosts)}")
+def _siblings(probes: Sequence[Probe], port: int, strangers: Collection[str], tell: Progress) -> list[Probe]:
+    """The usual other ports of the hosts that refused, or took the connection and closed it."""
+    hosts = plan.refused(probes, strangers)
+    if not hosts:
+        return []
+    tell(f"turned away; looking at the usual other ports of {', '.join(hosts)}")
     known = {(tried.addresses, tried.route.port) for tried in probes}
     routes = [route for route in siblings(tuple(hosts), port) if (hosts[route.host], route.port) not in known]
     routes = routes[: plan.MOST_SIBLINGS]

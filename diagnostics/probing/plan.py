@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from diagnostics.evidence import Outcome, Probe, ProbeStage, Route
+from diagnostics.evidence import HostView, Outcome, Probe, ProbeStage, Route
+from diagnostics.place.addresses import is_loopback
 
 MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
 MOST_ROUTES = 32  # of a run, the siblings not counted
 MOST_SIBLINGS = 32  # four hosts with eight ports each
 MOST_SIBLING_HOSTS = 4
+MOST_SEEN = 4  # listeners of our own loopback that are tried because they were seen
 
 
 def same_as(
@@ -70,26 +72,53 @@ def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
     return tuple(indexes[:MOST_ROUTES])
 
 
+def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Route, ...]:
+    """What listens on the usual ports of our own loopback, as routes; none where loopback is a candidate already.
+
+    In a pod, beside another container or on a small machine of its own, it is the gateway next to us.
+    """
+    listeners = view.listeners if view is not None and view.listeners is not None else ()
+    if any(is_loopback(route.host) for route in routes):
+        return ()
+    seen: dict[int, Route] = {}
+    for listener in listeners:
+        if is_loopback(listener.address):
+            host = "::1" if listener.address == "::1" else "127.0.0.1"
+            seen.setdefault(listener.port, Route(host, listener.port, "loopback", "something listens on it here"))
+    return tuple(seen.values())[:MOST_SEEN]
+
+
 def want_siblings(probes: Sequence[Probe]) -> bool:
-    """Is it worth looking at the neighbouring ports? If nothing connects, and what counts was refused, not ignored.
+    """Is it worth looking at the neighbouring ports? If nothing gets through, and what counts did not stay silent.
 
     What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
     """
-    if any(_connect(probe) is Outcome.OK for probe in probes):
+    if any(gets_through(probe) or probe.result(ProbeStage.QUIET).outcome is Outcome.BAD_PEER for probe in probes):
         return False
     configured = [probe for probe in probes if probe.route.kind == "configured"]
-    outcomes = {_connect(probe) for probe in configured or probes}
-    return Outcome.REFUSED in outcomes and Outcome.TIMED_OUT not in outcomes
+    counted = [probe for probe in configured or probes if probe.same_as is None]
+    silent = any(_connect(probe) is Outcome.TIMED_OUT for probe in counted)
+    return not silent and any(_turns_away(probe) for probe in counted)
 
 
-def refused(probes: Sequence[Probe]) -> dict[str, tuple[str, ...]]:
-    """The hosts that refused, each with its addresses; a host without an address of its own is left out."""
+def refused(probes: Sequence[Probe], strangers: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The hosts that refused, or accepted and closed, each with its addresses; those without one of their own are not.
+
+    `strangers`: addresses that may be somebody else's machine.
+    """
     hosts: dict[str, tuple[str, ...]] = {}
     for probe in probes:
         new = set(probe.addresses).difference(*hosts.values())
-        if new and len(hosts) < MOST_SIBLING_HOSTS and _connect(probe) is Outcome.REFUSED:
+        stranger = probe.route.kind != "configured" and not new.isdisjoint(strangers)
+        if new and len(hosts) < MOST_SIBLING_HOSTS and _turns_away(probe) and not stranger:
             hosts.setdefault(probe.route.host, probe.addresses)
     return hosts
+
+
+def _turns_away(probe: Probe) -> bool:
+    """Refused, or closed before a byte was said: so does a port with nobody behind it."""
+    ended = probe.result(ProbeStage.QUIET).outcome in (Outcome.CLOSED, Outcome.RESET)
+    return ended or _connect(probe) is Outcome.REFUSED
 
 
 def _connect(probe: Probe) -> Outcome:

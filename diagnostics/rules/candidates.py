@@ -15,6 +15,7 @@ from diagnostics.findings.wording import worded
 from diagnostics.place.setting import setting_of
 from diagnostics.rules.advice import filled_in
 from diagnostics.rules.diagnosis import Candidate
+from diagnostics.rules.proved import is_disproved
 from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
 
@@ -24,7 +25,7 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """The explanations of this finding; () where what was seen leaves only one, or the finding is the explanation.
 
-    `known_false`: codes that the run has disproved.
+    `known_false`: codes that do not apply at this time. What the run's routes disprove is left out, too.
     """
 
     def any_of(signs: Iterable[Sign]) -> bool:
@@ -38,7 +39,9 @@ def candidates(
     possible = [
         explanation
         for explanation in CATALOGUE[code].explanations
-        if explanation.code not in known_false and not any_of(CATALOGUE[explanation.code].excluded_by)
+        if explanation.code not in known_false
+        and not is_disproved(run, explanation.code, probes)
+        and not any_of(CATALOGUE[explanation.code].excluded_by)
     ]
     possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
     if [explanation.code for explanation in possible] in ([], [code]):

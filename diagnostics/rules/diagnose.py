@@ -1,13 +1,14 @@
 """Evidence in, Diagnosis out: a table of small predicates, reported in the order of the catalogue.
 
-All that match are collected first; then an effect is left out on the routes on which one of its causes (silenced_by)
-was found too. A rule may only claim what was seen: what cannot be told apart from here is one finding with candidates
-(candidates.py), unless the sockets of the gateway's side or its log were seen and decide.
+All that match are collected first, without what another route disproves (proved.py). Then an effect is left out on the
+routes on which one of its causes (silenced_by) was found too. A rule may only claim what was seen: what cannot be told
+apart from here is one finding with candidates (candidates.py), unless the sockets of the gateway's side or its log were
+seen and decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from diagnostics.evidence import Evidence
 from diagnostics.findings.catalogue import CATALOGUE
@@ -18,9 +19,10 @@ from diagnostics.rules.diagnosis import Diagnosis, Finding
 from diagnostics.rules.logins import LOGIN_RULES
 from diagnostics.rules.peers import PEER_RULES
 from diagnostics.rules.places import PLACE_RULES
+from diagnostics.rules.proved import is_disproved, undisproved
 from diagnostics.rules.routes import ROUTE_RULES
 from diagnostics.rules.rulebook import Match
-from diagnostics.rules.run_view import RunView, look_at, name_of
+from diagnostics.rules.run_view import RunView, failure, look_at, name_of
 from diagnostics.rules.sessions import SESSION_RULES
 from diagnostics.rules.verdict import verdict
 
@@ -30,8 +32,8 @@ RULES = (*ROUTE_RULES, *PEER_RULES, *SESSION_RULES, *LOGIN_RULES, *PLACE_RULES)
 def diagnose(evidence: Evidence, windows: tuple[maintenance.Window, ...] = maintenance.WINDOWS) -> Diagnosis:
     """What is the matter, or that nothing is. `windows` are IB's maintenance times."""
     run = look_at(evidence)
-    matches = {code: match for code, rule in RULES if (match := rule(run)) is not None}
-    now = maintenance.inside(evidence.created, windows) if _may_be_maintenance(matches) else None
+    matches = undisproved(run, {code: match for code, rule in RULES if (match := rule(run)) is not None})
+    now = maintenance.inside(evidence.created, windows) if _may_be_maintenance(run, matches) else None
     if now:
         matches["IBD703"] = Match(f"the run was during {now[0].sentence} (as of {maintenance.AS_OF})")
     known_false = frozenset({"IBD703"}) if now == () else frozenset()
@@ -63,11 +65,20 @@ def _rank(code: str, match: Match) -> int:
     return 0 if not match.probes or any(probe.route.kind == "configured" for probe in match.probes) else 1
 
 
-def _may_be_maintenance(codes: Iterable[str]) -> bool:
-    return any(CATALOGUE[code].may_be_maintenance for code in codes)
+def _may_be_maintenance(run: RunView, matches: dict[str, Match]) -> bool:
+    alike = [match for code, match in matches.items() if CATALOGUE[code].may_be_maintenance]
+    return any(not is_disproved(run, "IBD703", match.probes) for match in alike)
 
 
 def _finding(run: RunView, code: str, match: Match, known_false: frozenset[str]) -> Finding:
     routes = tuple(name_of(probe) for probe in match.probes)
     advised, causes = advice(run, code, match.probes), candidates(run, code, match.probes, known_false)
-    return Finding(code, match.message, routes, causes, advised.commands, advised.fix, advised.check)
+    commands = tuple(command for command in advised.commands if not _names_a_dead_end(run, command, routes))
+    return Finding(code, match.message, routes, causes, commands, advised.fix, advised.check)
+
+
+def _names_a_dead_end(run: RunView, command: str, routes: tuple[str, ...]) -> bool:
+    """Whether it proposes a target, not the one that was asked for or found at fault, that this run has seen fail."""
+    probes = (probe for probe in run.evidence.probes if probe.route.kind != "configured")
+    failed = {name_of(probe) for probe in probes if failure(probe) is not None}
+    return any(f"--target {target}" in command for target in failed.difference(routes))

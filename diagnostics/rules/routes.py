@@ -17,15 +17,13 @@ from diagnostics.rules.rulebook import (
     silent,
     time_at,
 )
-from diagnostics.rules.run_view import WILDCARDS, RunView, failure, name_of, ok, reach
+from diagnostics.rules.run_view import USUAL_DOCKER0, WILDCARDS, RunView, failure, is_other_port, name_of, ok, reach
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
 # (measured). A rule that forbids answers within a millisecond; but an answer that comes while connect() is still at
 # work, as from the bridge of the same machine, is heard only at the second attempt, 1.02 s later (net/ipv4/tcp_ipv4.c,
 # tcp_v4_err).
 ARP_GIVES_UP = 2.0
-
-USUAL_DOCKER0 = "172.17.0.1"
 
 # 1xx: names.
 
@@ -142,7 +140,7 @@ def _only_loopback(listeners: tuple[ListeningSocket, ...]) -> bool:
 def _other_bridge(run: RunView) -> Match | None:
     """One bridge address of the host refuses and another works; not where the gateway is the virtual machine's."""
     best = run.best
-    bridges = _bridges(run)
+    bridges = run.host_addresses
     if best is None or run.in_vm or not run.best_reach:
         return None
     if is_loopback(best.address or "") or best.address not in bridges:
@@ -152,21 +150,27 @@ def _other_bridge(run: RunView) -> Match | None:
     return match(probes, f"refused, while {name_of(best)} ({best.address}) works")
 
 
-def _bridges(run: RunView) -> set[str | None]:
-    """The addresses of the container's host that are known: bridge, default gateway, and those of the host's names."""
-    named = [entry.partition("=")[2] for entry in run.fact_list("hosts_entries")]
-    known = (*run.fact_list("default_gateway"), *named, run.fact("docker0"), USUAL_DOCKER0)
-    return {address for address in known if address}
-
-
 def _sibling_port(run: RunView) -> Match | None:
+    """Refused, while another port of the same machine takes connections: told with what that one answered."""
     closed = refused(run)
-    answering = tuple(probe for probe in run.siblings if ok(probe, ProbeStage.QUIET) and failure(probe) is None)
-    if not closed or not answering:
+    open_ports = [probe for probe in (*run.siblings, *run.counted) if ok(probe, ProbeStage.QUIET)]
+    answering = tuple(other for other in open_ports if any(is_other_port(run, probe, other) for probe in closed))
+    beside = tuple(probe for probe in closed if any(is_other_port(run, probe, other) for other in answering))
+    if not beside:
         return None
-    ports = ", ".join(str(port) for port in dict.fromkeys(probe.route.port for probe in answering))
-    message = f"{names(closed)}: refused; on the same host port {ports} takes connections (nothing was said to it)"
-    return Match(message, answering + closed)
+    best = max(answering, key=reach)
+    also = [str(probe.route.port) for probe in answering if probe.route.port != best.route.port]
+    ports = f"; so {'do' if len(also) > 1 else 'does'} {', '.join(dict.fromkeys(also))}" if also else ""
+    taken = f"on the same host port {best.route.port} takes connections{ports}"
+    return Match(f"{names(beside)}: refused; {taken} ({_answered(best)})", (*answering, *beside))
+
+
+def _answered(probe: Probe) -> str:
+    if ok(probe, ProbeStage.START_API):
+        return f"{name_of(probe)} gives a session"
+    if ok(probe, ProbeStage.HELLO):
+        return f"{name_of(probe)} answers the handshake"
+    return "nothing was said to it" if failure(probe) is None else "the handshake was not answered"
 
 
 # Seconds. The second attempt of a connect is sent after one; with less time (a slow name took it) silence means little.

@@ -15,6 +15,7 @@ from diagnostics.place.addresses import is_loopback, label
 from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
 
 WILDCARDS = ("0.0.0.0", "::", "*")
+USUAL_DOCKER0 = "172.17.0.1"
 STAGES = tuple(ProbeStage)
 CONNECTED = 2  # stages that went well where TCP connected
 REACHES_HELLO = STAGES.index(ProbeStage.HELLO)  # stages that went well where only the handshake is missing
@@ -109,6 +110,23 @@ class RunView:
         own = (*self.fact_list("own_addresses"), *self.fact_list("docker0"))
         return is_loopback(address) or address == probe.source or address in own
 
+    @property
+    def host_addresses(self) -> set[str]:
+        """The known addresses of a container's host: bridge, default gateway, and those of the host's names."""
+        named = [entry.partition("=")[2] for entry in self.fact_list("hosts_entries")]
+        known = (*self.fact_list("default_gateway"), *named, *self.fact_list("docker0"), USUAL_DOCKER0)
+        return {address for address in known if address}
+
+    def same_machine(self, probe: Probe, other: Probe) -> bool:
+        """Whether both are known to end on one machine: at one address, at ours, or at those of a container's host."""
+        pair = probe.address, other.address
+        if probe.address is not None and probe.address == other.address:
+            return True
+        if self.is_local(probe) or self.is_local(other):
+            return self.is_local(probe) and self.is_local(other)
+        has_bridges = self.fact("runtime") in ("docker", "podman") and self.fact("rootless") != "yes" and not self.in_vm
+        return has_bridges and set(pair) <= self.host_addresses
+
     def host(self, probes: tuple[Probe, ...]) -> HostView | None:
         """The sockets of the other end of these probes, where this machine is it and they could be looked at."""
         local = probes and all(self.is_local(probe) for probe in probes)
@@ -133,6 +151,11 @@ class RunView:
     def failed(self, wanted: Callable[[StageResult], bool]) -> tuple[Probe, ...]:
         """The judged probes whose failed stage is one that is wanted."""
         return tuple(probe for probe in self.judged if (failed := failure(probe)) is not None and wanted(failed))
+
+
+def is_other_port(run: RunView, probe: Probe, other: Probe) -> bool:
+    """Whether the second one is another port of the machine of the first one."""
+    return probe.route.port != other.route.port and run.same_machine(probe, other)
 
 
 def look_at(evidence: Evidence) -> RunView:

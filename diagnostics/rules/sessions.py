@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, ProbeStage
+from diagnostics.rules.proved import KIND_OF_PORT
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
 from diagnostics.rules.run_view import RunView, failure, ok
 from relay.wire.heard import Heard, replayed
@@ -95,11 +96,6 @@ def _farm_broken(run: RunView) -> Match | None:
 
 def _coded(code: int, message: str) -> Rule:
     return lambda run: match(_with_code(run, code), message)
-
-
-# Ports whose meaning is the same with IBKR's defaults and with every image that publishes them. 4003 and 4004 are not
-# here: the first is live inside one image and this project's relay, of either kind, outside.
-KIND_OF_PORT = {4001: "live", 7496: "live", 4002: "paper", 7497: "paper"}
 
 
 def _paper_live_mix(run: RunView) -> Match | None:

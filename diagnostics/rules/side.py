@@ -10,7 +10,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnosis import Finding
-from diagnostics.rules.run_view import REACHES_HELLO, RunView, failure, failures, reach
+from diagnostics.rules.run_view import REACHES_HELLO, RunView, failure, failures, is_other_port, reach
 
 Way = tuple[ProbeStage, Outcome]  # a way to fail
 
@@ -47,8 +47,10 @@ def main_finding(findings: tuple[Finding, ...]) -> Finding | None:
 
 def side_of_working(run: RunView, findings: tuple[Finding, ...]) -> Side:
     """The side where something works."""
-    if any(probe is not run.best for probe in run.failing):
-        return Side.ROUTING
+    others = [probe for probe in run.failing if probe is not run.best]
+    if others:
+        best = run.best
+        return Side.LOCAL if best and all(is_other_port(run, probe, best) for probe in others) else Side.ROUTING
     main = next((finding for finding in findings if finding.matters), None)
     return Side.NONE if main is None else CATALOGUE[main.code].side
 

@@ -8,7 +8,7 @@ from diagnostics.findings.entry import Side
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
-from diagnostics.rules.run_view import RunView, failure, name_of, ok, works
+from diagnostics.rules.run_view import RunView, failure, is_other_port, name_of, ok, works
 from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
@@ -69,20 +69,31 @@ def _level(run: RunView) -> Level:
 
 def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], level: Level) -> str:
     line = f"Answers via {name_of(best)}: handshake done" if level is Level.ANSWERS else f"Works via {name_of(best)}"
-    version = "" if best.server_version is None else f"server version {best.server_version}"
     if level is Level.ANSWERS:
+        version = _version(best)
         line += f"{f' ({version})' if version else ''}; no session was asked for"
     else:
-        accounts = counted(len(best.accounts), "account") if best.accounts else ""
-        details = ", ".join(filter(None, (version, accounts)))
-        line += f": session usable{f' ({details})' if details else ''}"
+        line += f": {_session(best)}"
     broken = next((probe for probe in run.failing if probe is not best), None)
     if broken is not None:
         does = _does(broken, _finding_about(broken, findings))
-        line += f", but not via {name_of(broken)} as configured: it {does}. The routes differ, so this is routing: the "
-        return f"{line}gateway itself works. {_code_of_others(run, best, findings)}".rstrip()
+        why = "The routes differ, so this is routing: the gateway itself works"
+        if is_other_port(run, broken, best):
+            why = "The machine is the same, so it is the port"
+        line += f", but not via {name_of(broken)} as configured: it {does}. {why}. "
+        return f"{line}{_code_of_others(run, best, findings)}".rstrip()
     main = next((finding for finding in findings if finding.matters), None)
     return f"{line}." if main is None else f"{line}. Note: {CATALOGUE[main.code].title}. ({main.code})"
+
+
+def _session(probe: Probe) -> str:
+    accounts = counted(len(probe.accounts), "account") if probe.accounts else ""
+    details = ", ".join(filter(None, (_version(probe), accounts)))
+    return f"session usable{f' ({details})' if details else ''}"
+
+
+def _version(probe: Probe) -> str:
+    return "" if probe.server_version is None else f"server version {probe.server_version}"
 
 
 def _code_of_others(run: RunView, best: Probe, findings: tuple[Finding, ...]) -> str:
@@ -110,7 +121,16 @@ def _line_of_failing(run: RunView, findings: tuple[Finding, ...], side: Side) ->
         )
         problem = "; ".join(problems)
     where, code = (_where_to_look(run, side, main), f"({main.code})") if main else ("", "")
+    beside = _session_beside(run)
+    if beside is not None:
+        problem += f"; but {name_of(beside)} works, {_session(beside)}"
     return " ".join(filter(None, (f"Does not work: {problem}.", where, code)))
+
+
+def _session_beside(run: RunView) -> Probe | None:
+    """Another port of a machine that does not do what was asked for, with a session all the same."""
+    having = (probe for probe in run.siblings if works(probe, session=True))
+    return next((other for other in having if any(is_other_port(run, probe, other) for probe in run.failing)), None)
 
 
 def _line_of_unfinished(run: RunView) -> str:

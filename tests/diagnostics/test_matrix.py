@@ -22,11 +22,13 @@ from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.collect import collect
 from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.run_view import look_at
 from relay.wire.framing import encode_frame, join_fields
 from relay.wire.hello import ServerHello
 from tests.diagnostics import commands
 from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole, practice, silent
 from tests.diagnostics.recorded import CASES, NOT_PLAYED
+from tests.diagnostics.rules.test_proved import FALSE_BESIDE_A_SESSION, said, with_a_session_beside
 from tests.relay.kit.blackbox import CLOSE, RelayProcess
 from tests.relay.kit.scripted import wait_until
 
@@ -220,7 +222,12 @@ def diagnoses(plain_machine):
 
     def diagnosed(play):
         with play() as port:
-            return run(port)[1]
+            evidence, diagnosis = run(port)
+        for failed in look_at(evidence).failing:
+            beside = with_a_session_beside(evidence, failed)
+            alone = dataclasses.replace(beside, probes=(failed, beside.probes[-1]))
+            assert not FALSE_BESIDE_A_SESSION & set(said(diagnose(alone)))
+        return diagnosis
 
     with pytest.MonkeyPatch.context() as patch, concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
         patch.setenv("TRADING_MODE", "paper")

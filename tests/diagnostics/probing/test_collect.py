@@ -229,13 +229,34 @@ def test_when_all_refuse_the_usual_other_ports_are_looked_at(monkeypatch):
     assert seconds < 2.0
     assert [one.route.kind for one in probes] == ["configured", "sibling", "sibling"]
     assert [outcomes(one) for one in probes] == [walked(OK, REFUSED), walked(OK, REFUSED), walked(*[OK] * 6)]
-    assert f"refused; looking at the usual other ports of {LOOPBACK}" in told
+    assert f"turned away; looking at the usual other ports of {LOOPBACK}" in told
 
 
-def test_when_one_is_accepted_no_other_port_is_looked_at():
-    with practice("close") as gateway:
-        probes, _, _ = run((LOOPBACK, "127.0.0.2"), gateway.port)
-    assert len(probes) == 2
+@pytest.mark.slow
+def test_beside_a_port_that_accepts_and_closes_the_other_ports_are_looked_at(monkeypatch):
+    """As the gateway's own port does where an image publishes it by mistake."""
+    with practice("close") as closing, practice() as gateway:
+        monkeypatch.setattr("diagnostics.place.routes.SIBLINGS", ((gateway.port, "the one"),))
+        probes, _, _ = run((LOOPBACK,), closing.port)
+    assert [one.route.kind for one in probes] == ["configured", "sibling"]
+    assert [outcomes(one) for one in probes] == [walked(OK, OK, CLOSED), walked(*[OK] * 6)]
+
+
+def test_when_one_gets_through_no_other_port_is_looked_at():
+    with practice() as gateway:
+        probes, _, _ = run((LOOPBACK,), gateway.port)
+    assert len(probes) == 1
+
+
+@LINUX_ONLY
+def test_a_listener_of_our_loopback_is_tried_where_loopback_is_no_candidate(monkeypatch):
+    """As in a pod: what is configured leads elsewhere, and the gateway is next to us."""
+    with practice() as gateway:
+        monkeypatch.setattr(module, "SIBLINGS", ((gateway.port, "the one"),))
+        monkeypatch.setattr("diagnostics.probing.plan.is_loopback", lambda host: host == LOOPBACK)
+        probes, _, _ = run(("127.0.0.2",), unused_port())
+    assert (probes[1].route.host, probes[1].route.port, probes[1].route.kind) == (LOOPBACK, gateway.port, "loopback")
+    assert [outcomes(one) for one in probes] == [walked(OK, REFUSED), walked(*[OK] * 6)]
 
 
 # Nothing may hang.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.evidence import KernelView, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.evidence import HostView, KernelView, ListeningSocket, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.probing import plan
 
 OK, REFUSED, TIMED_OUT, UNREACHABLE = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE
@@ -113,7 +113,9 @@ SIBLINGS = (
     ("what was configured is not answered", [probe(A, OK, TIMED_OUT, kind="configured"), probe(B, OK, REFUSED)], False),
     ("nothing was configured, and one is not answered", [probe(A, OK, TIMED_OUT), probe(B, OK, REFUSED)], False),
     ("one gets through", [probe(A, OK, REFUSED, kind="configured"), through(B)], False),
-    ("one is accepted and closed", [probe(A, OK, REFUSED), probe(B, OK, OK, CLOSED)], False),
+    ("one is accepted and closed", [probe(A, OK, REFUSED), probe(B, OK, OK, CLOSED)], True),
+    ("accepted and reset", [probe(A, OK, OK, RESET, kind="configured")], True),
+    ("something else speaks first", [probe(A, OK, OK, BAD_PEER, kind="configured")], False),
     ("nobody is there", [probe(A, OK, UNREACHABLE), probe(None, UNREACHABLE)], False),
     ("nothing at all", [], False),
 )
@@ -133,6 +135,35 @@ def test_the_other_ports_are_those_of_hosts_that_refused_every_address_once():
         probe(C, OK, REFUSED),
     ]
     assert plan.refused(probes) == {"gate": (A,), C: (C,)}
+
+
+def test_no_other_ports_of_a_router_that_may_be_somebody_else_s():
+    router, ours = probe(A, OK, REFUSED, kind="gateway"), probe(B, OK, OK, CLOSED)
+    assert plan.refused([router, ours], strangers=(A,)) == {B: (B,)}
+    named = probe(A, OK, REFUSED, kind="configured")
+    assert plan.refused([named], strangers=(A,)) == {A: (A,)}
+
+
+SEEN = (
+    ("a gateway next to us", ("127.0.0.1", 4002), ["10.0.0.9"], [("127.0.0.1", 4002)]),
+    ("on every address", ("0.0.0.0", 4002), ["10.0.0.9"], [("127.0.0.1", 4002)]),
+    ("of IPv6", ("::1", 4001), ["10.0.0.9"], [("::1", 4001)]),
+    ("on an address that is not loopback", ("10.0.0.2", 4002), ["10.0.0.9"], []),
+    ("loopback is a candidate already", ("127.0.0.1", 4002), ["localhost"], []),
+)
+
+
+@pytest.mark.parametrize("listener, hosts, wanted", [case[1:] for case in SEEN], ids=[case[0] for case in SEEN])
+def test_what_listens_on_our_loopback_is_a_route_of_its_own(listener, hosts, wanted):
+    view = HostView((ListeningSocket(*listener),), 0, 0, 0)
+    routes = [Route(host, 4003, "gateway", "a test") for host in hosts]
+    assert [(route.host, route.port) for route in plan.seen_listeners(view, routes)] == wanted
+
+
+def test_a_few_listeners_are_enough_and_without_a_look_there_is_none():
+    view = HostView(tuple(ListeningSocket("127.0.0.1", port) for port in range(4000, 4020)), 0, 0, 0)
+    assert len(plan.seen_listeners(view, ())) == plan.MOST_SEEN
+    assert plan.seen_listeners(None, ()) == plan.seen_listeners(HostView(), ()) == ()
 
 
 def test_the_other_ports_of_a_few_hosts_are_enough():

@@ -1,0 +1,160 @@
+"""What one route proves is not contradicted by what is said of another one: in every recorded run, and case by case."""
+
+from dataclasses import replace
+
+import pytest
+
+from diagnostics.evidence import ListeningSocket
+from diagnostics.findings.entry import LOGIN_FAULTS
+from diagnostics.rules.diagnose import diagnose
+from diagnostics.rules.proved import CLAIMS
+from diagnostics.rules.run_view import failure, look_at
+from tests.diagnostics.recorded import (
+    BRIDGE,
+    BRIDGE_NAMED,
+    BY_NAME,
+    CASES,
+    DOCKER0,
+    ENDED,
+    HDI,
+    LOGGED_IN,
+    PLAIN,
+    REFUSED,
+    SILENT,
+    STARTED,
+    USER_NETWORK,
+    probe,
+    run,
+    view,
+)
+
+# What cannot be the matter where a session of the same port of the same machine was had in the same run.
+FALSE_BESIDE_A_SESSION = {*LOGIN_FAULTS, "IBD305", "IBD306", "IBD309", "IBD310", "IBD505"}
+
+
+def said(diagnosis):
+    """Every code, as a finding or as one of its explanations."""
+    of_candidates = (one.code for finding in diagnosis.findings for one in finding.candidates)
+    return [*(finding.code for finding in diagnosis.findings), *of_candidates]
+
+
+def with_a_session_beside(evidence, failed):
+    """The same run, in which another name of the same address has a session on the same port."""
+    beside = probe("beside.example", "name", address=failed.address, port=failed.route.port, source=failed.source)
+    return replace(evidence, probes=(*evidence.probes, beside))
+
+
+RUNS = [(case, failed) for case in CASES for failed in look_at(case.evidence).failing if failed.address is not None]
+
+
+@pytest.mark.parametrize(("case", "failed"), RUNS, ids=[f"{case.name}-{failed.route.host}" for case, failed in RUNS])
+def test_no_recorded_run_contradicts_a_session_on_the_same_port(case, failed):
+    evidence = with_a_session_beside(case.evidence, failed)
+    alone = replace(evidence, probes=(failed, evidence.probes[-1]))
+    assert not FALSE_BESIDE_A_SESSION & set(said(diagnose(alone)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_recorded_run_says_nothing_that_one_of_its_own_routes_disproves(case):
+    """The same over what was recorded, without anything added: every route with a session, every one that failed."""
+    view = look_at(case.evidence)
+    having = {(one.address, one.route.port) for one in case.evidence.probes if failure(one) is None and one.accounts}
+    for finding in diagnose(case.evidence).findings:
+        about = [one for one in view.failing if f"{one.route.host}:{one.route.port}" in finding.routes]
+        if about and all((one.address, one.route.port) in having for one in about):
+            assert not FALSE_BESIDE_A_SESSION & {finding.code, *(one.code for one in finding.candidates)}
+
+
+LOOPBACK = "127.0.0.1"
+REFUSED_4004 = probe(LOOPBACK, "configured", REFUSED, port=4004)
+SESSION_4002 = probe(LOOPBACK, "sibling", port=4002, source=LOOPBACK)
+ON_4002 = view(ListeningSocket("0.0.0.0", 4002, 0, 50))
+
+TABLE = [
+    ("a session on another port", run(PLAIN, REFUSED_4004, SESSION_4002), ["IBD204"]),
+    (
+        "the log says that it is logged in, and the port with the session is another one",
+        run(PLAIN, REFUSED_4004, SESSION_4002, host=ON_4002, log=LOGGED_IN),
+        ["IBD204"],
+    ),
+    (
+        "an old log says that it is starting",
+        run(PLAIN, REFUSED_4004, SESSION_4002, host=ON_4002, log=STARTED),
+        ["IBD204"],
+    ),
+    (
+        "the log of the live gateway, and a session of the paper one",
+        run(PLAIN, probe(LOOPBACK, "configured", REFUSED, port=4001), SESSION_4002, host=ON_4002, log=STARTED),
+        ["IBD204", "IBD601"],
+    ),
+    (
+        "loopback of a container in which the gateway is",
+        run(BRIDGE, REFUSED_4004, SESSION_4002),
+        ["IBD204"],
+    ),
+    (
+        "loopback of a container in which the gateway is not",
+        run(BRIDGE, REFUSED_4004),
+        ["IBD106"],
+    ),
+    (
+        "both ports were named, and one is closed",
+        run(PLAIN, probe(LOOPBACK, "configured", port=4002), probe(LOOPBACK, "configured", REFUSED, port=4001)),
+        ["IBD204"],
+    ),
+    (
+        "the same port by another address of the host",
+        run(USER_NETWORK, probe(HDI, "configured", SILENT, DOCKER0), probe("172.18.0.1", "gateway")),
+        ["IBD303", "IBD304", "IBD307", "IBD210"],
+    ),
+    (
+        "another machine says nothing about this one",
+        run(BRIDGE_NAMED, probe("10.0.0.5", "configured", REFUSED), probe(HDI, "name", address=DOCKER0)),
+        ["IBD201", "IBD201", "IBD202", "IBD601", "IBD602", "IBD208"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("evidence", "codes"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_a_finding_that_another_route_disproves_is_not_reported(evidence, codes):
+    assert said(diagnose(evidence)) == codes
+
+
+def test_the_verdict_and_the_finding_say_what_the_other_port_answered():
+    diagnosis = diagnose(run(PLAIN, REFUSED_4004, SESSION_4002))
+    assert diagnosis.verdict.line == (
+        "Does not work: 127.0.0.1:4004 refuses the connection; but 127.0.0.1:4002 works, session usable (server "
+        "version 176, 1 account). The port asked for is not the one that is open. (IBD204)"
+    )
+    assert diagnosis.findings[0].message.endswith("port 4002 takes connections (127.0.0.1:4002 gives a session)")
+
+
+def test_a_port_that_is_closed_beside_the_one_that_works_is_no_routing():
+    works = probe(LOOPBACK, "configured", port=4002)
+    diagnosis = diagnose(run(PLAIN, works, probe(LOOPBACK, "configured", REFUSED, port=4001)))
+    assert diagnosis.verdict.line.endswith(
+        "but not via 127.0.0.1:4001 as configured: it refuses the connection. The machine is the same, so it is the "
+        "port. (IBD204)"
+    )
+
+
+def test_no_command_proposes_a_target_that_the_run_has_seen_fail():
+    refused = probe(HDI, "name", REFUSED, DOCKER0)
+    diagnosis = diagnose(run(BRIDGE_NAMED, probe(LOOPBACK, "configured", REFUSED), refused))
+    assert diagnosis.findings[0].code == "IBD106"
+    assert diagnosis.findings[0].commands == ("docker network connect NETWORK CLIENT",)
+    alone = diagnose(run(BRIDGE_NAMED, probe(LOOPBACK, "configured", REFUSED)))
+    assert alone.findings[0].commands[0] == "ib-diagnose --target host.docker.internal:4003"
+
+
+def test_maintenance_is_no_reason_where_the_same_gateway_has_a_session():
+    evidence = run(
+        USER_NETWORK, probe(HDI, "configured", ENDED, DOCKER0), created=BY_NAME["maintenance"].evidence.created
+    )
+    assert "IBD703" in said(diagnose(evidence))
+    evidence = replace(evidence, probes=(*evidence.probes, probe("172.18.0.1", "gateway")))
+    assert "IBD703" not in said(diagnose(evidence))
+
+
+def test_every_login_fault_is_a_claim():
+    assert set(LOGIN_FAULTS) <= set(CLAIMS)
