@@ -8,7 +8,7 @@ from diagnostics.findings.entry import Side
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
-from diagnostics.rules.run_view import RunView, failure, name_of, ok, works
+from diagnostics.rules.run_view import RunView, failure, name_of, ok, reach, works
 from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
@@ -47,21 +47,34 @@ def verdict(run: RunView, findings: tuple[Finding, ...]) -> Verdict:
     level = _level(run)
     if run.best is not None and run.working:
         line = _line_of_working(run, run.best, findings, level)
-        return Verdict(level, line, name_of(run.best), side_of_working(run, findings))
+        return Verdict(level, line, name_of(run.best), side_of_working(run, findings), _level_of_configured(run))
     side = side_of_failing(run, findings)
     route = name_of(run.best) if run.best is not None else None
     return Verdict(level, _line_of_failing(run, findings, side), route, side)
 
 
 def _level(run: RunView) -> Level:
-    best = run.best
-    if best is None:
+    return Level.NO_TCP if run.best is None else _level_of(run.best, run.evidence.asked.session)
+
+
+def _level_of(probe: Probe, session: bool) -> Level:
+    if not ok(probe, ProbeStage.CONNECT):
         return Level.NO_TCP
-    if not ok(best, ProbeStage.HELLO):
+    if not ok(probe, ProbeStage.HELLO):
         return Level.NO_HANDSHAKE
-    if works(best, session=True):
+    if works(probe, session=True):
         return Level.USABLE
-    return Level.NO_SESSION if run.evidence.asked.session else Level.ANSWERS
+    return Level.NO_SESSION if session else Level.ANSWERS
+
+
+def _level_of_configured(run: RunView) -> Level | None:
+    """How far the configured target comes, where only another route works; of several targets the furthest."""
+    session = run.evidence.asked.session
+    configured = [probe for probe in run.counted if probe.route.kind == "configured"]
+    if not configured or any(works(probe, session) for probe in configured):
+        return None
+    furthest = max(configured, key=reach)
+    return _level_of(furthest, session) if failure(furthest) is not None else None
 
 
 # It works.

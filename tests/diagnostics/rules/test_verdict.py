@@ -8,9 +8,9 @@ from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
-from diagnostics.rules.diagnosis import Level
+from diagnostics.rules.diagnosis import Level, exit_code
 from diagnostics.rules.verdict import FAILS
-from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, SILENT, probe, run
+from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, REFUSED, SILENT, probe, run
 
 LINES = {
     "healthy-docker-bridge": "Works via 172.17.0.1:4003: session usable (server version 176, 1 account).",
@@ -134,3 +134,25 @@ def test_an_error_without_words_of_its_own_is_named_by_stage_and_number():
 
 def test_the_table_names_ways_to_fail():
     assert not {outcome for _, outcome in FAILS} & {Outcome.OK, Outcome.SKIPPED}
+
+
+CONFIGURED = [
+    ("it works itself", (probe(HDI, "configured", address=DOCKER0),), None),
+    (
+        "it refuses, and another one works",
+        (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "gateway")),
+        "no_tcp",
+    ),
+    ("it is silent", (probe("10.0.0.5", "configured", SILENT), probe(DOCKER0, "gateway")), "no_handshake"),
+    ("one of two works", (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "configured")), None),
+    ("nothing works", (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "gateway", REFUSED)), None),
+    ("nothing was configured", (probe("10.0.0.5", "name", REFUSED), probe(DOCKER0, "gateway")), None),
+]
+
+
+@pytest.mark.parametrize("probes, level", [row[1:] for row in CONFIGURED], ids=[row[0] for row in CONFIGURED])
+def test_a_route_that_works_elsewhere_does_not_make_the_configured_target_good(probes, level):
+    diagnosis = diagnose(run(BRIDGE, *probes))
+    assert diagnosis.verdict.configured == (Level(level) if level else None)
+    if level:
+        assert diagnosis.verdict.level is Level.USABLE and exit_code(diagnosis) in (2, 3)
