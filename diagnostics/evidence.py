@@ -156,6 +156,16 @@ class LogView:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairedSetting:
+    """A setting whose value was not what was meant, and what was read instead."""
+
+    origin: str  # --target, IB_HOST, IB_PORT, ...
+    value: str  # as it was given, on one line and quoted
+    wrong: tuple[str, ...]  # for people
+    repaired: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the user wanted to know."""
 
@@ -163,6 +173,7 @@ class Asked:
     client_id: int | None = None  # None: one of our own, high and unique
     timeout: float = 5.0  # seconds for the server hello and for the session, each
     configured_from: str = ""  # --target, IB_HOST, or "" when nothing was configured
+    repaired: tuple[RepairedSetting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probi
 PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
 PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.py", "place/surroundings.py")
-PURE_OF_DIAGNOSTICS += ("place/targets.py",)
+PURE_OF_DIAGNOSTICS += ("place/repair.py", "place/targets.py")
 PURE = (
     "relay/printable.py",
     "relay/wire/",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from diagnostics.cli.arguments import Parser
-    from diagnostics.evidence import Evidence
+    from diagnostics.evidence import Evidence, RepairedSetting
     from diagnostics.rules.diagnosis import Diagnosis
 
 # Seconds for an answer. ib-relay gives its dial five and then resets: an end that names its cause (IBD307), for a
@@ -97,8 +97,9 @@ def _collected(options: Namespace) -> Evidence:
     from diagnostics.probing.collect import collect
     from relay import __version__
 
-    targets, port = read_targets(options)
-    asked = read_asked(options, targets, session=options.session, timeout=options.timeout)
+    repairs: list[RepairedSetting] = []
+    targets, port = read_targets(options, repairs=repairs)
+    asked = read_asked(options, targets, session=options.session, timeout=options.timeout, repairs=repairs)
     log = output.read_bytes(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
     progress = terminal.tell if options.verbose or output.is_terminal(sys.stderr) else None
     return collect(

@@ -2,7 +2,7 @@
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
-Eleven of them are stored as files, which pin the format; the others are only here.
+Twelve of them are stored as files, which pin the format; the others are only here.
 
 Gateway logs, phones, Windows and Macs are not at hand where tests run; everything here is built from what the fields of
 Evidence mean, with the addresses and times measured on the real thing where there was one.
@@ -25,6 +25,7 @@ from diagnostics.evidence import (
     Outcome,
     Probe,
     ProbeStage,
+    RepairedSetting,
     Route,
     StageResult,
     dump,
@@ -374,6 +375,11 @@ NAMES = (
     fault("localhost-in-a-place-unknown", "201", TCP, UNCLEAR, "106 201 601 602 208")(
         UNKNOWN_PLACE, probe("127.0.0.1", "configured", REFUSED)
     ),
+    works("setting-repaired", "107", side=LOCAL)(
+        BRIDGE,
+        probe("gw", "configured", address=DOCKER0),
+        asked=replace(AS_CONFIGURED, repaired=(RepairedSetting("IB_HOST", "'gw '", ("blanks around it",), "gw"),)),
+    ),
 )
 
 WAYS = (
@@ -654,6 +660,7 @@ STORED = (
     "version-missing-again-and-again",
     "dialog-open",
     "api-read-only",
+    "setting-repaired",
 )
 
 

@@ -60,7 +60,7 @@ REFUSED = [
     ("port 70000", given(port="70000"), {}, "--port '70000'"),
     ("a word as port", given(port="paper"), {}, "--port 'paper'"),
     ("a target's port", given("gw:70000"), {}, "--target 'gw:70000'"),
-    ("a scheme", given("tcp://gw:1"), {}, "--target 'tcp://gw:1'"),
+    ("a user", given("tcp://me@gw:1"), {}, "--target '***@gw:1'"),
     ("IB_PORT", given(), {"IB_PORT": "4002x"}, "IB_PORT '4002x'"),
     ("IB_HOST", given(), {"IB_HOST": "a b"}, "IB_HOST 'a b'"),
 ]
@@ -71,6 +71,30 @@ def test_what_is_no_place_is_refused_by_name(options, environ, said):
     with pytest.raises(CommandError) as refused:
         read_targets(options, environ)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+REPAIRED = [
+    ("a CR", given(), {"IB_HOST": "gw\r"}, ("gw", DEFAULT_PORT), [("IB_HOST", "gw")]),
+    ("quotes", given('"gw:1"'), {}, ("gw", 1), [("--target", "gw:1")]),
+    ("Kubernetes", given("gw"), {"IB_PORT": "tcp://10.96.0.12:4002"}, ("gw", 4002), [("IB_PORT", "4002")]),
+    ("a comment", given("gw"), {"IB_PORT": "4002 # paper"}, ("gw", 4002), [("IB_PORT", "4002")]),
+    ("nothing", given("gw"), {"IB_PORT": "4002"}, ("gw", 4002), []),
+]
+
+
+@pytest.mark.parametrize(
+    "options, environ, place, said", [row[1:] for row in REPAIRED], ids=[row[0] for row in REPAIRED]
+)
+def test_a_value_that_can_be_repaired_is_read_and_told(options, environ, place, said):
+    repairs = []
+    targets, port = read_targets(options, environ, repairs)
+    assert (targets[0].host, targets[0].port or port) == place
+    assert [(one.origin, one.repaired) for one in repairs] == said and all(one.wrong for one in repairs)
+
+
+def test_a_client_id_is_repaired_too():
+    asked = read_asked(given(), (), session=True, timeout=2.0, environ={"IB_CLIENT_ID": "7 # the bot"})
+    assert (asked.client_id, asked.repaired[0].repaired) == (7, "7")
 
 
 def test_the_client_id_is_read_where_a_session_is_wanted():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, RepairedSetting, dump, load
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
@@ -156,3 +156,14 @@ def test_a_route_that_works_elsewhere_does_not_make_the_configured_target_good(p
     assert diagnosis.verdict.configured == (Level(level) if level else None)
     if level:
         assert diagnosis.verdict.level is Level.USABLE and exit_code(diagnosis) in (2, 3)
+
+
+def test_a_repaired_setting_is_a_warning_and_keeps_the_session():
+    setting = RepairedSetting("IB_HOST", "'gw\\r'", ("a CR at its end",), "gw")
+    asked = Asked(configured_from="IB_HOST", repaired=(setting,))
+    evidence = run(BRIDGE, probe("gw", "configured", address=DOCKER0), asked=asked)
+    diagnosis = diagnose(load(dump(evidence)))
+    assert [(one.code, one.message) for one in diagnosis.findings] == [
+        ("IBD107", "IB_HOST 'gw\\r' has a CR at its end; gw was used")
+    ]
+    assert (exit_code(diagnosis), exit_code(diagnosis, fail_on_warning=True)) == (0, 5)
