@@ -14,6 +14,7 @@ from diagnostics.evidence import Asked, RepairedSetting
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.repair import repaired
 from diagnostics.place.targets import ProbeTarget, parse_port, parse_target, quoted
+from relay.wire.versions import NEWEST, V100
 
 MAX_CLIENT_ID = 2**31 - 1  # the API's int
 
@@ -51,6 +52,12 @@ def add_target_options(parser: Parser, *, several: bool) -> None:
         help=f"where the gateway or the relay is expected{many} [IB_HOST]",
     )
     add("--port", metavar="N", help=f"for hosts given without one [IB_PORT, else {DEFAULT_PORT}]")
+    add(
+        "--client-versions",
+        metavar="MIN..MAX",
+        type=client_versions,
+        help="server versions to ask for, as a client does, e.g. 157..178 for ib_async [100..176]",
+    )
     given = "IB_CLIENT_ID, else " if several else ""
     add("--client-id", metavar="N", help=f"for a session [{given}a high one that nobody uses]")
 
@@ -68,6 +75,15 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return read
+
+
+def client_versions(text: str) -> tuple[int, int]:
+    """Reads an option's value: the range of server versions in a client's hello."""
+    low, sign, high = text.partition("..")
+    numbers = [int(part) for part in (low, high) if part.isascii() and part.isdigit() and len(part) <= 4]
+    if not sign or len(numbers) != 2 or not V100 <= numbers[0] <= numbers[1] <= NEWEST:
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: MIN..MAX from {V100} to {NEWEST} was expected")
+    return numbers[0], numbers[1]
 
 
 def file_name(text: str) -> str:
@@ -110,7 +126,10 @@ def read_asked(
     if client_id is None and session:
         client_id = next(iter(_of_variable(environ, "IB_CLIENT_ID", _parse_client_id, found)), None)
     asked = Asked(session, client_id, timeout, targets[0].origin if targets else "")
-    return replace(asked, repaired=tuple(found))
+    asked = replace(asked, repaired=tuple(found))
+    if options.client_versions is None:
+        return asked
+    return replace(asked, min_version=options.client_versions[0], max_version=options.client_versions[1])
 
 
 def _first_port(targets: Sequence[ProbeTarget]) -> int | None:

@@ -82,7 +82,7 @@ def run(options: Namespace) -> int:
 
 
 def _check_combination(options: Namespace) -> None:
-    about_live = ("target", "port", "client_id", "every_route", "gateway_log")
+    about_live = ("target", "port", "client_versions", "client_id", "every_route", "gateway_log")
     live = [name for name in about_live if getattr(options, name) not in (None, False, [])]
     if options.saved and live:
         raise CommandError(f"--from reports on a run of the past: --{live[0].replace('_', '-')} has no meaning there")

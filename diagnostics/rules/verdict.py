@@ -82,11 +82,11 @@ def _level_of_configured(run: RunView) -> Level | None:
 
 def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], level: Level) -> str:
     line = f"Answers via {name_of(best)}: handshake done" if level is Level.ANSWERS else f"Works via {name_of(best)}"
-    version = "" if best.server_version is None else f"server version {best.server_version}"
+    version = "" if best.server_version is None else run.evidence.asked.server_version(best.server_version)
     if level is Level.ANSWERS:
         line += f"{f' ({version})' if version else ''}; no session was asked for"
     else:
-        accounts = counted(len(best.accounts), "account") if best.accounts else ""
+        accounts = counted(best.account_count or len(best.accounts), "account") if best.accounts else ""
         details = ", ".join(filter(None, (version, accounts)))
         line += f": session usable{f' ({details})' if details else ''}"
     broken = next((probe for probe in run.failing if probe is not best), None)

@@ -104,10 +104,22 @@ def probe(
     if stages[3].outcome is O.OK:
         known = {"server_version": 176, "bytes_received": 30, **known}
     if stages[4].outcome is O.OK:
-        known = {"accounts": ("DU***567",), "codes": (2104, 2106, 2158), **known, "bytes_received": 430}
+        known = {
+            "accounts": ("DU***567",),
+            "account_count": 1,
+            "codes": (2104, 2106, 2158),
+            **known,
+            "bytes_received": 430,
+        }
     if stages[0].outcome is not O.OK:
         return Probe(Route(host, port, kind, WHY[kind]), stages)
     return Probe(Route(host, port, kind, WHY[kind]), stages, (address,), address, **known)
+
+
+def slow(one: Probe, seconds: float) -> Probe:
+    """The same, with the hello answered only after so long."""
+    late = (replace(result, seconds=seconds) if result.stage is S.HELLO else result for result in one.stages)
+    return replace(one, stages=tuple(late))
 
 
 WHY = {
@@ -549,6 +561,7 @@ SESSIONS = (
     fault("client-limit", "505", HELLO, GATEWAY)(
         PLAIN, probe("127.0.0.1", "configured", ENDED), host=view(OPEN, established=64)
     ),
+    works("slow-answer", "507")(BRIDGE, slow(probe(DOCKER0, "configured"), 5.5)),
     works("upstream-lost", "701", "611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
     works("farm-broken", "702")(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158))),
     fault("maintenance", "701 703", Level.USABLE, GATEWAY, "703 611 607")(

@@ -1,5 +1,6 @@
 """diagnostics/cli/arguments.py: which of flag, target, environment and default wins, and what is refused."""
 
+from argparse import ArgumentTypeError
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,8 @@ from diagnostics.place.targets import ProbeTarget
 from relay.config.load import PortMap
 
 
-def given(*target, port=None, client_id=None):
-    return SimpleNamespace(target=list(target), port=port, client_id=client_id)
+def given(*target, port=None, client_id=None, client_versions=None):
+    return SimpleNamespace(target=list(target), port=port, client_id=client_id, client_versions=client_versions)
 
 
 PLACES = [
@@ -105,6 +106,19 @@ def test_the_client_id_is_read_where_a_session_is_wanted():
     assert read_asked(given(), (), session=False, timeout=5.0, environ={"IB_CLIENT_ID": "x"}) == Asked(
         False, None, 5.0, ""
     )
+
+
+@pytest.mark.parametrize("text, expected", [("203..223", (203, 223)), ("100..100", (100, 100))])
+def test_client_versions_are_what_the_hello_asks_for(text, expected):
+    versions = arguments.client_versions(text)
+    asked = read_asked(given(client_versions=versions), (), session=True, timeout=5.0, environ={})
+    assert (asked.min_version, asked.max_version) == versions == expected
+
+
+@pytest.mark.parametrize("text", ["", "203", "223..203", "99..176", "100..9999", "a..b", "100..", "1e2..176"])
+def test_what_is_no_range_of_versions_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match=r"MIN\.\.MAX from 100 to \d+ was expected"):
+        arguments.client_versions(text)
 
 
 @pytest.mark.parametrize("text", ["-1", "x", "1.5", "2147483648", "9" * 5000, "٣"])
