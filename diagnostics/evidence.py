@@ -103,10 +103,11 @@ class Probe:
     bytes_received: int = 0
     server_version: int | None = None
     redirect: str | None = None  # host[:port]
-    accounts: tuple[str, ...] = ()  # masked
+    accounts: tuple[str, ...] = ()  # masked, 16 at most
     codes: tuple[int, ...] = ()  # of ERR_MSG, in the order they came, 64 at most
     attempts: int = 1  # handshakes tried on this route
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
+    account_count: int | None = None  # all of them; None in files from before it was kept
 
     def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""
@@ -167,6 +168,16 @@ class LogView:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairedSetting:
+    """A setting whose value was not what was meant, and what was read instead."""
+
+    origin: str  # --target, IB_HOST, IB_PORT, ...
+    value: str  # as it was given, on one line and quoted
+    wrong: tuple[str, ...]  # for people
+    repaired: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the user wanted to know."""
 
@@ -174,6 +185,14 @@ class Asked:
     client_id: int | None = None  # None: one of our own, high and unique
     timeout: float = 5.0  # seconds for the server hello and for the session, each
     configured_from: str = ""  # --target, IB_HOST, or "" when nothing was configured
+    repaired: tuple[RepairedSetting, ...] = ()
+    # The server versions our hello asked for; a gateway answers with none above the last, whatever it speaks itself.
+    min_version: int = 100
+    max_version: int = 176
+
+    def server_version(self, number: int) -> str:
+        """What an answer with this version shows, for people: our own limit is not the gateway's."""
+        return f"server version {'at least ' if number == self.max_version else ''}{number}"
 
 
 @dataclass(frozen=True, slots=True)

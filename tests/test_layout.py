@@ -68,14 +68,8 @@ PURE_OF_RELAY += ("logs/events", "logs/explain", "logs/record", "service/failure
 PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
-PURE_OF_DIAGNOSTICS += (
-    "place/reading.py",
-    "place/recognise.py",
-    "place/routes.py",
-    "place/setting.py",
-    "place/surroundings.py",
-)
-PURE_OF_DIAGNOSTICS += ("place/targets.py",)
+PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/repair.py", "place/routes.py")
+PURE_OF_DIAGNOSTICS += ("place/setting.py", "place/surroundings.py", "place/targets.py")
 PURE = (
     "relay/printable.py",
     "relay/wire/",

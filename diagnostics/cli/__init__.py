@@ -105,7 +105,8 @@ def _overview() -> str:
 Says which route to IB Gateway or TWS works from here, at which stage the others fail, and why.
 
 {rows}
-Exit codes: 0 usable, 1 wrong words, codes or files, 2 no TCP connection, 3 no handshake, 4 no usable session,
+Exit codes: 0 usable, 1 wrong words, codes or files, 2 no TCP connection, 3 no handshake, 4 no usable session
+(2 to 4 also where the target that was configured fails and another route works),
 5 warnings (with --fail-on warning), 69 Python too old, 70 a fault of ours, 130 interrupted, 143 terminated.
 Environment: IB_HOST and IB_PORT stand for --target and --port, for a diagnosis IB_CLIENT_ID for --client-id;
 NO_COLOR.

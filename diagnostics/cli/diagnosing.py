@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from diagnostics.cli.arguments import Parser
-    from diagnostics.evidence import Evidence
+    from diagnostics.evidence import Evidence, RepairedSetting
     from diagnostics.rules.diagnosis import Diagnosis
 
 # Seconds for an answer. ib-relay gives its dial five and then resets: an end that names its cause (IBD307), for a
@@ -83,7 +83,7 @@ def run(options: Namespace) -> int:
 
 
 def _check_combination(options: Namespace) -> None:
-    about_live = ("target", "port", "client_id", "every_route")
+    about_live = ("target", "port", "client_versions", "client_id", "every_route")
     live = [name for name in about_live if getattr(options, name) not in (None, False, [])]
     if options.saved and live:
         raise CommandError(f"--from reports on a run of the past: --{live[0].replace('_', '-')} has no meaning there")
@@ -100,8 +100,9 @@ def _collected(options: Namespace, log: bytes | str | None) -> Evidence:
     from diagnostics.probing.collect import collect
     from relay import __version__
 
-    targets, port = read_targets(options)
-    asked = read_asked(options, targets, session=options.session, timeout=options.timeout)
+    repairs: list[RepairedSetting] = []
+    targets, port = read_targets(options, repairs=repairs)
+    asked = read_asked(options, targets, session=options.session, timeout=options.timeout, repairs=repairs)
     progress = terminal.tell if options.verbose or output.is_terminal(sys.stderr) else None
     return collect(
         targets,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from diagnostics.cli.arguments import Parser
+    from diagnostics.evidence import RepairedSetting
     from diagnostics.looks.wait import LookOnce
 
 
@@ -123,10 +124,13 @@ def _looker(options: Namespace, timeout: float) -> LookOnce:
     if len(options.target) > 1:
         raise CommandError("--target: one place is looked at, more were given")
     goal = Goal(options.goal)
-    targets, port = read_targets(options)
+    repairs: list[RepairedSetting] = []
+    targets, port = read_targets(options, repairs=repairs)
     session = goal in (Goal.SESSION, Goal.ONLINE)
     # The id in IB_CLIENT_ID belongs to the program this one serves: while we had it, that could not log in.
-    asked = read_asked(options, targets, session=session, timeout=timeout, environ={})
+    asked = read_asked(options, targets, session=session, timeout=timeout, environ={}, repairs=repairs)
+    for one in asked.repaired:
+        output.complain(f"{one.origin} {one.value} has {', '.join(one.wrong)}: {one.repaired} was read; set it to that")
     route = route_of(targets, port)
 
     def look_once(limit: float) -> Look:

@@ -169,4 +169,31 @@ ENTRIES = (
         supported_by=(Sign.DIALS_LOOPBACK,),
         where_to_look="the target is wrong, not the gateway",
     ),
+    FindingEntry(
+        code="IBD107",
+        slug="setting-repaired",
+        title="a setting has more in it than its value, and a client takes it as it stands",
+        severity="warning",
+        side=Side.LOCAL,
+        causes=(
+            "docker run --env-file keeps quotes, blanks and a comment behind the value",
+            "the file has Windows line ends, so that every value ends with a CR",
+            "Kubernetes sets IB_PORT to tcp://ADDRESS:PORT where a Service is called ib",
+        ),
+        fix=(
+            "Set it to the value that was used here; in Kubernetes rename the Service, or set "
+            "enableServiceLinks: false."
+        ),
+        commands=(
+            "docker exec CLIENT env | grep ^IB_",
+            "grep -n IB_ .env",
+        ),
+        check="Print the value in quotes from inside your program.",
+        docs=(
+            "This run went on with the value that was most likely meant. A client does not: a host name with a blank "
+            "or a quote cannot be looked up, and a port that is no number ends a program before it connects. Some "
+            "programs remove blanks by themselves, so this is a warning and no error."
+        ),
+        silenced_by=(),
+    ),
 )

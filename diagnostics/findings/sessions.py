@@ -175,4 +175,25 @@ ENTRIES = (
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.NO_LEFTOVERS_KNOWN,),
     ),
+    FindingEntry(
+        code="IBD507",
+        slug="slow-answer",
+        title="the gateway answers later than the usual clients wait",
+        severity="warning",
+        side=Side.GATEWAY,
+        causes=(
+            "the gateway's machine is short of processor or memory",
+            "the gateway has just started, or many clients connect at the same time",
+            "the way to it is slow",
+        ),
+        fix="Give the client more time, in ib_async connect(timeout=20), and the gateway more processor and memory.",
+        commands=("ib-diagnose --timeout 20",),
+        check="Run it again: is it slow every time, or only after a start?",
+        docs=(
+            "The connection works for whoever waits. IB.connect of ib_async and ib_insync waits 4 s by default for the "
+            "hello and the answer to START_API together, and then reports TimeoutError. The official ibapi waits for "
+            "ever, its newer sync wrapper 5 s."
+        ),
+        silenced_by=(),
+    ),
 )

@@ -23,6 +23,12 @@ from relay.wire.heard import Heard, Said, replayed
 EX_READY, EX_NO_TCP, EX_NO_HANDSHAKE, EX_NO_SESSION = 0, 2, 3, 4
 
 
+CLIENT_WAITS = 4.0  # seconds for hello and START_API; as rules.sessions, which a good look does not import
+
+
+AS_USUAL = Asked()
+
+
 class Goal(Enum):
     """How far a route must work."""
 
@@ -68,6 +74,7 @@ class Look:
     route: str  # host:port
     probe: Probe
     finding: str = ""  # "IBD201 its title", where the rules name one
+    asked: Asked = AS_USUAL
 
     @property
     def failed(self) -> StageResult | None:
@@ -128,11 +135,18 @@ class Look:
 
     def _success(self) -> str:
         took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
-        version = f", server version {self.probe.server_version}" if self.probe.server_version is not None else ""
+        number = self.probe.server_version
+        version = f", {self.asked.server_version(number)}" if number is not None else ""
+        more = (self.probe.account_count or 0) - len(self.probe.accounts)
         accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
+        accounts += f" and {more} more" if more > 0 else ""
         farms = self.heard.broken_farms
         notices = f", {self._cut_off()}" if self.offline else f", broken farms: {farms}" if farms else ""
-        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms{notices}"
+        return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms{notices}{self._slow()}"
+
+    def _slow(self) -> str:
+        answers = [self.probe.result(stage).seconds or 0.0 for stage in (ProbeStage.HELLO, ProbeStage.START_API)]
+        return ", slower than ib_async waits (4 s)" if sum(answers) >= CLIENT_WAITS else ""
 
     def _offline(self) -> str:
         return f"session usable, {self._cut_off()}{': ' if self.finding else ''}{self.finding}"
@@ -152,7 +166,9 @@ def route_of(targets: tuple[ProbeTarget, ...], port: int) -> Route:
 
 def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) -> Look:
     """Look once, within `limit` seconds and a polite goodbye."""
-    result = Look(goal, label(route), walk(route, asked, LAST[goal], limit=limit, settle=goal is Goal.ONLINE))
+    result = Look(
+        goal, label(route), walk(route, asked, LAST[goal], limit=limit, settle=goal is Goal.ONLINE), asked=asked
+    )
     return result if result.ready else replace(result, finding=_finding(result.probe, asked))
 
 

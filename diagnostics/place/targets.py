@@ -24,13 +24,13 @@ class ProbeTarget:
 
 def parse_target(text: str, origin: str = "--target") -> ProbeTarget:
     """HOST, HOST:PORT, [IPV6]:PORT or IPV6 as a target; ValueError with one line that says what is wrong with it."""
-    where = f"{origin} {_quoted(text)}"
+    where = f"{origin} {quoted(text)}"
     if not text.strip():
         raise ValueError(f"{origin} is empty: {FORM}")
     text = text.strip()
     scheme, sign, _ = text.partition("://")
     if sign:
-        raise ValueError(f"{where}: {FORM}, without {_quoted(scheme + sign)}")
+        raise ValueError(f"{where}: {FORM}, without {quoted(scheme + sign)}")
     for unwanted, advice in (("/", "without a path"), ("@", "without a user"), (",", "one at a time")):
         if unwanted in text:
             raise ValueError(f"{where}: {FORM}, {advice}")
@@ -43,7 +43,7 @@ def parse_target(text: str, origin: str = "--target") -> ProbeTarget:
 def parse_port(text: str, origin: str = "--port") -> int:
     """1 to 65535; ValueError with one line otherwise."""
     if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text, re.ASCII) or not 1 <= int(text) <= 65535:
-        raise ValueError(f"{origin} {_quoted(text)}: a number from 1 to 65535 was expected")
+        raise ValueError(f"{origin} {quoted(text)}: a number from 1 to 65535 was expected")
     return int(text)
 
 
@@ -83,7 +83,7 @@ def _checked_host(host: str, where: str) -> str:
     return host
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """What was typed, on one line, not all of it when it is long, and without what may be a password."""
     _, sign, after = text.rpartition("@")
     text = f"***@{after}" if sign else text

@@ -161,6 +161,7 @@ def _with(probe: Probe, conversation: TalkResult) -> Probe:
         server_version=conversation.server_version,
         redirect=conversation.redirect,
         accounts=conversation.accounts,
+        account_count=conversation.account_count,
         codes=conversation.codes,
         farms=conversation.farms,
     )

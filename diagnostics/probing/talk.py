@@ -46,6 +46,7 @@ class TalkResult:
     server_version: int | None
     redirect: str | None
     accounts: tuple[str, ...]
+    account_count: int | None
     codes: tuple[int, ...]
     farms: tuple[str, ...]  # of each code
 
@@ -69,9 +70,14 @@ def talk(
     """
     client_id = own_client_id() if asked.client_id is None else asked.client_id
     session = ClientSession(
-        client_id, want_session=asked.session, hello_timeout=hello_timeout, start_timeout=asked.timeout
+        client_id,
+        min_version=asked.min_version,
+        max_version=asked.max_version,
+        want_session=asked.session,
+        hello_timeout=hello_timeout,
+        start_timeout=asked.timeout,
     )
-    conversation = _Conversation(sock, session, asked.timeout, reset, on_silence)
+    conversation = _Conversation(sock, session, asked, reset, on_silence)
     try:
         conversation.run()
         if settle:
@@ -111,11 +117,11 @@ class _Conversation:
         self,
         sock: socket.socket,
         session: ClientSession,
-        timeout: float,
+        asked: Asked,
         reset: bool,
         on_silence: Callable[[], None] | None,
     ) -> None:
-        self._sock, self._session, self._timeout, self._on_silence = sock, session, timeout, on_silence
+        self._sock, self._session, self._asked, self._on_silence = sock, session, asked, on_silence
         self._first_bytes = bytearray()  # what the peer says as long as it is not known to be a gateway
         self._broken = reset  # a send, or SO_ERROR, has told of a reset; the next read says "end" then
         self._error: int | None = None  # errno that ended it
@@ -125,7 +131,7 @@ class _Conversation:
         self._noticed = 0.0  # when the last notice came
         self._kernel: KernelView | None = None
         self._redirect: str | None = None
-        self._no_accounts = False  # the list came, and is empty
+        self._account_count: int | None = None  # of the list, once it came
         self._codes: list[int] = []
         self._farms: list[str] = []
 
@@ -236,10 +242,10 @@ class _Conversation:
             host = f"[{event.host}]" if ":" in event.host else event.host
             self._redirect = host if event.port is None else f"{host}:{event.port}"
         elif isinstance(event, events.Accounts):
-            self._no_accounts = event.count == 0
+            self._account_count = event.count
         elif isinstance(event, events.Ready):
             started = self._session.times[Stage.START_API]
-            self._sync_until = max(started + self._timeout, event.at + LEAST_SYNC)
+            self._sync_until = max(started + self._asked.timeout, event.at + LEAST_SYNC)
             self._session.request_current_time()
         elif isinstance(event, events.CurrentTimeSeen):
             self._sync = self._sync or Outcome.OK
@@ -259,6 +265,7 @@ class _Conversation:
             version,
             self._redirect,
             session.accounts,
+            self._account_count,
             tuple(self._codes),
             tuple(self._farms) if any(self._farms) else (),
         )
@@ -272,7 +279,10 @@ class _Conversation:
                 return results  # a hello was all that was wanted
             if completes not in times:
                 return [*results, self._failure(stage, times[begins])]
-            detail = f"server version {self._session.server_version}" if stage is ProbeStage.HELLO else ""
+            version = self._session.server_version
+            detail = ""
+            if stage is ProbeStage.HELLO and version is not None:
+                detail = self._asked.server_version(version)
             results.append(StageResult(stage, Outcome.OK, times[completes] - times[begins], detail))
         if self._sync is Outcome.OK:
             return [*results, StageResult(ProbeStage.SYNC, Outcome.OK, self._ended - times[Stage.READY])]
@@ -312,7 +322,7 @@ class _Conversation:
         if stage is ProbeStage.HELLO:
             part = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
             return f"no hello from the gateway{part}"
-        accounts = "an empty account list" if self._no_accounts else "accounts" if session.accounts else None
+        accounts = "an empty account list" if self._account_count == 0 else "accounts" if session.accounts else None
         came = list(filter(None, ("the order id" if session.order_id is not None else None, accounts)))
         return f"only {' and '.join(came)} came" if came else "neither order id nor accounts came"
 

@@ -6,7 +6,7 @@
     tool_version         the ib-diagnose that looked
     created              Unix time of the run
     exit_code            what the command ends with; 5 only with --fail-on warning
-    verdict              level, line, route, side
+    verdict              level, line, route, side, configured
     routes               route, host, port, kind, why, address, addresses, source, same_as, server_version, accounts,
                          codes, farms, stages
     routes.stages        stage, outcome, seconds, detail, error

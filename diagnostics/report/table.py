@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from diagnostics.evidence import Evidence, Outcome, Probe, ProbeStage, Route
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route
 from diagnostics.place.addresses import label
 from relay.printable import printable
 
@@ -83,7 +83,7 @@ def overview(evidence: Evidence, chosen: str | None = None, verbose: bool = Fals
         RouteRow(_name(probe.route, port), cells(probe), label(probe.route) == chosen) for probe in shown[:MAX_ROWS]
     )
     notes = [f"and {len(shown) - MAX_ROWS} more routes"] if len(shown) > MAX_ROWS else []
-    notes += [*_skipped(shown[:MAX_ROWS]), *_peers(probes), *_names(shown)]
+    notes += [*_skipped(shown[:MAX_ROWS]), *_peers(probes, evidence.asked), *_names(shown)]
     notes += [*_same_addresses(folded, port), *_siblings(folded), *_unknown_names(folded)]
     return Overview(port, rows, tuple(notes))
 
@@ -177,17 +177,24 @@ def _names(shown: list[Probe]) -> list[str]:
     return [several(f"{name} is {address}" for name, address in addresses.items())] if addresses else []
 
 
-def _peers(probes: tuple[Probe, ...]) -> list[str]:
+def _peers(probes: tuple[Probe, ...], asked: Asked) -> list[str]:
     """What the gateways said of themselves."""
-    answering = [probe for probe in probes if probe.server_version is not None]
+    answering = [(probe, probe.server_version) for probe in probes if probe.server_version is not None]
     return [
-        f"{route_name(label(probe.route))} speaks server version {probe.server_version}{_accounts(probe)}"
-        for probe in answering[:MAX_LISTED]
+        f"{route_name(label(probe.route))} speaks {_version(version, asked)}{_accounts(probe)}"
+        for probe, version in answering[:MAX_LISTED]
     ]
 
 
+def _version(version: int, asked: Asked) -> str:
+    return asked.server_version(version) + (" (we ask for no more)" if version == asked.max_version else "")
+
+
 def _accounts(probe: Probe) -> str:
-    return f", accounts {several(printable(account, 20) for account in probe.accounts)}" if probe.accounts else ""
+    if not probe.accounts:
+        return ""
+    count = f"{probe.account_count} accounts: " if (probe.account_count or 0) > len(probe.accounts) else "accounts "
+    return f", {count}{several(printable(account, 20) for account in probe.accounts)}"
 
 
 def _skipped(shown: list[Probe]) -> list[str]:

@@ -53,6 +53,7 @@ class Verdict:
     line: str
     route: str | None  # "host:port" of the route the level is about; None where no route connects
     side: Side
+    configured: Level | None = None  # that of the configured target, where another route works and that one does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,11 @@ class Tone(Enum):
 
 
 def exit_code(diagnosis: Diagnosis, fail_on_warning: bool = False) -> int:
-    """The exit code of a run; 5, if asked for, where it works with warnings or with errors on other routes."""
-    code = EXIT[diagnosis.verdict.level]
+    """The exit code of a run; 5, if asked for, where it works with warnings.
+
+    What was configured is what the user's program dials: while that fails, a route that works elsewhere is advice.
+    """
+    code = EXIT[diagnosis.verdict.configured or diagnosis.verdict.level]
     troubled = any(finding.matters for finding in diagnosis.findings)
     return EXIT_WARNING if code == 0 and fail_on_warning and troubled else code
 

@@ -173,7 +173,8 @@ OLDEST_ACCEPTED = 157  # server version: MinClientVersion of ib_insync and ib_as
 
 def _old_server(run: RunView) -> Match | None:
     versions = [(probe, probe.server_version) for probe in run.judged if probe.server_version is not None]
-    old = [(probe, version) for probe, version in versions if version < OLDEST_ACCEPTED]
+    limit = min(OLDEST_ACCEPTED, run.evidence.asked.max_version)  # an answer with our own maximum may be any newer one
+    old = [(probe, version) for probe, version in versions if version < limit]
     if not old:
         return None
     return match(tuple(probe for probe, _ in old), f"server version {old[0][1]}, below {OLDEST_ACCEPTED}")

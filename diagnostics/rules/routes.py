@@ -109,6 +109,15 @@ def _localhost_in_container(run: RunView) -> Match | None:
     return match(to_loopback, f"refused, and this container has its own loopback (network mode {mode})")
 
 
+def _repaired_setting(run: RunView) -> Match | None:
+    settings = run.evidence.asked.repaired
+    if not settings:
+        return None
+    sentences = (f"{one.origin} {one.value} has {', '.join(one.wrong)}; {one.repaired} was used" for one in settings)
+    configured = tuple(probe for probe in run.counted if probe.route.kind == "configured")
+    return Match("; ".join(sentences), configured)
+
+
 # 2xx: the way there.
 
 
@@ -250,6 +259,7 @@ ROUTE_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD104", _hostname_is_vm),
     ("IBD105", _name_stale),
     ("IBD106", _localhost_in_container),
+    ("IBD107", _repaired_setting),
     ("IBD201", _port_refuses),
     ("IBD202", _loopback_bind),
     ("IBD203", _other_bridge),

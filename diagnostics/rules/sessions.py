@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.rules.proved import KIND_OF_PORT
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
-from diagnostics.rules.run_view import RunView, failure, ok
+from diagnostics.rules.run_view import RunView, failure, ok, works
 from relay.wire.heard import Heard, replayed
 
 MAX_CLIENTS = 32  # at a time; IBKR's documentation of the API, page on connections
@@ -51,17 +51,33 @@ def _start_silent(run: RunView) -> Match | None:
         return None
     missing = probes[0].result(ProbeStage.START_API).detail
     missing = missing or f"order id and accounts did not both come{time_at(probes, ProbeStage.START_API)}"
-    return match(probes, f"the hello was answered{_version(probes[0])}; after START_API: {missing}")
+    return match(probes, f"the hello was answered{_version(run, probes[0])}; after START_API: {missing}")
 
 
-def _version(probe: Probe) -> str:
-    return "" if probe.server_version is None else f" (server version {probe.server_version})"
+def _version(run: RunView, probe: Probe) -> str:
+    return "" if probe.server_version is None else f" ({run.evidence.asked.server_version(probe.server_version)})"
 
 
 def _partial_sync(run: RunView) -> Match | None:
     probes = tuple(probe for probe in _sync_timed_out(run) if ok(probe, ProbeStage.START_API))
     unanswered = f"the current time was not answered{time_at(probes, ProbeStage.SYNC)}"
     return match(probes, f"order id and accounts came, {unanswered}")
+
+
+# Seconds for the hello and the answer to START_API together: client.py and ib.py of ib_insync and ib_async.
+CLIENT_WAITS = 4.0
+
+
+def _slow_answer(run: RunView) -> Match | None:
+    """It works for us, who wait longer than the usual clients do."""
+    for probe in run.judged:
+        if not works(probe, run.evidence.asked.session):
+            continue
+        times = [probe.result(stage).seconds or 0.0 for stage in (ProbeStage.HELLO, ProbeStage.START_API)]
+        if sum(times) >= CLIENT_WAITS:
+            took = f"the hello was answered after {times[0]:.1f} s, START_API after {times[1]:.1f} s"
+            return match((probe,), f"{took}; ib_async and ib_insync give up after {CLIENT_WAITS:g} s for both")
+    return None
 
 
 def _client_limit(run: RunView) -> Match | None:
@@ -129,6 +145,7 @@ SESSION_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD504", _partial_sync),
     ("IBD505", _client_limit),
     ("IBD506", _ghost),
+    ("IBD507", _slow_answer),
     ("IBD701", _upstream_lost),
     ("IBD702", _farm_broken),
     ("IBD704", _coded(PORT_CHANGED, "the gateway announced that its API port has changed (1300)")),

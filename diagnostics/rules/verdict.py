@@ -8,7 +8,7 @@ from diagnostics.findings.entry import Side
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
-from diagnostics.rules.run_view import RunView, failure, is_other_port, name_of, ok, works
+from diagnostics.rules.run_view import RunView, failure, is_other_port, name_of, ok, reach, works
 from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
@@ -47,21 +47,34 @@ def verdict(run: RunView, findings: tuple[Finding, ...]) -> Verdict:
     level = _level(run)
     if run.best is not None and run.working:
         line = _line_of_working(run, run.best, findings, level)
-        return Verdict(level, line, name_of(run.best), side_of_working(run, findings))
+        return Verdict(level, line, name_of(run.best), side_of_working(run, findings), _level_of_configured(run))
     side = side_of_failing(run, findings)
     route = name_of(run.best) if run.best is not None else None
     return Verdict(level, _line_of_failing(run, findings, side), route, side)
 
 
 def _level(run: RunView) -> Level:
-    best = run.best
-    if best is None:
+    return Level.NO_TCP if run.best is None else _level_of(run.best, run.evidence.asked.session)
+
+
+def _level_of(probe: Probe, session: bool) -> Level:
+    if not ok(probe, ProbeStage.CONNECT):
         return Level.NO_TCP
-    if not ok(best, ProbeStage.HELLO):
+    if not ok(probe, ProbeStage.HELLO):
         return Level.NO_HANDSHAKE
-    if works(best, session=True):
+    if works(probe, session=True):
         return Level.USABLE
-    return Level.NO_SESSION if run.evidence.asked.session else Level.ANSWERS
+    return Level.NO_SESSION if session else Level.ANSWERS
+
+
+def _level_of_configured(run: RunView) -> Level | None:
+    """How far the configured target comes, where only another route works; of several targets the furthest."""
+    session = run.evidence.asked.session
+    configured = [probe for probe in run.counted if probe.route.kind == "configured"]
+    if not configured or any(works(probe, session) for probe in configured):
+        return None
+    furthest = max(configured, key=reach)
+    return _level_of(furthest, session) if failure(furthest) is not None else None
 
 
 # It works.
@@ -70,10 +83,10 @@ def _level(run: RunView) -> Level:
 def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], level: Level) -> str:
     line = f"Answers via {name_of(best)}: handshake done" if level is Level.ANSWERS else f"Works via {name_of(best)}"
     if level is Level.ANSWERS:
-        version = _version(best)
+        version = _version(run, best)
         line += f"{f' ({version})' if version else ''}; no session was asked for"
     else:
-        line += f": {_session(best)}"
+        line += f": {_session(run, best)}"
     broken = next((probe for probe in run.failing if probe is not best), None)
     if broken is not None:
         does = _does(broken, _finding_about(broken, findings))
@@ -86,14 +99,14 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
     return f"{line}." if main is None else f"{line}. Note: {CATALOGUE[main.code].title}. ({main.code})"
 
 
-def _session(probe: Probe) -> str:
-    accounts = counted(len(probe.accounts), "account") if probe.accounts else ""
-    details = ", ".join(filter(None, (_version(probe), accounts)))
+def _session(run: RunView, probe: Probe) -> str:
+    accounts = counted(probe.account_count or len(probe.accounts), "account") if probe.accounts else ""
+    details = ", ".join(filter(None, (_version(run, probe), accounts)))
     return f"session usable{f' ({details})' if details else ''}"
 
 
-def _version(probe: Probe) -> str:
-    return "" if probe.server_version is None else f"server version {probe.server_version}"
+def _version(run: RunView, probe: Probe) -> str:
+    return "" if probe.server_version is None else run.evidence.asked.server_version(probe.server_version)
 
 
 def _code_of_others(run: RunView, best: Probe, findings: tuple[Finding, ...]) -> str:
@@ -123,7 +136,7 @@ def _line_of_failing(run: RunView, findings: tuple[Finding, ...], side: Side) ->
     where, code = (_where_to_look(run, side, main), f"({main.code})") if main else ("", "")
     beside = _session_beside(run)
     if beside is not None:
-        problem += f"; but {name_of(beside)} works, {_session(beside)}"
+        problem += f"; but {name_of(beside)} works, {_session(run, beside)}"
     return " ".join(filter(None, (f"Does not work: {problem}.", where, code)))
 
 

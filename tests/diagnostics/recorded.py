@@ -2,7 +2,7 @@
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
-Eleven of them are stored as files, which pin the format; the others are only here.
+Twelve of them are stored as files, which pin the format; the others are only here.
 
 Gateway logs, phones, Windows and Macs are not at hand where tests run; everything here is built from what the fields of
 Evidence mean, with the addresses and times measured on the real thing where there was one.
@@ -26,6 +26,7 @@ from diagnostics.evidence import (
     Outcome,
     Probe,
     ProbeStage,
+    RepairedSetting,
     Route,
     StageResult,
     dump,
@@ -106,10 +107,16 @@ def probe(
     if stages[4].outcome is O.OK:
         if "codes" not in known:
             known = {"codes": (2104, 2106, 2158), "farms": ("usfarm", "ushmds", "secdefil"), **known}
-        known = {"accounts": ("DU***567",), **known, "bytes_received": 430}
+        known = {"accounts": ("DU***567",), "account_count": 1, **known, "bytes_received": 430}
     if stages[0].outcome is not O.OK:
         return Probe(Route(host, port, kind, WHY[kind]), stages)
     return Probe(Route(host, port, kind, WHY[kind]), stages, (address,), address, **known)
+
+
+def slow(one: Probe, seconds: float) -> Probe:
+    """The same, with the hello answered only after so long."""
+    late = (replace(result, seconds=seconds) if result.stage is S.HELLO else result for result in one.stages)
+    return replace(one, stages=tuple(late))
 
 
 WHY = {
@@ -389,6 +396,11 @@ NAMES = (
     fault("localhost-in-a-place-unknown", "201", TCP, UNCLEAR, "106 201 601 602 208")(
         UNKNOWN_PLACE, probe("127.0.0.1", "configured", REFUSED)
     ),
+    works("setting-repaired", "107", side=LOCAL)(
+        BRIDGE,
+        probe("gw", "configured", address=DOCKER0),
+        asked=replace(AS_CONFIGURED, repaired=(RepairedSetting("IB_HOST", "'gw '", ("blanks around it",), "gw"),)),
+    ),
 )
 
 WAYS = (
@@ -563,6 +575,7 @@ SESSIONS = (
     fault("client-limit", "505", HELLO, GATEWAY)(
         PLAIN, probe("127.0.0.1", "configured", ENDED), host=view(OPEN, established=64)
     ),
+    works("slow-answer", "507")(BRIDGE, slow(probe(DOCKER0, "configured"), 5.5)),
     works("upstream-lost", "701", "611 607")(BRIDGE, probe(DOCKER0, "configured", codes=(2110, 1100))),
     works("farm-broken", "702")(BRIDGE, probe(DOCKER0, "configured", codes=(2103, 2105, 2158))),
     works("one-farm-broken", "702")(
@@ -696,6 +709,7 @@ STORED = (
     "version-missing-again-and-again",
     "dialog-open",
     "api-read-only",
+    "setting-repaired",
 )
 
 

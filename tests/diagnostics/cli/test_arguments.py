@@ -1,5 +1,6 @@
 """diagnostics/cli/arguments.py: which of flag, target, environment and default wins, and what is refused."""
 
+from argparse import ArgumentTypeError
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,8 @@ from diagnostics.place.targets import ProbeTarget
 from relay.config.load import PortMap
 
 
-def given(*target, port=None, client_id=None):
-    return SimpleNamespace(target=list(target), port=port, client_id=client_id)
+def given(*target, port=None, client_id=None, client_versions=None):
+    return SimpleNamespace(target=list(target), port=port, client_id=client_id, client_versions=client_versions)
 
 
 PLACES = [
@@ -60,7 +61,7 @@ REFUSED = [
     ("port 70000", given(port="70000"), {}, "--port '70000'"),
     ("a word as port", given(port="paper"), {}, "--port 'paper'"),
     ("a target's port", given("gw:70000"), {}, "--target 'gw:70000'"),
-    ("a scheme", given("tcp://gw:1"), {}, "--target 'tcp://gw:1'"),
+    ("a user", given("tcp://me@gw:1"), {}, "--target '***@gw:1'"),
     ("IB_PORT", given(), {"IB_PORT": "4002x"}, "IB_PORT '4002x'"),
     ("IB_HOST", given(), {"IB_HOST": "a b"}, "IB_HOST 'a b'"),
 ]
@@ -73,6 +74,30 @@ def test_what_is_no_place_is_refused_by_name(options, environ, said):
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+REPAIRED = [
+    ("a CR", given(), {"IB_HOST": "gw\r"}, ("gw", DEFAULT_PORT), [("IB_HOST", "gw")]),
+    ("quotes", given('"gw:1"'), {}, ("gw", 1), [("--target", "gw:1")]),
+    ("Kubernetes", given("gw"), {"IB_PORT": "tcp://10.96.0.12:4002"}, ("gw", 4002), [("IB_PORT", "4002")]),
+    ("a comment", given("gw"), {"IB_PORT": "4002 # paper"}, ("gw", 4002), [("IB_PORT", "4002")]),
+    ("nothing", given("gw"), {"IB_PORT": "4002"}, ("gw", 4002), []),
+]
+
+
+@pytest.mark.parametrize(
+    "options, environ, place, said", [row[1:] for row in REPAIRED], ids=[row[0] for row in REPAIRED]
+)
+def test_a_value_that_can_be_repaired_is_read_and_told(options, environ, place, said):
+    repairs = []
+    targets, port = read_targets(options, environ, repairs)
+    assert (targets[0].host, targets[0].port or port) == place
+    assert [(one.origin, one.repaired) for one in repairs] == said and all(one.wrong for one in repairs)
+
+
+def test_a_client_id_is_repaired_too():
+    asked = read_asked(given(), (), session=True, timeout=2.0, environ={"IB_CLIENT_ID": "7 # the bot"})
+    assert (asked.client_id, asked.repaired[0].repaired) == (7, "7")
+
+
 def test_the_client_id_is_read_where_a_session_is_wanted():
     target = (ProbeTarget("gw", 1, "IB_HOST"),)
     environ = {"IB_CLIENT_ID": "7"}
@@ -81,6 +106,19 @@ def test_the_client_id_is_read_where_a_session_is_wanted():
     assert read_asked(given(), (), session=False, timeout=5.0, environ={"IB_CLIENT_ID": "x"}) == Asked(
         False, None, 5.0, ""
     )
+
+
+@pytest.mark.parametrize("text, expected", [("203..223", (203, 223)), ("100..100", (100, 100))])
+def test_client_versions_are_what_the_hello_asks_for(text, expected):
+    versions = arguments.client_versions(text)
+    asked = read_asked(given(client_versions=versions), (), session=True, timeout=5.0, environ={})
+    assert (asked.min_version, asked.max_version) == versions == expected
+
+
+@pytest.mark.parametrize("text", ["", "203", "223..203", "99..176", "100..9999", "a..b", "100..", "1e2..176"])
+def test_what_is_no_range_of_versions_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match=r"MIN\.\.MAX from 100 to \d+ was expected"):
+        arguments.client_versions(text)
 
 
 @pytest.mark.parametrize("text", ["-1", "x", "1.5", "2147483648", "9" * 5000, "٣"])

@@ -147,11 +147,11 @@ def test_what_looks_the_same_is_offered(code, others):
 
 # Permanent: a code that was given out keeps its meaning. Add new ones at the end of their block; take none away.
 CODES = {
-    1: range(101, 107),
+    1: range(101, 108),
     2: range(201, 212),
     3: range(301, 311),
     4: range(401, 408),
-    5: range(501, 507),
+    5: range(501, 508),
     6: range(601, 618),
     7: range(701, 705),
     8: range(801, 805),

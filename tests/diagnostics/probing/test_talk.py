@@ -135,7 +135,7 @@ def test_a_healthy_session_tells_everything():
     assert [one.stage for one in told.results] == [ProbeStage.HELLO, ProbeStage.START_API, ProbeStage.SYNC]
     assert all(0 <= one.seconds < 1.0 for one in told.results)
     rest = replace(told, results=(), bytes_received=0)
-    assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), FARMS_OK, FARMS)
+    assert rest == module.TalkResult((), None, None, 0, 176, None, ("DU***567",), 1, FARMS_OK, FARMS)
     assert told.bytes_received > 300
 
 

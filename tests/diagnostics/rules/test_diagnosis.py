@@ -13,7 +13,7 @@ EXITS = [
     ("no handshake", Level.NO_HANDSHAKE, (ERROR, WARNING), 3, 3),
     ("no session", Level.NO_SESSION, (ERROR,), 4, 4),
     ("usable with a warning", Level.USABLE, (WARNING,), 0, 5),
-    ("usable, and the configured route is broken", Level.USABLE, (ERROR,), 0, 5),
+    ("usable, with an error on another route", Level.USABLE, (ERROR,), 0, 5),
     ("usable with a remark", Level.USABLE, (INFO,), 0, 0),
 ]
 
@@ -22,6 +22,12 @@ EXITS = [
 def test_the_exit_code(name, level, findings, code, strict):
     diagnosis = Diagnosis(Verdict(level, "", None, Side.NONE), findings)
     assert (exit_code(diagnosis), exit_code(diagnosis, fail_on_warning=True)) == (code, strict)
+
+
+def test_the_exit_code_is_that_of_the_configured_target():
+    diagnosis = Diagnosis(Verdict(Level.USABLE, "", "gw:4003", Side.ROUTING, Level.NO_TCP), (ERROR,))
+    assert (exit_code(diagnosis), exit_code(diagnosis, fail_on_warning=True)) == (2, 2)
+    assert tone(diagnosis).value == "bad"
 
 
 def test_every_level_has_an_exit_code():

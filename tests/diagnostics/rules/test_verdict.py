@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, RepairedSetting, dump, load
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
-from diagnostics.rules.diagnosis import Level
+from diagnostics.rules.diagnosis import Level, exit_code
 from diagnostics.rules.verdict import FAILS
-from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, SILENT, probe, run
+from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, REFUSED, SILENT, probe, run, slow
 
 LINES = {
-    "healthy-docker-bridge": "Works via 172.17.0.1:4003: session usable (server version 176, 1 account).",
+    "healthy-docker-bridge": "Works via 172.17.0.1:4003: session usable (server version at least 176, 1 account).",
     "healthy-hello-only": (
-        "Answers via 172.17.0.1:4003: handshake done (server version 176); no session was asked for."
+        "Answers via 172.17.0.1:4003: handshake done (server version at least 176); no session was asked for."
     ),
     "seed-accept-then-silence": (
         "Does not work: every route connects, and the gateway never answers the handshake (tried via "
@@ -27,7 +27,7 @@ LINES = {
         "(what listens there, and for whom), not in Docker's networking. (IBD201)"
     ),
     "bound-to-the-other-bridge": (
-        "Works via host.docker.internal:4003: session usable (server version 176, 1 account), but not via "
+        "Works via host.docker.internal:4003: session usable (server version at least 176, 1 account), but not via "
         "172.18.0.1:4003 as configured: it refuses the connection. The routes differ, so this is routing: the "
         "gateway itself works. (IBD203)"
     ),
@@ -50,8 +50,8 @@ LINES = {
         "likely on the gateway's side. (IBD303)"
     ),
     "upstream-lost": (
-        "Works via 172.17.0.1:4003: session usable (server version 176, 1 account). Note: connectivity is fine, "
-        "and the gateway has lost IB's servers. (IBD701)"
+        "Works via 172.17.0.1:4003: session usable (server version at least 176, 1 account). Note: connectivity is "
+        "fine, and the gateway has lost IB's servers. (IBD701)"
     ),
     "localhost-in-container": (
         "Does not work: 127.0.0.1:4003 refuses the connection. The target is wrong, not the gateway. (IBD106)"
@@ -134,3 +134,54 @@ def test_an_error_without_words_of_its_own_is_named_by_stage_and_number():
 
 def test_the_table_names_ways_to_fail():
     assert not {outcome for _, outcome in FAILS} & {Outcome.OK, Outcome.SKIPPED}
+
+
+CONFIGURED = [
+    ("it works itself", (probe(HDI, "configured", address=DOCKER0),), None),
+    (
+        "it refuses, and another one works",
+        (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "gateway")),
+        "no_tcp",
+    ),
+    ("it is silent", (probe("10.0.0.5", "configured", SILENT), probe(DOCKER0, "gateway")), "no_handshake"),
+    ("one of two works", (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "configured")), None),
+    ("nothing works", (probe("10.0.0.5", "configured", REFUSED), probe(DOCKER0, "gateway", REFUSED)), None),
+    ("nothing was configured", (probe("10.0.0.5", "name", REFUSED), probe(DOCKER0, "gateway")), None),
+]
+
+
+@pytest.mark.parametrize("probes, level", [row[1:] for row in CONFIGURED], ids=[row[0] for row in CONFIGURED])
+def test_a_route_that_works_elsewhere_does_not_make_the_configured_target_good(probes, level):
+    diagnosis = diagnose(run(BRIDGE, *probes))
+    assert diagnosis.verdict.configured == (Level(level) if level else None)
+    if level:
+        assert diagnosis.verdict.level is Level.USABLE and exit_code(diagnosis) in (2, 3)
+
+
+def test_a_repaired_setting_is_a_warning_and_keeps_the_session():
+    setting = RepairedSetting("IB_HOST", "'gw\\r'", ("a CR at its end",), "gw")
+    asked = Asked(configured_from="IB_HOST", repaired=(setting,))
+    evidence = run(BRIDGE, probe("gw", "configured", address=DOCKER0), asked=asked)
+    diagnosis = diagnose(load(dump(evidence)))
+    assert [(one.code, one.message) for one in diagnosis.findings] == [
+        ("IBD107", "IB_HOST 'gw\\r' has a CR at its end; gw was used")
+    ]
+    assert (exit_code(diagnosis), exit_code(diagnosis, fail_on_warning=True)) == (0, 5)
+
+
+def test_a_version_is_ours_at_our_maximum_only_and_every_account_counts():
+    evidence = run(BRIDGE, probe(DOCKER0, "configured", account_count=40))
+    assert diagnose(evidence).verdict.line.endswith("session usable (server version at least 176, 40 accounts).")
+    asked = replace(evidence.asked, max_version=223)
+    assert "(server version 176, 40" in diagnose(replace(evidence, asked=asked)).verdict.line
+    old = replace(
+        evidence, asked=replace(asked, max_version=151), probes=(replace(evidence.probes[0], server_version=151),)
+    )
+    assert diagnose(old).findings == ()
+
+
+def test_an_answer_that_the_usual_clients_do_not_wait_for_is_a_warning():
+    evidence = run(BRIDGE, probe(DOCKER0, "configured"))
+    for seconds, codes in ((3.9, []), (5.5, ["IBD507"])):
+        late = replace(evidence, probes=(slow(evidence.probes[0], seconds),))
+        assert [one.code for one in diagnose(late).findings] == codes
