@@ -330,7 +330,24 @@ def test_what_is_healthy_has_no_finding(name, settings, plain_machine):
     assert (diagnose(outside_a_window).findings, diagnosis.verdict.level.value) == ((), "usable")
 
 
+# What is no failure of a peer, by the code that is said of it.
+WARNED = {
+    "IBD107": ("normal", '"{}"  # paper'),
+    "IBD507": ("slow-hello=4.1", "{}"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", WARNED)
+def test_what_works_and_will_not_for_others_is_warned_of(code, plain_machine):
+    name, target = WARNED[code]
+    with practice(name) as gateway:
+        ended = commands.run("--target", target.format(f"{LOOPBACK}:{gateway.port}"), "--fail-on", "warning")
+    assert ended.code == 5 and ended.out.startswith("Works via ") and f"warning {code}: " in ended.out
+
+
 def played():
+    yield from WARNED
     for codes, _, _ in MATRIX:
         yield from codes.split()
     yield from re.findall(r"IBD\d{3}", (ROOT / "tests/docker/test_routes.py").read_text(encoding="utf-8"))

@@ -176,7 +176,7 @@ SLIPS = [
     (["diagnose", "word"], {}, "unrecognized arguments: word"),
     (["--target"], {}, "--target: expected one argument"),
     (["--target", ""], {}, "--target is empty"),
-    (["--target", "http://gateway"], {}, "--target 'http://gateway'"),
+    (["--target", "gate way"], {}, "--target 'gate way'"),
     (["--target", "gateway:0"], {}, "--target 'gateway:0'"),
     (["--port", "0"], {}, "--port '0'"),
     (["--port", "70000"], {}, "--port '70000'"),

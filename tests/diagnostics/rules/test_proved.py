@@ -124,7 +124,7 @@ def test_the_verdict_and_the_finding_say_what_the_other_port_answered():
     diagnosis = diagnose(run(PLAIN, REFUSED_4004, SESSION_4002))
     assert diagnosis.verdict.line == (
         "Does not work: 127.0.0.1:4004 refuses the connection; but 127.0.0.1:4002 works, session usable (server "
-        "version 176, 1 account). The port asked for is not the one that is open. (IBD204)"
+        "version at least 176, 1 account). The port asked for is not the one that is open. (IBD204)"
     )
     assert diagnosis.findings[0].message.endswith("port 4002 takes connections (127.0.0.1:4002 gives a session)")
 
