@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import KernelView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
+from diagnostics.evidence import KernelView, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.rulebook import (
@@ -17,7 +17,16 @@ from diagnostics.rules.rulebook import (
     silent,
     time_at,
 )
-from diagnostics.rules.run_view import USUAL_DOCKER0, WILDCARDS, RunView, failure, is_other_port, name_of, ok, reach
+from diagnostics.rules.run_view import (
+    USUAL_DOCKER0,
+    RunView,
+    failure,
+    is_other_port,
+    name_of,
+    ok,
+    only_loopback,
+    reach,
+)
 
 # Seconds. Linux asks three times for the owner of an address, a second apart, and gives up after 3.06 to 3.08 s
 # (measured). A rule that forbids answers within a millisecond; but an answer that comes while connect() is still at
@@ -134,16 +143,11 @@ def _loopback_bind(run: RunView) -> Match | None:
     probes = tuple(
         probe
         for probe in refused(run)
-        if not is_loopback(probe.address or "") and _only_loopback(run.listeners(probe) or ())
+        if not is_loopback(probe.address or "") and only_loopback(run.listeners(probe) or ())
     )
     if not probes:
         return None
     return match(probes, f"refused; on this machine port {probes[0].route.port} is open on loopback only")
-
-
-def _only_loopback(listeners: tuple[ListeningSocket, ...]) -> bool:
-    addresses = [listener.address for listener in listeners]
-    return bool(addresses) and all(is_loopback(address) and address not in WILDCARDS for address in addresses)
 
 
 def _other_bridge(run: RunView) -> Match | None:
@@ -224,7 +228,7 @@ def _queue_full(run: RunView) -> Match | None:
         for listener in run.serving(probe):
             if listener.queue and (listener.backlog is None or listener.queue >= listener.backlog):
                 limit = "" if listener.backlog is None else f" (the limit is {listener.backlog})"
-                waiting = f"{listener.queue} connections wait to be accepted{limit}"
+                waiting = f"{counted(listener.queue, 'connection')} not accepted yet{limit}"
                 return Match(f"{name_of(probe)}: no answer, and {waiting}", (probe,))
     return None
 

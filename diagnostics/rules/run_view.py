@@ -162,11 +162,38 @@ def look_at(evidence: Evidence) -> RunView:
     """Sort the probes of a run."""
     siblings = tuple(probe for probe in evidence.probes if probe.route.kind == "sibling")
     dialled = tuple(probe for probe in evidence.probes if probe.route.kind != "sibling" and probe.same_as is None)
+    dialled = _without_closed_beside_loopback(RunView(evidence, dialled, (), siblings, None))
     counted = _without_guesses(evidence, dialled)
     best = max(counted, key=reach, default=None)  # of equals the first, which is the likeliest
     if best is not None and reach(best) < CONNECTED:
         best = None
     return RunView(evidence, counted, _judged(evidence, counted, best), siblings, best)
+
+
+def only_loopback(listeners: tuple[ListeningSocket, ...]) -> bool:
+    """Whether there are some, all of them on loopback."""
+    addresses = [listener.address for listener in listeners]
+    return bool(addresses) and all(is_loopback(address) and address not in WILDCARDS for address in addresses)
+
+
+def _without_closed_beside_loopback(run: RunView) -> tuple[Probe, ...]:
+    """Without this machine's other addresses where the port listens on loopback only, which is as it should be."""
+    if not run.shares_the_host:
+        return run.counted
+    by_loopback = (probe for probe in run.counted if is_loopback(probe.address or ""))
+    dialled = {probe.route.port for probe in by_loopback if not _is_refused(probe)}
+    return tuple(
+        probe
+        for probe in run.counted
+        if probe.route.kind == "configured"
+        or probe.route.port not in dialled
+        or not _is_refused(probe)
+        or not only_loopback(run.listeners(probe) or ())
+    )
+
+
+def _is_refused(probe: Probe) -> bool:
+    return probe.result(ProbeStage.CONNECT).outcome is Outcome.REFUSED
 
 
 def _judged(evidence: Evidence, counted: tuple[Probe, ...], best: Probe | None) -> tuple[Probe, ...]:

@@ -47,7 +47,7 @@ _EXPLANATIONS = {
     Reason.CONNECTION_REFUSED: "nothing listens at the gateway's address: not started, not logged in, or another port",
     Reason.CONNECT_TIMEOUT: "the gateway's host did not answer the dial: packets dropped, or the gateway "
     "stopped accepting",
-    Reason.UNREACHABLE: "there is no route to the gateway's address",
+    Reason.UNREACHABLE: "the gateway's address cannot be reached",
     Reason.DNS_ERROR: "the gateway's name could not be looked up",
     Reason.LOOP_DETECTED: "upstream leads back to this relay: a fault of the configuration",
     Reason.HANDSHAKE_TIMEOUT: "the client sent no complete hello; the gateway was not dialled",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, NamedTuple
 
 from relay.net import tcp
+from relay.net.dial_errors import why_unreachable
 from relay.net.own_dials import OwnDials
 from relay.net.poller import BROKEN, READ, WRITE, Poller
 from relay.net.resolver import Resolver
@@ -69,6 +72,7 @@ class Dial:
         "done",
         "addresses",
         "address",
+        "began",
         "sock",
         "stop_looking",
         "last_error",
@@ -93,6 +97,7 @@ class Dial:
         self.done = done
         self.addresses: list[Address] = []
         self.address: SocketAddress = ()  # the one that is being tried
+        self.began = 0.0  # with that one; monotonic
         self.sock: socket.socket | None = None
         self.stop_looking: Callable[[], None] | None = None  # while the name is being looked up
         self.last_error: int | None = None
@@ -139,6 +144,7 @@ class Dial:
     def _next(self) -> None:
         while self.addresses:
             family, self.address = self.addresses.pop(0)
+            self.began = monotonic()
             try:
                 sock = self.sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
             except OSError as error:
@@ -212,7 +218,8 @@ class Dial:
             return DialFailed("connect_timeout", name, f"no answer from {where}")
         if code in _OUT_OF_RESOURCES:
             return DialFailed("resource_exhausted", name, f"no socket left to dial {where}")
-        return DialFailed("unreachable", name, f"no route to {where}")
+        why = why_unreachable(code, where, monotonic() - self.began, macos=sys.platform == "darwin")
+        return DialFailed("unreachable", name, why)
 
 
 def _is_connected_to_itself(sock: socket.socket) -> bool:

@@ -439,6 +439,12 @@ WAYS = (
         probe("127.0.0.1", "configured", DROPPED),
         host=view(ListeningSocket("0.0.0.0", 4003, 51, 50), close_wait=51),
     ),
+    fault("listen-queue-full-on-loopback", "207", TCP, GATEWAY)(
+        PLAIN,
+        probe("127.0.0.1", "configured", DROPPED),
+        probe("192.168.1.5", "host_address", REFUSED),
+        host=view(ListeningSocket("127.0.0.1", 4003, 51, 50)),
+    ),
     fault("prohibited", "208", TCP, ROUTING)(BRIDGE, probe(DOCKER0, "configured", PROHIBITED)),
     fault("prohibited-by-policy", "208", TCP, ROUTING)(
         PLAIN, probe("10.0.0.5", "configured", fails(S.CONNECT, O.UNREACHABLE, MS, "EACCES"))

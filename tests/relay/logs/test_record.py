@@ -132,7 +132,7 @@ SENTENCES = {
     ),
     Reason.UNREACHABLE: (
         "no route to 10.0.0.1:4002",
-        "there is no route to the gateway's address (no route to 10.0.0.1:4002)",
+        "the gateway's address cannot be reached (no route to 10.0.0.1:4002)",
     ),
     Reason.DNS_ERROR: (
         "gw.example: Name or service not known",
