@@ -22,6 +22,7 @@ from relay.logs.journal import level_prefix
 from relay.terminal import EX_CONFIG, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
+    from relay.entry.listen_address import BindError
     from relay.manager.activation import Activation
     from relay.practice.settings import Options, Practice
 
@@ -99,7 +100,7 @@ def run(config: str | None, rehearse: int | None, **flags: object) -> None:
     except NotGiven as error:
         _fail(str(error), EX_CONFIG)
     except BindError as error:
-        _fail(str(error), EX_UNAVAILABLE)
+        _fail(_with_holders(error), EX_UNAVAILABLE)
     finally:
         log.close()
 
@@ -154,7 +155,7 @@ def practice(listen: str, behaviour: str, server_version: int | None, list_them:
     _leave_tls_out()
     import asyncio
 
-    host, port = _address(listen, "--listen")
+    host, port = _listen_address(listen)
     settings = _practice_settings(behaviour, server_version)
     try:
         with asyncio.Runner() as runner:
@@ -201,7 +202,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
             if (listener := bind_or_explain(place, port_map)) is not None:
                 listener.sock.close()
     except BindError as explained:
-        return str(explained).removeprefix(f"map {port_map.name}: ")
+        return _with_holders(explained).removeprefix(f"map {port_map.name}: ")
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
 
 
@@ -287,14 +288,25 @@ def _practice_settings(behaviour: str, server_version: int | None) -> Practice:
         raise click.UsageError(str(error)) from None
 
 
-def _address(text: str, flag: str) -> tuple[str, int]:
-    from relay.config.addresses import InvalidValue, read_upstream
+def _listen_address(text: str) -> tuple[str, int]:
+    from relay.config.addresses import InvalidValue, read_listen
 
+    allowed = "allowed: HOST:PORT, PORT from 1 to 65535, 0.0.0.0 for all interfaces"
     try:
-        place = read_upstream(text)
-    except InvalidValue:
-        raise click.UsageError(f"{flag}: seen {text!r}; allowed: HOST:PORT, PORT from 1 to 65535") from None
+        place = read_listen(text)
+    except InvalidValue as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise click.UsageError(f"--listen: seen {text!r}; {allowed}{hint}") from None
+    if place.port == 0 or place.host == "auto":
+        raise click.UsageError(f"--listen: seen {text!r}; {allowed}")
     return place.host, place.port
+
+
+def _with_holders(error: BindError) -> str:
+    from relay.cli.holder import holders_of
+
+    held = holders_of(error.taken) if error.taken is not None else ""
+    return f"{error}; {held}" if held else str(error)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -21,7 +21,9 @@ BACKLOG = 128  # a burst of 64 clients must not be sent into SYN retries, as soc
 
 
 class BindError(Exception):
-    """A port that cannot be listened on: one line naming address, port and the reason."""
+    """A port that cannot be listened on: one line naming address, port and the reason; `taken`: the port, if it is."""
+
+    taken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

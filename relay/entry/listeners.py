@@ -342,7 +342,9 @@ def bind_or_explain(place: ListenAddress, port_map: PortMap) -> Listener | None:
     except OSError as error:
         if place.optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             return None
-        raise BindError(f"map {port_map.name}: cannot listen on {place}: {why_not_bound(error)}") from None
+        failed = BindError(f"map {port_map.name}: cannot listen on {place}: {why_not_bound(error)}")
+        failed.taken = place.port if error.errno == errno.EADDRINUSE else None
+        raise failed from None
 
 
 def _several(listeners: list[Listener]) -> str:

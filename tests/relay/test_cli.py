@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from relay import __version__
@@ -112,7 +113,7 @@ USAGE = [
     ("practice --server-version 5", "server version 5 is not between 124 and 226 (see `ib-relay practice --help`)"),
     (
         "practice --listen 4002",
-        "--listen: seen '4002'; allowed: HOST:PORT, PORT from 1 to 65535 (see `ib-relay practice --help`)",
+        "--listen: seen '4002'; allowed: HOST:PORT, PORT from 1 to 65535, 0.0.0.0 for all interfaces; a port alone ",
     ),
     ("practice --listen auto:4002", "--listen: seen 'auto:4002'; allowed: HOST:PORT, "),
     ("demo --behaviour no-such-fault", "unknown behaviour 'no-such-fault'; known: normal, "),
@@ -400,7 +401,8 @@ def test_a_taken_port_is_one_line_and_exit_code_69(bare, command):
     whose = {"run": "map default", "practice": "--listen"}[command]
     assert err == (
         f"ib-relay: {whose}: cannot listen on {place}: the port is taken "
-        "(another relay, socat or the gateway itself listens there)\n"
+        "(another relay, socat or the gateway itself listens there); "
+        f"it is held by {psutil.Process().name()} (process {os.getpid()})\n"
     )
 
 

@@ -29,8 +29,8 @@ TABLE = [
             0.0,
             False,
             (
-                "the dial of gw:4002 is forbidden on this machine: by a firewall, or by IPAddressDeny= of the service's "
-                "unit, which `ib-relay service install` writes for the upstream of then"
+                "the dial of gw:4002 is forbidden on this machine: by a firewall, or by IPAddressDeny= of the "
+                "service's unit, which `ib-relay service install` writes for the upstream of then"
             ),
         )
         for code in (errno.EACCES, errno.EPERM)
