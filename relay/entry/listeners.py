@@ -24,6 +24,7 @@ from relay.entry.listen_address import (
     listen_addresses,
     why_not_bound,
 )
+from relay.entry.own_network import is_container, said_of_loopback_only
 from relay.manager.activation import Activation, ActivationError, Given
 from relay.net import tcp
 from relay.net.poller import READ
@@ -148,6 +149,9 @@ class Listeners:
         self._turn_away(set(self._activation.all()) - {handed for group in given.values() for handed in group})
         for listener in opened:
             self._add(listener)
+        own = [one for one in maps if one.name not in given]
+        if alone := said_of_loopback_only(own, bool(bridges), is_container()):
+            self._say_once("container", alone, "warning")
 
     def inherit(self, listening: Iterable[tuple[str, int, int]]) -> None:
         """Sockets (address, port, descriptor) the next `change` takes instead of binding; it closes the rest."""
