@@ -27,7 +27,7 @@ SERVICE = "ib-relay.service"
 CONFIGURATION = "/etc/ib-relay/config.toml"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.d"
 HELLO = ClientHello(100, 176).encode()
-COLD_START = 0.3  # seconds to the first byte through a relay that was not running
+COLD_START = 6  # times what `ib-relay --version` takes: to the first byte through a relay that was not running
 
 
 def knock(machine: Machine, source: str = "127.0.0.1", host: str = "127.0.0.1", patience: float = 5.0) -> bytes:
@@ -116,15 +116,20 @@ def test_print_emits_the_bytes_that_are_installed(installed):
 
 
 def test_the_first_connection_starts_it(installed, figure):
-    times = []
-    while len(times) < 3 or (min(times) > COLD_START and len(times) < 12):  # somebody else may be using the processors
+    """No slower than its program needs for a word, by a factor: both take as long as the processors let them."""
+    times, words = [], []
+    for _ in range(5):
         installed.run("systemctl", "stop", SERVICE)
         assert installed.show("ib-relay.socket", "ActiveState")["ActiveState"] == "active"
         started = time.monotonic()
+        installed.run("ib-relay", "--version")
+        words.append(time.monotonic() - started)
+        started = time.monotonic()
         assert b"176" in knock(installed)
         times.append(time.monotonic() - started)
-    figure(f"{installed.suite}: first byte through a cold start: {', '.join(f'{one * 1000:.0f}' for one in times)} ms")
-    assert min(times) <= COLD_START
+    cold, word = min(times), min(words)
+    figure(f"{installed.suite}: first byte through a cold start: {cold * 1000:.0f} ms; --version: {word * 1000:.0f} ms")
+    assert cold <= COLD_START * word
 
 
 def test_a_stop_waits_for_the_sessions_and_a_restart_does_not(installed, figure):
