@@ -101,3 +101,8 @@ class FindingEntry:
 NAME_FAULTS = ("IBD101", "IBD102")
 # What the gateway's log can say that explains a dead port or a silent session.
 LOGIN_FAULTS = tuple(f"IBD{number}" for number in range(601, 615))
+
+
+def login_faults_but(*codes: str) -> tuple[str, ...]:
+    """The others, for what they silence."""
+    return tuple(code for code in LOGIN_FAULTS if code not in codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, FindingEntry, Side, Sign
+from diagnostics.findings.entry import NAME_FAULTS, FindingEntry, Side, Sign, login_faults_but
 
 ENTRIES = (
     FindingEntry(
@@ -23,7 +23,7 @@ ENTRIES = (
             "that takes more than three minutes is waiting for something: a second factor, a dialog, or IB's "
             "servers."
         ),
-        silenced_by=(*NAME_FAULTS, *(code for code in LOGIN_FAULTS if code != "IBD601")),
+        silenced_by=(*NAME_FAULTS, *login_faults_but("IBD601")),
         excluded_by=(Sign.LOGGED_IN,),
         title_in_verdict=True,
     ),
@@ -217,21 +217,7 @@ ENTRIES = (
             "Gateways restart once a day and log in again with the token they have. Meanwhile connections are "
             "dropped and refused. Clients should reconnect with growing pauses."
         ),
-        silenced_by=(
-            *NAME_FAULTS,
-            "IBD602",
-            "IBD603",
-            "IBD604",
-            "IBD605",
-            "IBD606",
-            "IBD607",
-            "IBD608",
-            "IBD610",
-            "IBD611",
-            "IBD612",
-            "IBD613",
-            "IBD614",
-        ),
+        silenced_by=(*NAME_FAULTS, *login_faults_but("IBD601", "IBD609")),
         title_in_verdict=True,
         may_be_maintenance=True,
     ),

@@ -8,6 +8,7 @@ finding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from diagnostics.evidence import LogView, Outcome, Probe, ProbeStage
 from diagnostics.rules.log_view import (
@@ -120,17 +121,19 @@ TABLE = (
         message="a restart has begun, and the login is not complete yet",
     ),
     LogRule(
-        code="IBD610",
-        begins=("token_expired",),
-        ends=ACCEPTED,
-        message="the token of the automatic restart has expired, a full login is needed",
-    ),
-    LogRule(
         code="IBD611",
         begins=("servers_unreachable",),
         ends=ACCEPTED,
         message="the connection to IB's servers failed",
     ),
+)
+
+# Half of IBD610: the other half is the weekly login, which the log tells only on a Sunday.
+TOKEN_EXPIRED = LogRule(
+    code="IBD610",
+    begins=("token_expired",),
+    ends=ACCEPTED,
+    message="the token of the automatic restart has expired, a full login is needed",
 )
 
 
@@ -161,16 +164,13 @@ def _states(run: RunView) -> tuple[str, ...]:
     return tuple("twofa_timeout" if late and one == "twofa_pending" else one for one in run.evidence.log_states)
 
 
-def _rule_of(row: LogRule) -> tuple[str, Rule]:
-    def rule(run: RunView) -> Match | None:
-        state = state_holds(_states(run), row.begins, row.ends) if _log_explains(run) else None
-        if state is None:
-            return None
-        at = seen_at(run, state)
-        at = seen_at(run, "twofa_pending") if at is None and state == "twofa_timeout" else at
-        return Match(f"{log_name(run)}: {row.message}{when(run, at)}")
-
-    return row.code, rule
+def _said_of(run: RunView, row: LogRule) -> Match | None:
+    state = state_holds(_states(run), row.begins, row.ends) if _log_explains(run) else None
+    if state is None:
+        return None
+    at = seen_at(run, state)
+    at = seen_at(run, "twofa_pending") if at is None and state == "twofa_timeout" else at
+    return Match(f"{log_name(run)}: {row.message}{when(run, at)}")
 
 
 def _weekly(run: RunView) -> Match | None:
@@ -182,7 +182,7 @@ def _weekly(run: RunView) -> Match | None:
 
 
 def _full_login(run: RunView) -> Match | None:
-    return _rule_of(next(row for row in TABLE if row.code == "IBD610"))[1](run) or _weekly(run)
+    return _said_of(run, TOKEN_EXPIRED) or _weekly(run)
 
 
 # The end of the process.
@@ -296,7 +296,7 @@ def _output_dropped(run: RunView) -> Match | None:
 LOGIN_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD304", _accept_dialog),
     ("IBD309", _modal),
-    *(_rule_of(row) for row in TABLE if row.code != "IBD610"),
+    *((row.code, partial(_said_of, row=row)) for row in TABLE),
     ("IBD610", _full_login),
     ("IBD612", _ends_before_login),
     ("IBD613", _ended),

@@ -41,7 +41,6 @@ def install(scope: Scope, listen: tuple[str, ...], upstream: str | None, say: Sa
     found = _files(plan, keep=kept_copy(plan.where.program))
     if not dry_run and hands.installed() and any(step.needed() for step in found):
         swap(plan, hands, found, hands.start, lambda: _told_and_proved(plan, hands, say))
-        kept_copy(plan.where.program).unlink(missing_ok=True)
         return
     changed = steps.perform(found, say, dry_run)
     hands.start(changed)
@@ -73,7 +72,6 @@ def upgrade(scope: Scope, say: Say, dry_run: bool = False) -> None:
         steps.perform(found, say, dry_run)
         return
     swap(plan, hands, found, hands.restart, lambda: _prove(plan, hands, say))
-    kept_copy(plan.where.program).unlink(missing_ok=True)
 
 
 def restart(scope: Scope, say: Say, dry_run: bool = False) -> None:

@@ -87,7 +87,7 @@ async def _rehearse(
         ]
         (folder / "config.toml").write_text("\n".join(["drain_timeout = 0.1", f"max_connections = {ROOM}", *maps]))
         manager = stack.enter_context(TrialManager(folder, doors))
-        trial = _Trial(manager, (("run", "--config", str(folder / "config.toml"))), doors)
+        trial = _Trial(manager, ("run", "--config", str(folder / "config.toml")), doors)
         left = await trial.leave_sessions(installed) if installed is not None else []
         try:
             return await trial.prove(new, installed, left)

@@ -16,12 +16,13 @@ from array import array
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from relay.config.limits import unit_limits
 from relay.service.undo import SIGNALS
 from relay.wire.hello import ServerHello, client_hello_end
 
 LOOPBACK = "127.0.0.1"
 HELLO = ServerHello(176, "20260101 00:00:00 GMT").encode()  # any version and time: only bytes are compared
-ROOM = 1024  # descriptors that are kept, as in the unit; a relay reserves some for its listening sockets
+ROOM = unit_limits().store  # descriptors that are kept, as in the unit
 MOST_FDS = 253  # of one message (SCM_MAX_FD of the kernel)
 MOST_BYTES = 64 << 10  # of one message
 

@@ -35,8 +35,8 @@ def swap(
     files: Iterable[steps.Step],
     start: Callable[[list[steps.Step]], None],
     prove: Callable[[], None],
-) -> list[steps.Step]:
-    """Rehearse, do `files`, `start` with what has changed, and `prove`; the steps that were needed.
+) -> None:
+    """Rehearse, do `files`, `start` with what has changed, and `prove`; the copy of the program of before goes.
 
     Refusal when the new program does not do for a service: nothing was changed, or what was there is back and serves.
     """
@@ -55,7 +55,7 @@ def swap(
         except BaseException as trouble:
             raise _undone(plan, before, process, hands.say, prove, trouble) from trouble
         hands.ready_wait = READY_WAIT
-        return changed
+    kept_copy(plan.where.program).unlink(missing_ok=True)
 
 
 def _rehearsed(plan: Wanted, hands: Actions, files: list[steps.Step]) -> float:

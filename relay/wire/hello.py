@@ -37,9 +37,8 @@ _RANGE_START = re.compile(rb"(?:v(?:\d{1,9}(?:\.(?:\.(?:\d{1,9}(?: .*)?)?)?| .*)
 _LEGACY = re.compile(rb"\d{2,3}\0", re.DOTALL)  # 62 and 63 are the ones recorded
 _LEGACY_START = re.compile(rb"\d{1,3}")
 _VERSION = re.compile(rb"\d{1,9}")
-_TARGET = re.compile(
-    rb"[!-~]{1,263}"
-)  # of a redirect: no blank can be in it, so it cannot look like a sentence of ours
+# Of a redirect: no blank can be in it, so it cannot look like a sentence of ours.
+_TARGET = re.compile(rb"[!-~]{1,263}")
 
 
 @dataclass(frozen=True, slots=True)

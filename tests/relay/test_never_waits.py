@@ -99,38 +99,35 @@ async def name_server_while_bridges_come(house, patch, folder):
 
 
 @contextlib.asynccontextmanager
-async def disk_with_the_configuration(house, patch, folder):
+async def reload_that_waits(house, patch, where, name, result):
+    """A reload for which this function takes as long as the test does."""
     answer, asked = threading.Event(), []
 
-    def read():
-        asked.append(1)
+    def slow(*given):
+        asked.append(given)
         assert answer.wait(10)
-        return house.loaded()
+        return result(*given)
 
-    patch.setattr(house.relay, "_reload", read)
+    patch.setattr(where, name, slow)
     reloading = house.relay.reload()
-    await until(lambda: asked, "the file is being read")
+    await until(lambda: asked, f"{name} is asked")
     yield
     answer.set()
     await reloading
 
 
 @contextlib.asynccontextmanager
+async def disk_with_the_configuration(house, patch, folder):
+    async with reload_that_waits(house, patch, house.relay, "_reload", house.loaded):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def disk_with_the_log_file(house, patch, folder):
-    answer, asked = threading.Event(), []
-
-    def open_it(config):
-        asked.append(config.log_file)
-        assert answer.wait(10)
-
-    patch.setattr(server, "log_file_of", open_it)
     house.top = f'log_file = "{folder}/relay.log"'
     house.log.set_file = lambda file: None
-    reloading = house.relay.reload()
-    await until(lambda: asked, "the log file is being opened")
-    yield
-    answer.set()
-    await reloading
+    async with reload_that_waits(house, patch, server, "log_file_of", lambda config: None):
+        yield
 
 
 @contextlib.asynccontextmanager

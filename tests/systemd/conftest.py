@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import releases
 from tests.relay.kit.scripted import wait_until
 from tests.systemd.machine import ROOT, SUITES, Machine, missing_tools
 
-ZIPAPP = "/root/ib-relay.pyz"
+ZIPAPP, PREVIOUS = "/root/ib-relay.pyz", "/root/previous.pyz"
 FIGURES: list[str] = []  # what was measured, shown at the end
 
 
@@ -36,6 +38,12 @@ def zipapp(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("zipapp") / "ib-relay.pyz"
     subprocess.run([sys.executable, "-m", "relay.pyz", target], cwd=ROOT, check=True, capture_output=True)
     return target
+
+
+@pytest.fixture(scope="session")
+def previous(tmp_path_factory) -> Path:
+    """The release before this one."""
+    return releases.build(releases.PREVIOUS, tmp_path_factory.mktemp("previous") / "previous.pyz")
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -88,3 +96,14 @@ def installed(machine, gateway, figure) -> Machine:
     figure(f"{machine.suite}: install, from the zipapp to proved: {time.monotonic() - started:.2f} s")
     assert "the gateway 127.0.0.1:4002 answers" in ran.stdout, ran.stdout
     return machine
+
+
+@contextlib.contextmanager
+def previous_installed(machine: Machine, previous: Path, maps: str) -> Iterator[Machine]:
+    """The previous release with these maps, installed by itself: its units are others than today's."""
+    machine.path("/etc/ib-relay").mkdir(exist_ok=True)
+    machine.path("/etc/ib-relay/config.toml").write_text(maps)
+    machine.put(previous, PREVIOUS)
+    with practice(machine):
+        machine.run("python3", PREVIOUS, "service", "install")
+        yield machine

@@ -6,11 +6,11 @@ The same traffic as in test_survival.py: four checked streams, an ib_async sessi
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests import releases
-from tests.systemd.conftest import ZIPAPP, practice
+from tests.systemd.conftest import PREVIOUS, ZIPAPP, previous_installed
 from tests.systemd.machine import Machine
 from tests.systemd.test_survival import MAPS, QUICK, Traffic, ib_async, settled  # noqa: F401 (a fixture)
 
@@ -20,24 +20,14 @@ ROUNDS = 3 if QUICK else 20  # from the previous release to today's, and as many
 
 
 @pytest.fixture(scope="module")
-def previous(tmp_path_factory):
-    return releases.build(releases.PREVIOUS, tmp_path_factory.mktemp("previous") / "previous.pyz")
-
-
-@pytest.fixture(scope="module")
-def installed(machine, previous) -> Machine:
-    """The previous release with three maps, installed by itself."""
-    machine.path("/etc/ib-relay").mkdir(exist_ok=True)
-    machine.path("/etc/ib-relay/config.toml").write_text(MAPS)
-    machine.put(previous, "/root/previous.pyz")
-    with practice(machine):
-        machine.run("python3", "/root/previous.pyz", "service", "install")
+def installed(machine, previous) -> Iterator[Machine]:
+    with previous_installed(machine, previous, MAPS):
         yield machine
 
 
 def versions(number: int) -> str:
     """What is put in place in that round: today's first."""
-    return "/root/previous.pyz" if number % 2 else ZIPAPP
+    return PREVIOUS if number % 2 else ZIPAPP
 
 
 def put(machine: Machine, program: str) -> None:
@@ -71,7 +61,7 @@ def test_kills(installed, ib_async, figure):  # noqa: F811 (the fixture)
 
 
 def test_todays_installer_upgrades_it_and_its_session_lives(installed, ib_async, previous, figure):  # noqa: F811
-    put(installed, "/root/previous.pyz")
+    put(installed, PREVIOUS)
     installed.run("systemctl", "restart", "ib-relay.service")
     with Traffic(installed, ib_async) as traffic:
         said = installed.run("python3", ZIPAPP, "service", "upgrade").stdout

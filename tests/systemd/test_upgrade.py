@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from relay.wire.hello import ClientHello
-from tests import releases
 from tests.relay.service.test_rehearsal import variant
-from tests.systemd.conftest import ZIPAPP, practice
+from tests.systemd.conftest import ZIPAPP, previous_installed
 from tests.systemd.machine import Machine
 
 SERVICE = "ib-relay.service"
@@ -40,18 +39,8 @@ protocol = "raw"
 
 
 @pytest.fixture(scope="module")
-def previous(tmp_path_factory) -> Path:
-    return releases.build(releases.PREVIOUS, tmp_path_factory.mktemp("previous") / "previous.pyz")
-
-
-@pytest.fixture(scope="module")
 def installed(machine, previous) -> Iterator[Machine]:
-    """The previous release, installed by itself: its units are others than today's."""
-    machine.path("/etc/ib-relay").mkdir(exist_ok=True)
-    machine.path("/etc/ib-relay/config.toml").write_text(MAPS)
-    machine.put(previous, "/root/previous.pyz")
-    with practice(machine):
-        machine.run("python3", "/root/previous.pyz", "service", "install")
+    with previous_installed(machine, previous, MAPS):
         yield machine
 
 
