@@ -144,7 +144,7 @@ class _Conversation:
             if self._expired(now):
                 self._fall_silent()
             elif wait_readable(self._sock, (session.next_deadline() or self._sync_until) - now):
-                self._receive(now)
+                self._receive(monotonic())
         self._ended = monotonic()
         if self._is_foreign:
             self._hear_the_stranger_out()
@@ -160,7 +160,7 @@ class _Conversation:
             if now >= until:
                 return
             if wait_readable(self._sock, until - now):
-                self._receive(now)
+                self._receive(monotonic())
         self._sync, self._ended = None, monotonic()  # it was ended meanwhile
 
     def overhear(self, data: bytes) -> None:

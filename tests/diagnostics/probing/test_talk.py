@@ -124,6 +124,15 @@ def test_who_does_not_want_the_notices_need_not_wait_for_them():
         assert outcomes(converse(gateway.port)) == [OK, OK, CLOSED]
 
 
+@pytest.mark.parametrize(
+    "behaviour, slow", [("slow-hello=0.4", ProbeStage.HELLO), ("slow-start-api=0.4", ProbeStage.START_API)]
+)
+def test_the_stage_that_took_long_is_the_one_that_says_so(behaviour, slow):
+    with practice(behaviour) as gateway:
+        took = {one.stage: one.seconds for one in converse(gateway.port).results}
+    assert took[slow] >= 0.4
+
+
 def test_no_behaviour_is_forgotten():
     assert {name.partition("=")[0] for name in BEHAVED} == set(BEHAVIOURS)
 
