@@ -62,12 +62,12 @@ def scene():
 
 
 def test_a_bridge_that_appears_later_is_listened_on_and_admits_its_containers_only(scene):
-    assert {one["server.address"] for one in scene.relay.records(LISTENING)} <= {LOOPBACK, "::1"}
+    assert {one["network.local.address"] for one in scene.relay.records(LISTENING)} <= {LOOPBACK, "::1"}
     with scene.host.inside():
         early = scene.relay.connect()
     early_gateway = scene.upstream.accept()
     scene.raise_bridge()
-    record = scene.relay.record(LISTENING, within=10, **{"server.address": BRIDGE})
+    record = scene.relay.record(LISTENING, within=10, **{"network.local.address": BRIDGE})
     assert "docker0" in record["message"]
 
     with scene.visit(scene.container) as client:
@@ -90,11 +90,11 @@ def test_a_bridge_that_appears_later_is_listened_on_and_admits_its_containers_on
 
 def test_a_bridge_that_goes_away_is_let_go_and_picked_up_again_when_it_comes_back(scene):
     scene.raise_bridge()
-    scene.relay.record(LISTENING, within=10, **{"server.address": BRIDGE})
+    scene.relay.record(LISTENING, within=10, **{"network.local.address": BRIDGE})
     scene.host.ip("link", "delete", "docker0")
     assert BRIDGE in scene.relay.record("ib_relay.listener.closed", within=10)["message"]
     scene.raise_bridge()
-    again = {"server.address": BRIDGE}
+    again = {"network.local.address": BRIDGE}
     wait_until(lambda: len(scene.relay.records(LISTENING, **again)) == 2, "the bridge is listened on again")
     with scene.visit(scene.container) as client:
         client.sendall(b"back")

@@ -159,7 +159,7 @@ def test_by_default_no_address_but_loopback_and_container_bridges_is_listened_on
     port = free_port()
     with RelayProcess(free_port(), listen=f"auto:{port}", port=port) as relay:
         relay.connect().close()
-        places = {one["server.address"] for one in relay.records(LISTENING)}
+        places = {one["network.local.address"] for one in relay.records(LISTENING)}
         assert LOOPBACK in places
         assert not places & {"0.0.0.0", "::"}
 

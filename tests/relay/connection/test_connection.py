@@ -530,7 +530,7 @@ async def test_the_records_of_a_session_tell_its_story():
             last_error_code=None,
             redirect=None,
             not_understood=None,
-            active=1,
+            active=0,
         )
         assert 0 <= close.connect <= close.first_byte_up <= close.first_byte_down <= close.handshake <= close.duration
         assert 0 <= close.idle <= close.duration
