@@ -25,7 +25,7 @@ from relay.net.deadlines import Deadlines
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
 from relay.survival.fdstore import StoreKeeper
-from tests.relay.kit.scripted import free_port as unused_port  # noqa: F401 (for those who have the rest from here)
+from tests.relay.kit.scripted import free_port as unused_port
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0  # seconds any wait may take on a loaded machine before its test fails
@@ -150,7 +150,7 @@ class Rig:
         self.loop = asyncio.get_running_loop()
         self.poller = poller_of(self.loop)
         self._count_calls()
-        self.server = socket.create_server((HOST, 0))
+        self.server = socket.create_server((HOST, unused_port()))
         self.server.setblocking(False)
         if self.upstream is None:
             self.upstream = Upstream(HOST, self.server.getsockname()[1])
