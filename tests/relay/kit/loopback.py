@@ -97,25 +97,23 @@ class Far:
     async def read(self, size: int) -> bytes:
         """Exactly so many bytes, or what came before the end."""
         parts = bytearray()
-        async with asyncio.timeout(PATIENCE):
-            while len(parts) < size and (part := await self.loop.sock_recv(self.sock, size - len(parts))):
-                parts += part
+        while len(parts) < size and (part := await self.read_once(size - len(parts))):
+            parts += part
         return bytes(parts)
 
-    async def read_once(self) -> bytes:
+    async def read_once(self, most: int = 1 << 20) -> bytes:
         """What one recv() gives, once there is something: what a client that reads a message with one call gets."""
         async with asyncio.timeout(PATIENCE):
-            return await self.loop.sock_recv(self.sock, 1 << 20)
+            return await self.loop.sock_recv(self.sock, most)
 
     async def read_to_end(self) -> tuple[bytes, str]:
         """Everything, and how it ended: fin or rst."""
         parts = bytearray()
-        async with asyncio.timeout(PATIENCE):
-            try:
-                while part := await self.loop.sock_recv(self.sock, 1 << 20):
-                    parts += part
-            except ConnectionError:
-                return bytes(parts), "rst"
+        try:
+            while part := await self.read_once():
+                parts += part
+        except ConnectionError:
+            return bytes(parts), "rst"
         return bytes(parts), "fin"
 
     def finish(self) -> None:
