@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.diagnostics.commands import PATIENCE, ROOT
+from tests.diagnostics.commands import ROOT
 
 pytest.importorskip("xdist", reason="pytest-xdist is of the `test` extra")
 
@@ -57,7 +57,6 @@ def run(tmp_path):
             env=environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}

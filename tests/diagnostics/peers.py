@@ -12,10 +12,9 @@ import pytest
 
 from relay.net.poller import new_event_loop
 from relay.practice import Practice, PracticeGateway
-from tests.relay.kit.scripted import free_port
+from tests.relay.kit.scripted import PATIENCE, free_port
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 10.0  # seconds for what takes milliseconds
 
 LINUX_ONLY = pytest.mark.skipif(
     sys.platform != "linux", reason="needs TCP_INFO, /proc/net or the way Linux treats a full queue"

@@ -25,10 +25,10 @@ from relay.net.deadlines import Deadlines
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
 from relay.survival.fdstore import StoreKeeper
+from tests.relay.kit.scripted import PATIENCE
 from tests.relay.kit.scripted import free_port as unused_port
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0  # seconds any wait may take on a loaded machine before its test fails
 SMALL = 4096  # bytes; the kernel doubles it and rounds up to its own minimum
 RESET = struct.pack("ii", 1, 0)  # linger 0: close() sends RST
 

@@ -20,7 +20,8 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE = 10.0  # seconds; several times what any step takes on a loaded two-core machine
+# Seconds until a test fails that waits for something. Where fifteen processes share two cores, a relay starts in ten.
+PATIENCE = 30.0
 KIB, MIB = 1024, 1024 * 1024
 LOOPBACK = "127.0.0.1"
 HAS_IPV6 = False

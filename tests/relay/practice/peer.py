@@ -11,9 +11,8 @@ from relay.wire.direction import Direction
 from relay.wire.framing import LENGTH, encode_frame, join_fields
 from relay.wire.hello import ClientHello, ServerHello
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId
-from tests.relay.kit.loopback import unused_port
+from tests.relay.kit.loopback import PATIENCE, unused_port
 
-PATIENCE = 10.0  # seconds for anything that must come
 QUIET = 0.05  # seconds without a byte that count as silence; on loopback an answer takes 1 ms
 FIN, RST = "fin", "rst"
 
