@@ -1,10 +1,11 @@
-"""Plain `async def` tests on the relay's own event loop; a deadline for every test; signals as in a terminal."""
+"""Plain `async def` tests on the relay's own loop; a deadline for every test; workers; signals as in a terminal."""
 
 import asyncio
 import contextlib
 import faulthandler
 import inspect
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ LONG_DEADLINE = 300.0  # what is marked `long`
 HEAVY_DEADLINE = 1800.0  # what has a command of its own; all of tests.peers through a service takes half of that
 GRACE = 15.0  # what an ended test has for its clean-up; and a coroutine, whose own deadline comes first, for its end
 LEAVING = 60.0  # from the last test to the end of the process
+WORKERS = 4  # processes for a run of all tests: most of them wait, so two cores have room for more than two
 
 HEAVY = {"bench", "docker", "host", "soak", "systemd"}  # folders
 
@@ -29,6 +31,25 @@ def pytest_configure():
     for number, handler in usual.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             set_handler(number, handler)
+
+
+# Workers (pytest-xdist: `-n auto` in setup.cfg)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config):
+    """Tests that are named on the command line run in this very process: workers would start longer than they run."""
+    return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs):
+    """`-X dev -W error` holds in the workers as it does here; execnet starts them without it."""
+    options = ["-X", "dev"] if sys.flags.dev_mode else []
+    for action in sys.warnoptions:
+        options += ["-W", action]
+    for spec in specs:
+        spec.python = shlex.join([sys.executable, *options])
 
 
 # Deadlines

@@ -12,9 +12,9 @@ import pytest
 
 from relay.net.poller import new_event_loop
 from relay.practice import Practice, PracticeGateway
+from tests.relay.kit.scripted import PATIENCE, free_port
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 10.0  # seconds for what takes milliseconds
 
 LINUX_ONLY = pytest.mark.skipif(
     sys.platform != "linux", reason="needs TCP_INFO, /proc/net or the way Linux treats a full queue"
@@ -27,7 +27,7 @@ def practice(behaviour="normal", log=None, host=LOOPBACK, port=0, **settings):
     """A practice gateway on a thread of its own; `log` is called there. Host "" is every IPv4 address."""
     loop = new_event_loop()
     gateway = PracticeGateway(Practice.named(behaviour, **settings), log)
-    loop.run_until_complete(gateway.start(host, port))
+    loop.run_until_complete(gateway.start(host, port or free_port(host)))
     thread = threading.Thread(target=loop.run_forever, name="practice gateway")
     thread.start()
     try:
@@ -51,7 +51,7 @@ def accepting(serve, host=LOOPBACK, port=0):
             while True:
                 serve(*listener.accept())
 
-    with socket.create_server((host, port)) as listener:
+    with socket.create_server((host, port or free_port(host))) as listener:
         thread = threading.Thread(target=accept, name="scripted peer")
         thread.start()
         try:
@@ -91,7 +91,7 @@ FILTER_ONLY = pytest.mark.skipif(not _may_lose_data(), reason="may not attach a 
 @contextlib.contextmanager
 def data_hole(host=LOOPBACK, port=0):
     """A port that takes connections, and no byte ever arrives there: a hole behind the handshake. The port number."""
-    with socket.create_server((host, port)) as listener:
+    with socket.create_server((host, port or free_port(host))) as listener:
         lose_data(listener)
         yield listener.getsockname()[1]
 
@@ -102,7 +102,10 @@ def black_hole(host=LOOPBACK, port=0):
 
     Yields the port number.
     """
-    with socket.create_server((host, port), backlog=0) as listener, socket.create_connection(listener.getsockname()):
+    with (
+        socket.create_server((host, port or free_port(host)), backlog=0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
         yield listener.getsockname()[1]
 
 
@@ -112,5 +115,5 @@ def silent(host=LOOPBACK, port=0, backlog=8):
 
     Yields the port number.
     """
-    with socket.create_server((host, port), backlog=backlog) as listener:
+    with socket.create_server((host, port or free_port(host)), backlog=backlog) as listener:
         yield listener.getsockname()[1]

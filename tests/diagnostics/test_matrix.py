@@ -30,7 +30,7 @@ from tests.diagnostics.peers import LINUX_ONLY, LOOPBACK, accepting, black_hole,
 from tests.diagnostics.recorded import CASES, NOT_PLAYED
 from tests.diagnostics.rules.test_proved import FALSE_BESIDE_A_SESSION, said, with_a_session_beside
 from tests.relay.kit.blackbox import CLOSE, RelayProcess
-from tests.relay.kit.scripted import wait_until
+from tests.relay.kit.scripted import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = 8  # failures played at a time
@@ -111,10 +111,8 @@ def ghost():
 @contextlib.contextmanager
 def frozen():
     """A gateway that is healthy, and stopped."""
-    program = [sys.executable, ROOT / "tests/docker/gateway.py", LOOPBACK, "0"]
-    with nobody() as port:
-        pass
-    program[-1] = str(port)
+    port = free_port()
+    program = [sys.executable, ROOT / "tests/docker/gateway.py", LOOPBACK, str(port)]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
     with process:
         try:

@@ -11,6 +11,7 @@ from relay.client import Client
 from relay.practice import Practice, PracticeGateway
 from relay.wire.session import ClientSession, SessionOutcome
 from relay.wire.stage import Stage
+from tests.relay.kit.loopback import unused_port
 
 OUTCOMES = [
     ("normal", SessionOutcome.USABLE, Stage.READY),
@@ -57,7 +58,7 @@ async def test_a_reset_that_is_found_by_the_dial_is_the_end_of_a_connection(monk
 
 async def test_a_refused_connect_is_an_os_error_and_leaves_nothing_open():
     gateway = PracticeGateway()
-    await gateway.start()
+    await gateway.start(port=unused_port())
     port = gateway.port
     await gateway.close()
     client = Client("127.0.0.1", port, ClientSession(41))

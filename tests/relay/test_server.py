@@ -72,7 +72,7 @@ class House:
     async def __aenter__(self):
         self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.loop = asyncio.get_running_loop()
-        self.gateways = socket.create_server((HOST, 0))
+        self.gateways = socket.create_server((HOST, unused_port()))
         self.gateways.setblocking(False)
         self.gateway_port = self.gateways.getsockname()[1]
         self.relay = Relay(self.loaded(), self.log, self.loaded)

@@ -21,15 +21,10 @@ from diagnostics.findings.catalogue import CATALOGUE
 from relay import __version__
 from relay.practice import Practice, PracticeGateway
 from tests.diagnostics.commands import COMMAND, PATIENCE, ROOT, beside, run, surroundings
-from tests.relay.kit.loopback import until
+from tests.relay.kit.loopback import until, unused_port
 
 HOST = "127.0.0.1"
 FAST = ("--timeout", "0.4")
-
-
-def closed_port():
-    with socket.create_server((HOST, 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -46,7 +41,7 @@ def started(*words, **options):
 
 def test_what_these_tests_dial_does_not_depend_on_where_they_run(monkeypatch):
     monkeypatch.setenv("container", "lxc")
-    found = json.loads(run("--target", f"{HOST}:{closed_port()}", "--save", "-").out)
+    found = json.loads(run("--target", f"{HOST}:{unused_port()}", "--save", "-").out)
     assert {probe["route"]["host"] for probe in found["probes"]} == {HOST}
 
 
@@ -145,7 +140,7 @@ async def test_the_log_of_the_gateway_is_read_from_a_file_or_a_pipe(tmp_path):
     log += "2026-01-05 08:00:20:000 IBC: Second Factor Authentication initiated\n"
     (tmp_path / "log").write_text(log)
     (tmp_path / "utf-16").write_text(log, encoding="utf-16")
-    words = ("--target", f"{HOST}:{closed_port()}", "--gateway-log")
+    words = ("--target", f"{HOST}:{unused_port()}", "--gateway-log")
     for ended in (
         run(*words, str(tmp_path / "log")),
         run(*words, str(tmp_path / "utf-16")),
@@ -162,7 +157,7 @@ async def test_the_log_of_the_gateway_is_read_from_a_file_or_a_pipe(tmp_path):
 
 @pytest.mark.slow
 def test_a_target_that_no_name_server_knows_is_a_finding_and_no_slip():
-    ended = run("--target", "no-such-gateway.invalid", "--no-session", "--port", str(closed_port()))
+    ended = run("--target", "no-such-gateway.invalid", "--no-session", "--port", str(unused_port()))
     assert (ended.code, ended.err) == (2, "")
     assert re.search("IBD10[12]", ended.out)
 
@@ -487,7 +482,7 @@ NOT_FOR_A_LOOK = tuple(
 
 @pytest.mark.slow
 async def test_check_says_what_is_missing():
-    port = closed_port()
+    port = unused_port()
     assert (await beside("check", "--target", f"{HOST}:{port}")).said == (
         2,
         f"FAIL {HOST}:{port}: connect REFUSED: IBD201 {CATALOGUE['IBD201'].title}\n",
@@ -501,7 +496,7 @@ async def test_check_says_what_is_missing():
 
 @pytest.mark.slow
 async def test_wait_becomes_the_command_once_the_gateway_is_there():
-    port = closed_port()
+    port = unused_port()
     show = "import os, sys; print(os.getpid(), sys.argv[1:])"
     command = ("--", sys.executable, "-c", show, "--", "--for", "x y")
     with started("wait", "--for", "session", "--target", f"{HOST}:{port}", *command) as process:
@@ -518,7 +513,7 @@ async def test_wait_becomes_the_command_once_the_gateway_is_there():
 @pytest.mark.slow
 @pytest.mark.long
 async def test_wait_that_gives_up_says_how_far_it_came():
-    ended = await beside("wait", "--target", f"{HOST}:{closed_port()}", "--timeout", "0.5", "--", "echo", "ready")
+    ended = await beside("wait", "--target", f"{HOST}:{unused_port()}", "--timeout", "0.5", "--", "echo", "ready")
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 2)
     assert ended.err.endswith("ib-diagnose: gave up after 0.5 s\n")
     async with PracticeGateway(Practice.named("silent")) as gateway:
@@ -588,7 +583,7 @@ async def test_a_health_check_as_readme_has_it_ends_with_0_or_1(behaviour, code)
     """What Docker runs of HEALTHCHECK CMD is given to a shell."""
     command = ("/bin/sh", "-c", f"{' '.join(COMMAND)} check --timeout 2 || exit 1")
     if behaviour is None:
-        assert run(command=command, IB_HOST=HOST, IB_PORT=str(closed_port())).code == code
+        assert run(command=command, IB_HOST=HOST, IB_PORT=str(unused_port())).code == code
         return
     async with PracticeGateway(Practice.named(behaviour)) as gateway:
         assert (await beside(command=command, IB_HOST=HOST, IB_PORT=str(gateway.port))).code == code

@@ -1,7 +1,6 @@
 """diagnostics/looks/check.py: one look at real gateways, healthy and not, and the one line it makes."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -12,6 +11,7 @@ from diagnostics.place.targets import ProbeTarget
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import EXIT, exit_code
 from relay.practice import Practice, PracticeGateway
+from tests.relay.kit.loopback import unused_port
 
 HOST = "127.0.0.1"
 
@@ -61,15 +61,12 @@ async def test_a_look_says_how_far_it_came_and_why_not_further(behaviour, goal, 
 
 
 async def test_a_port_where_nothing_listens_is_no_tcp():
-    with socket.create_server((HOST, 0)) as server:
-        port = server.getsockname()[1]
-    seen = await looked(port)
+    seen = await looked(unused_port())
     assert (seen.exit_code, seen.line.split(": ")[1]) == (2, "connect REFUSED")
 
 
 async def test_looks_that_tell_the_same_have_the_same_state():
-    with socket.create_server((HOST, 0)) as server:
-        port = server.getsockname()[1]
+    port = unused_port()
     first, second = await looked(port), await looked(port)
     assert first.probe != second.probe and first.state == second.state
     async with PracticeGateway() as gateway:

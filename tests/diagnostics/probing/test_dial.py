@@ -90,13 +90,12 @@ def test_an_address_that_was_slow_still_wins_when_the_next_ones_fail():
         """For one more in the queue."""
         slow.accept()[0].close()
 
-    with socket.create_server(("127.0.0.3", 0), backlog=0) as slow:
-        port = slow.getsockname()[1]
-        with socket.create_connection(("127.0.0.3", port)):
-            timer = threading.Timer(0.5, make_room)
-            timer.start()
-            dialled = dial.dial(("127.0.0.3", LOOPBACK), port)
-            timer.join()
+    place = ("127.0.0.3", unused_port())
+    with socket.create_server(place, backlog=0) as slow, socket.create_connection(place):
+        timer = threading.Timer(0.5, make_room)
+        timer.start()
+        dialled = dial.dial((place[0], LOOPBACK), place[1])
+        timer.join()
     dialled.sock.close()
     assert (dialled.outcome, dialled.detail) == (Outcome.OK, "127.0.0.1 refused; 127.0.0.3 answered")
 

@@ -13,7 +13,7 @@ from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.logs.record import Reason
 from relay.net import offsets, tcp
-from tests.relay.connection.test_connection import CLIENT_HELLO, clog, narrow_gateway
+from tests.relay.connection.test_connection import CLIENT_HELLO, clog, narrow, narrow_gateway
 from tests.relay.kit.loopback import SMALL, Rig, until
 
 linux = pytest.mark.skipif(not offsets.SUPPORTED, reason="only Linux has what it needs")
@@ -68,6 +68,7 @@ async def test_a_session_in_which_bytes_wait_is_not_idle_until_they_are_taken(ri
             await gateway.send(sent)
             await until(lambda: connection.down.bytes == len(sent), "our kernel took all of it")
         else:
+            narrow(connection, connection.client, gateway.sock)
             sent = await clog(rig, gateway, connection, "down")
         assert (connection.down.waits is None) == (where == "our kernel alone")
         await until(lambda: connection.record("progress").backlogs[1].still > 1.0, "it lasts longer than the bound")

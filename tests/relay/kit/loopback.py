@@ -25,10 +25,10 @@ from relay.net.deadlines import Deadlines
 from relay.net.poller import poller_of
 from relay.net.resolver import Resolver
 from relay.survival.fdstore import StoreKeeper
-from tests.relay.kit.scripted import free_port as unused_port  # noqa: F401 (for those who have the rest from here)
+from tests.relay.kit.scripted import PATIENCE
+from tests.relay.kit.scripted import free_port as unused_port
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0  # seconds any wait may take on a loaded machine before its test fails
 SMALL = 4096  # bytes; the kernel doubles it and rounds up to its own minimum
 RESET = struct.pack("ii", 1, 0)  # linger 0: close() sends RST
 
@@ -97,25 +97,23 @@ class Far:
     async def read(self, size: int) -> bytes:
         """Exactly so many bytes, or what came before the end."""
         parts = bytearray()
-        async with asyncio.timeout(PATIENCE):
-            while len(parts) < size and (part := await self.loop.sock_recv(self.sock, size - len(parts))):
-                parts += part
+        while len(parts) < size and (part := await self.read_once(size - len(parts))):
+            parts += part
         return bytes(parts)
 
-    async def read_once(self) -> bytes:
+    async def read_once(self, most: int = 1 << 20) -> bytes:
         """What one recv() gives, once there is something: what a client that reads a message with one call gets."""
         async with asyncio.timeout(PATIENCE):
-            return await self.loop.sock_recv(self.sock, 1 << 20)
+            return await self.loop.sock_recv(self.sock, most)
 
     async def read_to_end(self) -> tuple[bytes, str]:
         """Everything, and how it ended: fin or rst."""
         parts = bytearray()
-        async with asyncio.timeout(PATIENCE):
-            try:
-                while part := await self.loop.sock_recv(self.sock, 1 << 20):
-                    parts += part
-            except ConnectionError:
-                return bytes(parts), "rst"
+        try:
+            while part := await self.read_once():
+                parts += part
+        except ConnectionError:
+            return bytes(parts), "rst"
         return bytes(parts), "fin"
 
     def finish(self) -> None:
@@ -150,7 +148,7 @@ class Rig:
         self.loop = asyncio.get_running_loop()
         self.poller = poller_of(self.loop)
         self._count_calls()
-        self.server = socket.create_server((HOST, 0))
+        self.server = socket.create_server((HOST, unused_port()))
         self.server.setblocking(False)
         if self.upstream is None:
             self.upstream = Upstream(HOST, self.server.getsockname()[1])

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE = 10.0
+from tests.relay.kit.scripted import PATIENCE
 
 # What systemd does between fork and exec: the descriptors to 3, 4, ..., their number, names and addressee to the
 # environment.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 import random
 import select
 import socket
@@ -19,7 +20,8 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE = 10.0  # seconds; several times what any step takes on a loaded two-core machine
+# Seconds until a test fails that waits for something. Where fifteen processes share two cores, a relay starts in ten.
+PATIENCE = 30.0
 KIB, MIB = 1024, 1024 * 1024
 LOOPBACK = "127.0.0.1"
 HAS_IPV6 = False
@@ -46,19 +48,23 @@ def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+# Tests run beside each other in several processes (pytest-xdist): each gives out ports that no other one does.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PORTS = range(15000 + _WORKER, 32000, _WORKERS)
 _given: set[int] = set()  # two parts of one test must not be given the same port before the first is bound
 
 
 def free_port(host: str = LOOPBACK) -> int:
     """A port nobody listens on, below the range kernels take client ports from (32768 on Linux, 49152 on macOS).
 
-    No process gets one twice, until it has had most of them.
+    No process gets one twice, until it has had most of its own.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if len(_given) > 12_000:
+    if len(_given) > len(_PORTS) * 0.7:
         _given.clear()
     while True:
-        port = random.randrange(15000, 32000)
+        port = random.choice(_PORTS)
         if port in _given:
             continue
         with socket.socket(family) as probe, contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ class Server:
     """A listening socket, on 127.0.0.1 unless told otherwise."""
 
     def __init__(self, host=HOST):
-        self.sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else V4)
+        self.sock = socket.create_server((host, unused_port(host)), family=socket.AF_INET6 if ":" in host else V4)
         self.host, self.port = host, self.sock.getsockname()[1]
 
     def __enter__(self):
@@ -184,11 +184,8 @@ async def test_a_refusal_that_is_known_at_once_comes_before_start_returns_and_on
 
 
 async def test_a_dial_that_meets_itself_is_refused():
-    """A port of the ephemeral range that nobody listens on: the kernel may choose it as the dial's own."""
-    loop, results = asyncio.get_running_loop(), []
-    with socket.socket() as lone:
-        lone.bind((HOST, 0))
-        port = lone.getsockname()[1]
+    """What the kernel may choose as the dial's own port, too, where that is of the ephemeral range."""
+    loop, results, port = asyncio.get_running_loop(), [], unused_port()
 
     class Meeting(Dial):
         def _connect(self, sock):

@@ -11,8 +11,8 @@ from relay.wire.direction import Direction
 from relay.wire.framing import LENGTH, encode_frame, join_fields
 from relay.wire.hello import ClientHello, ServerHello
 from relay.wire.messages import ErrorMessage, ManagedAccounts, NextValidId
+from tests.relay.kit.loopback import PATIENCE, unused_port
 
-PATIENCE = 10.0  # seconds for anything that must come
 QUIET = 0.05  # seconds without a byte that count as silence; on loopback an answer takes 1 ms
 FIN, RST = "fin", "rst"
 
@@ -20,7 +20,9 @@ FIN, RST = "fin", "rst"
 @contextlib.asynccontextmanager
 async def gateway(behaviour="normal", log=None, **settings):
     """A started practice gateway."""
-    async with PracticeGateway(Practice.named(behaviour, **settings), log) as started:
+    started = PracticeGateway(Practice.named(behaviour, **settings), log)
+    await started.start(port=unused_port())  # one that nobody else takes while the gateway restarts
+    async with started:
         yield started
 
 

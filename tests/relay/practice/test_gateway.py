@@ -9,7 +9,7 @@ import pytest
 
 from relay.practice import Practice, PracticeGateway
 from relay.wire.hello import ClientHello
-from tests.relay.kit.loopback import until
+from tests.relay.kit.loopback import until, unused_port
 from tests.relay.practice.peer import FIN, PATIENCE, SPY_TEXT, client, codes, gateway
 
 
@@ -21,9 +21,7 @@ async def test_it_listens_on_loopback_unless_asked():
 
 
 async def test_it_listens_where_it_is_told():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    practice = PracticeGateway()
+    port, practice = unused_port(), PracticeGateway()
     await practice.start("127.0.0.1", port)
     async with practice:
         assert practice.port == port
@@ -134,7 +132,9 @@ async def test_many_sessions_at_once():
 @pytest.mark.slow
 async def test_a_restart_waits_for_a_port_somebody_else_took():
     lines = []
-    async with PracticeGateway(Practice(), lines.append) as practice:
+    practice = PracticeGateway(Practice(), lines.append)
+    await practice.start(port=unused_port())
+    async with practice:
         practice.restart(0.05)
         with socket.create_server((practice.host, practice.port)):
             await until(lambda: any("cannot listen" in line for line in lines), "the port is taken")

@@ -41,8 +41,8 @@ class Killed(BaseException):
     """What SIGKILL does to the code that runs: nothing after it."""
 
 
-async def ready(rig):
-    client, gateway, connection = await rig.session(CLIENT_HELLO)
+async def ready(rig, **sizes):
+    client, gateway, connection = await rig.session(CLIENT_HELLO, **sizes)
     await gateway.send(SERVER_HELLO)
     assert await client.read(len(SERVER_HELLO)) == SERVER_HELLO
     await client.send(START_API)
@@ -214,10 +214,8 @@ async def test_bytes_that_went_by_unseen_make_the_session_opaque_and_nothing_els
 async def test_an_end_that_was_known_already_is_the_end_it_gets():
     """The error of a reset can be asked for once; who asked was killed while it delivered the last bytes."""
     async with ib() as rig:
-        client, gateway, connection = await ready(rig)
-        connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-        gateway.sock.send(TICK * 2_000)
+        client, gateway, connection = await ready(rig, far_receive=SMALL)  # most of it waits until it is read
+        await gateway.send(TICK * 2_000)
         await until(lambda: offsets.unread(connection.upstream) == 0, "all is on its way")
         gateway.reset()
         await until(lambda: isinstance(connection.phase, Flushing), "the reset is known")
