@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
+from relay.wire.events import MAX_ACCOUNTS_SHOWN
+
 SCHEMA_VERSION = 1
 
 Json: typing.TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -108,6 +110,13 @@ class Probe:
     attempts: int = 1  # handshakes tried on this route
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
     account_count: int | None = None  # all of them; None in files from before it was kept
+
+    @property
+    def number_of_accounts(self) -> int | None:
+        """All that the gateway named; None: more than are kept, and nobody counted them."""
+        if self.account_count is not None or len(self.accounts) >= MAX_ACCOUNTS_SHOWN:
+            return self.account_count
+        return len(self.accounts)
 
     def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""

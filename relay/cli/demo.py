@@ -171,7 +171,8 @@ def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: O
             elif stage is Stage.START_API:
                 extra = f"client id {session.client_id}"
             elif stage is Stage.READY:
-                extra = f"account {', '.join(session.accounts)}, next order id {session.order_id}"
+                accounts = events.accounts_said(session.accounts, session.account_count)
+                extra = f"account {accounts}, next order id {session.order_id}"
             _say(out, f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
 
 

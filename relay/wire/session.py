@@ -79,7 +79,8 @@ class ClientSession:
         self.detail = ""
         self.fatal_code: int | None = None
         self.server_version: int | None = None
-        self.accounts: tuple[str, ...] = ()  # masked
+        self.accounts: tuple[str, ...] = ()  # the first, masked
+        self.account_count: int | None = None  # of the list, once it came
         self.order_id: int | None = None
         self.times: dict[Stage, float] = {}  # when each stage was reached
         self.bytes_received = 0
@@ -235,7 +236,8 @@ class ClientSession:
 
     def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
         self.accounts = events.mask_accounts(message.accounts)
-        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+        self.account_count = len(message.accounts)
+        found.append(events.Accounts(now, self.accounts, self.account_count))
         self._maybe_ready(now, found)
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
