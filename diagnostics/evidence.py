@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
 from relay.wire.events import MAX_ACCOUNTS_SHOWN
+from relay.wire.versions import version_said
 
 SCHEMA_VERSION = 1
 
@@ -199,9 +200,9 @@ class Asked:
     min_version: int = 100
     max_version: int = 176
 
-    def server_version(self, number: int) -> str:
-        """What an answer with this version shows, for people: our own limit is not the gateway's."""
-        return f"server version {'at least ' if number == self.max_version else ''}{number}"
+    def server_version(self, number: int, explained: bool = False) -> str:
+        """What an answer with this version shows, for people (relay.wire.versions)."""
+        return version_said(number, self.max_version, explained)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,13 +182,9 @@ def _peers(probes: tuple[Probe, ...], asked: Asked) -> list[str]:
     """What the gateways said of themselves."""
     answering = [(probe, probe.server_version) for probe in probes if probe.server_version is not None]
     return [
-        f"{route_name(label(probe.route))} speaks {_version(version, asked)}{_accounts(probe)}"
+        f"{route_name(label(probe.route))} speaks {asked.server_version(version, explained=True)}{_accounts(probe)}"
         for probe, version in answering[:MAX_LISTED]
     ]
-
-
-def _version(version: int, asked: Asked) -> str:
-    return asked.server_version(version) + (" (we ask for no more)" if version == asked.max_version else "")
 
 
 def _accounts(probe: Probe) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from relay.wire import events, messages
+from relay.wire import events, messages, versions
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.framing import Bytes, FrameReader, WireError
@@ -147,6 +147,12 @@ class ClientSession:
         """Can anything still happen in this session?"""
         return self.outcome in _ALIVE
 
+    @property
+    def version_said(self) -> str:
+        """What the server hello shows of the gateway, for people; "" before it."""
+        version, most = self.server_version, self._hello.max_version
+        return "" if version is None else versions.version_said(version, most, explained=True)
+
     # Requests, for a session that is ready.
 
     def request_current_time(self) -> None:
@@ -202,7 +208,7 @@ class ClientSession:
 
     def _start_api(self, server_version: int, now: float) -> None:
         if not self._want_session:
-            self._end(SessionOutcome.ANSWERED, f"server version {server_version}")
+            self._end(SessionOutcome.ANSWERED, self.version_said)
             return
         self._out += messages.encode(messages.StartApi(self.client_id), server_version)
         self._reach(Stage.START_API, now)
