@@ -18,6 +18,7 @@ from relay.wire.events import MAX_ACCOUNTS_SHOWN
 from relay.wire.versions import version_said
 
 SCHEMA_VERSION = 1
+OUR_VERSIONS = (100, 176)  # server versions; relay.wire.session says why
 
 Json: typing.TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -197,8 +198,13 @@ class Asked:
     configured_from: str = ""  # --target, IB_HOST, or "" when nothing was configured
     repaired: tuple[RepairedSetting, ...] = ()
     # The server versions our hello asked for; a gateway answers with none above the last, whatever it speaks itself.
-    min_version: int = 100
-    max_version: int = 176
+    min_version: int = OUR_VERSIONS[0]
+    max_version: int = OUR_VERSIONS[1]
+
+    @property
+    def as_a_client(self) -> bool:
+        """Was the range of a client in question asked for, instead of ours?"""
+        return (self.min_version, self.max_version) != OUR_VERSIONS
 
     def server_version(self, number: int, explained: bool = False) -> str:
         """What an answer with this version shows, for people (relay.wire.versions)."""
