@@ -154,7 +154,7 @@ def accounts_said(
     """For people: "DU***567, U***56 and 24 more"; all there are is `count`, None where that is not known."""
     shown = between.join(accounts[:most])
     if count is None:
-        return f"{shown} and perhaps more" if shown else "accounts too many to be read"
+        return f"{shown} and perhaps more" if shown else "more accounts than the relay reads"
     left = count - len(accounts[:most])
     return f"{shown} and {left} more" if left > 0 else shown
 

@@ -104,7 +104,7 @@ TEXTS = [
         0,
         (
             "2025-01-01T14:30:00.987Z INFO  too long to be read #143000-412 ready: client id unknown, "
-            "server version 176, accounts too many to be read, 0.210 s after accept"
+            "server version 176, more accounts than the relay reads, 0.210 s after accept"
         ),
     ),
     (

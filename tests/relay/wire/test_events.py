@@ -42,7 +42,7 @@ SAID = [
     (("a", "b", "c"), 3, "a, b and 1 more"),
     (("a", "b", "c"), 40, "a, b and 38 more"),
     (("a",), None, "a and perhaps more"),
-    ((), None, "accounts too many to be read"),
+    ((), None, "more accounts than the relay reads"),
     ((), 0, ""),
 ]
 
