@@ -14,7 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
+from relay.wire.events import MAX_ACCOUNTS_SHOWN
+from relay.wire.versions import version_said
+
 SCHEMA_VERSION = 1
+OUR_VERSIONS = (100, 176)  # server versions; relay.wire.session says why
 
 Json: typing.TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -109,6 +113,13 @@ class Probe:
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
     account_count: int | None = None  # all of them; None in files from before it was kept
 
+    @property
+    def number_of_accounts(self) -> int | None:
+        """All that the gateway named; None: more than are kept, and nobody counted them."""
+        if self.account_count is not None or len(self.accounts) >= MAX_ACCOUNTS_SHOWN:
+            return self.account_count
+        return len(self.accounts)
+
     def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""
         return next((result for result in self.stages if result.stage is stage), StageResult(stage, Outcome.SKIPPED))
@@ -187,12 +198,17 @@ class Asked:
     configured_from: str = ""  # --target, IB_HOST, or "" when nothing was configured
     repaired: tuple[RepairedSetting, ...] = ()
     # The server versions our hello asked for; a gateway answers with none above the last, whatever it speaks itself.
-    min_version: int = 100
-    max_version: int = 176
+    min_version: int = OUR_VERSIONS[0]
+    max_version: int = OUR_VERSIONS[1]
 
-    def server_version(self, number: int) -> str:
-        """What an answer with this version shows, for people: our own limit is not the gateway's."""
-        return f"server version {'at least ' if number == self.max_version else ''}{number}"
+    @property
+    def as_a_client(self) -> bool:
+        """Was the range of a client in question asked for, instead of ours?"""
+        return (self.min_version, self.max_version) != OUR_VERSIONS
+
+    def server_version(self, number: int, explained: bool = False) -> str:
+        """What an answer with this version shows, for people (relay.wire.versions)."""
+        return version_said(number, self.max_version, explained)
 
 
 @dataclass(frozen=True, slots=True)

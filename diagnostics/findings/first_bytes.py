@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diagnostics.findings.client_libraries import CLIENT_LIBRARIES
 from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side
 
 ENTRIES = (
@@ -166,18 +167,25 @@ ENTRIES = (
     FindingEntry(
         code="IBD406",
         slug="server-version-low",
-        title="the gateway is older than today's clients accept",
+        title="the gateway is older than clients ask for",
         severity="warning",
         side=Side.GATEWAY,
-        causes=("an IB Gateway or TWS that has not been updated for years",),
-        fix="Update IB Gateway or TWS.",
+        causes=(
+            "an IB Gateway or TWS that has not been updated for a long time",
+            "a client library that speaks with new gateways only",
+        ),
+        fix="Update IB Gateway or TWS, or use a client library that speaks its version.",
         commands=("docker pull ghcr.io/gnzsnz/ib-gateway:stable",),
-        check="The server version in the report against the minimum of your client library.",
+        check="ib-diagnose with --client-versions and the range of your client library says what that client gets.",
         docs=(
-            "The handshake works; the gateway announces a protocol version below what ib_insync and ib_async "
-            "accept (157). Such a client disconnects by itself, whatever route it takes."
+            "The gateway announces a server version below the range that a client asks for; ib_insync, ib_async and "
+            "@stoqey/ib then disconnect by themselves. With --client-versions the range given is judged, else these: "
+            f"{', '.join(map(str, CLIENT_LIBRARIES))}. A gateway newer than a client is no fault: it answers with the "
+            "newest version it was asked for."
         ),
         silenced_by=(),
+        where_to_look="the gateway is too old for the client, not the way to it broken",
+        does="answers with a server version older than what was asked for",
     ),
     FindingEntry(
         code="IBD407",

@@ -17,6 +17,7 @@ from diagnostics.place.routes import candidates
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing.probe import walk
 from relay.printable import LONGEST_LINE, printable
+from relay.wire.events import accounts_said
 from relay.wire.heard import Heard, Said, replayed
 
 # As diagnosis.EXIT, for the stage that failed.
@@ -64,6 +65,7 @@ class State(NamedTuple):
     farms: frozenset[Said]  # those it reports as broken
     server_version: int | None
     accounts: tuple[str, ...]
+    account_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Look:
             self.heard.farms,
             probe.server_version,
             probe.accounts,
+            probe.account_count,
         )
 
     @property
@@ -137,9 +140,8 @@ class Look:
         took = sum(result.seconds or 0.0 for result in self.probe.stages if result.outcome is Outcome.OK)
         number = self.probe.server_version
         version = f", {self.asked.server_version(number)}" if number is not None else ""
-        more = (self.probe.account_count or 0) - len(self.probe.accounts)
-        accounts = f", {' '.join(self.probe.accounts)}" if self.probe.accounts else ""
-        accounts += f" and {more} more" if more > 0 else ""
+        probe = self.probe
+        accounts = f", {accounts_said(probe.accounts, probe.number_of_accounts, ' ')}" if probe.accounts else ""
         farms = self.heard.broken_farms
         notices = f", {self._cut_off()}" if self.offline else f", broken farms: {farms}" if farms else ""
         return f"{self.goal.value}{version}{accounts}, {took * 1000:.0f} ms{notices}{self._slow()}"

@@ -131,7 +131,6 @@ class _Conversation:
         self._noticed = 0.0  # when the last notice came
         self._kernel: KernelView | None = None
         self._redirect: str | None = None
-        self._account_count: int | None = None  # of the list, once it came
         self._codes: list[int] = []
         self._farms: list[str] = []
 
@@ -241,8 +240,6 @@ class _Conversation:
         elif isinstance(event, events.Redirected):
             host = f"[{event.host}]" if ":" in event.host else event.host
             self._redirect = host if event.port is None else f"{host}:{event.port}"
-        elif isinstance(event, events.Accounts):
-            self._account_count = event.count
         elif isinstance(event, events.Ready):
             started = self._session.times[Stage.START_API]
             self._sync_until = max(started + self._asked.timeout, event.at + LEAST_SYNC)
@@ -265,7 +262,7 @@ class _Conversation:
             version,
             self._redirect,
             session.accounts,
-            self._account_count,
+            session.account_count,
             tuple(self._codes),
             tuple(self._farms) if any(self._farms) else (),
         )
@@ -322,7 +319,7 @@ class _Conversation:
         if stage is ProbeStage.HELLO:
             part = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
             return f"no hello from the gateway{part}"
-        accounts = "an empty account list" if self._account_count == 0 else "accounts" if session.accounts else None
+        accounts = "an empty account list" if session.account_count == 0 else "accounts" if session.accounts else None
         came = list(filter(None, ("the order id" if session.order_id is not None else None, accounts)))
         return f"only {' and '.join(came)} came" if came else "neither order id nor accounts came"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route
 from diagnostics.place.addresses import label
 from relay.printable import printable
+from relay.wire.events import accounts_said
 
 MAX_NAME = 80  # characters of a host name that are shown; DNS would allow 253
 MAX_ROWS = 40  # rows of the table; a run has some ten routes, a made-up file may have a thousand
@@ -181,20 +182,16 @@ def _peers(probes: tuple[Probe, ...], asked: Asked) -> list[str]:
     """What the gateways said of themselves."""
     answering = [(probe, probe.server_version) for probe in probes if probe.server_version is not None]
     return [
-        f"{route_name(label(probe.route))} speaks {_version(version, asked)}{_accounts(probe)}"
+        f"{route_name(label(probe.route))} speaks {asked.server_version(version, explained=True)}{_accounts(probe)}"
         for probe, version in answering[:MAX_LISTED]
     ]
-
-
-def _version(version: int, asked: Asked) -> str:
-    return asked.server_version(version) + (" (we ask for no more)" if version == asked.max_version else "")
 
 
 def _accounts(probe: Probe) -> str:
     if not probe.accounts:
         return ""
-    count = f"{probe.account_count} accounts: " if (probe.account_count or 0) > len(probe.accounts) else "accounts "
-    return f", {count}{several(printable(account, 20) for account in probe.accounts)}"
+    named = [printable(account, 20) for account in probe.accounts]
+    return f", accounts {accounts_said(named, probe.number_of_accounts, most=MAX_LISTED)}"
 
 
 def _skipped(shown: list[Probe]) -> list[str]:

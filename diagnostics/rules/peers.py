@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, Probe, ProbeStage, StageResult
+from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, StageResult
+from diagnostics.findings.client_libraries import needing_more_than
 from diagnostics.place.addresses import is_loopback
 from diagnostics.rules.log_view import is_logged_in, log_view
 from diagnostics.rules.rulebook import (
@@ -143,7 +144,10 @@ def _closed_after_hello(run: RunView) -> Match | None:
         return None
     how = "reset" if was_reset(probes[0]) else "closed (FIN)"
     after = _after(probes[0].result(ProbeStage.HELLO).seconds)
-    return match(probes, f"quiet until our hello, then {how}{after} without an answer")
+    asked = run.evidence.asked
+    range_asked = f"{asked.min_version}..{asked.max_version} was asked for, of which it may speak none"
+    none_of_them = f"; {range_asked}" if asked.as_a_client else ""
+    return match(probes, f"quiet until our hello, then {how}{after} without an answer{none_of_them}")
 
 
 def _after(seconds: float | None) -> str:
@@ -155,7 +159,14 @@ def _after(seconds: float | None) -> str:
 
 def _bad_frame(run: RunView) -> Match | None:
     named = ("http", "tls", "ssh", "vnc")
-    strange = tuple(probe for probe in _bad_peer(run) if not probe.spoke_first and probe.first_bytes not in named)
+    asked = run.evidence.asked
+    strange = tuple(
+        probe
+        for probe in _bad_peer(run)
+        if not probe.spoke_first
+        and probe.first_bytes not in named
+        and (probe.server_version is None or probe.server_version >= asked.min_version)  # else it is an old gateway
+    )
     strange += tuple(probe for probe in no_hello(run) if probe.bytes_received)
     strange += run.failed_at(ProbeStage.START_API, Outcome.BAD_PEER) + run.failed_at(ProbeStage.SYNC, Outcome.BAD_PEER)
     return match(strange, _strange_answer(strange[0], failures(strange)[0])) if strange else None
@@ -168,16 +179,28 @@ def _strange_answer(probe: Probe, failed: StageResult) -> str:
     return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
 
 
-OLDEST_ACCEPTED = 157  # server version: MinClientVersion of ib_insync and ib_async client.py
+_NAMED = 4  # client libraries in one message
 
 
 def _old_server(run: RunView) -> Match | None:
+    """By the range that was asked for as a client does, else by those of the libraries known here."""
+    asked = run.evidence.asked
     versions = [(probe, probe.server_version) for probe in run.judged if probe.server_version is not None]
-    limit = min(OLDEST_ACCEPTED, run.evidence.asked.max_version)  # an answer with our own maximum may be any newer one
-    old = [(probe, version) for probe, version in versions if version < limit]
+    # An answer with our own maximum may be that of any newer one.
+    old = [(probe, version) for probe, version in versions if version < asked.max_version and _is_old(version, asked)]
     if not old:
         return None
-    return match(tuple(probe for probe, _ in old), f"server version {old[0][1]}, below {OLDEST_ACCEPTED}")
+    version = old[0][1]
+    wanted = f"{asked.min_version}..{asked.max_version} was asked for"
+    if not asked.as_a_client:
+        needing = needing_more_than(version)
+        more = f" and {len(needing) - _NAMED} more" if len(needing) > _NAMED else ""
+        wanted = f"newer ones are needed by {', '.join(map(str, needing[:_NAMED]))}{more}"
+    return match(tuple(probe for probe, _ in old), f"server version {version}; {wanted}")
+
+
+def _is_old(version: int, asked: Asked) -> bool:
+    return version < asked.min_version if asked.as_a_client else bool(needing_more_than(version))
 
 
 def _redirected(run: RunView) -> Match | None:

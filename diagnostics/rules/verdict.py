@@ -100,7 +100,9 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
 
 
 def _session(run: RunView, probe: Probe) -> str:
-    accounts = counted(probe.account_count or len(probe.accounts), "account") if probe.accounts else ""
+    count = probe.number_of_accounts
+    accounts = f"{len(probe.accounts)} accounts or more" if count is None else counted(count, "account")
+    accounts = accounts if probe.accounts else ""
     details = ", ".join(filter(None, (_version(run, probe), accounts)))
     return f"session usable{f' ({details})' if details else ''}"
 

@@ -34,6 +34,7 @@ CLIENT_ID = 7
 SYMBOL = "SPY"
 PATIENCE = 4.0  # seconds for each step, as ib_insync and ib_async have it
 GOODBYE = 2.5  # seconds the relay has to see the client leave; it gives a half-close in the handshake 2 s
+ACCOUNTS = 2  # that fit on the line of their stage
 LIVE_LINE = 0.2  # seconds between two looks at the flows on a terminal
 LIVE_LINE_PLAIN = 1.0  # ... and where every look is a line of its own
 HALF_CLOSE = 1.0  # seconds a gateway has that does not answer our leave; `run` gives it 30
@@ -167,12 +168,14 @@ def _show_stages(session: ClientSession, shown: set[Stage], begin: float, out: O
             shown.add(stage)
             extra = ""
             if stage is Stage.SERVER_HELLO:
-                extra = f"server version {session.server_version}"
+                extra = session.version_said
             elif stage is Stage.START_API:
                 extra = f"client id {session.client_id}"
             elif stage is Stage.READY:
-                extra = f"account {', '.join(session.accounts)}, next order id {session.order_id}"
-            _say(out, f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   {extra}".rstrip())
+                accounts = events.accounts_said(session.accounts, session.account_count, most=ACCOUNTS)
+                extra = f"account {accounts}, next order id {session.order_id}"
+            head = f"  {label:<30}  {_seconds(session.times[stage] - begin):>9}   "
+            _say(out, _wrapped(head, extra) or head.rstrip())
 
 
 async def _watch_ticks(client: Client, relay: Relay, seconds: float, out: OutputStream) -> None:

@@ -122,7 +122,7 @@ def _answered(observer: Observer) -> str | None:
     """START_API's answer has two parts."""
     if observer.stage is not Stage.START_API:
         return None
-    if observer.accounts:
+    if observer.account_count != 0:
         return "accounts came, the next order id did not"
     return "the next order id came, accounts did not" if observer.has_order_id else None
 

@@ -92,6 +92,7 @@ class _Session(TypedDict, total=False):
     client_versions: tuple[int, int] | None
     server_version: int | None
     accounts: tuple[str, ...]
+    account_count: int | None
     handshake: float | None
     messages_up: int
     messages_down: int
@@ -115,6 +116,7 @@ def _session(connection: Connection) -> _Session:
         "client_versions": observer.client_range,
         "server_version": observer.server_version,
         "accounts": observer.accounts,
+        "account_count": observer.account_count,
         "handshake": ready_at - connection.opened_at if ready_at is not None else None,
         # Without a gateway nothing was sent, though a hello was read.
         "messages_up": observer.messages_up if connection.up is not None else 0,

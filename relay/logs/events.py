@@ -144,10 +144,13 @@ RECORD_FIELDS = (
     RecordField("ib_relay.blocked.down_s", _LOOKED, "seconds the client has taken nothing; missing where it reads"),
     RecordField("ib.stage", _IB, "how far the session has come: the stages above"),
     RecordField("ib.opaque", _IB, "why the bytes are not understood; null if they are"),
-    RecordField("ib.client_id", _IB, "as in START_API; null before"),
+    RecordField("ib.client_id", _IB, "as in START_API; null before, and if that is longer than the relay reads"),
     RecordField("ib.client_versions", _IB, "lowest and highest version of the client's hello; null before"),
     RecordField("ib.server_version", _IB, "of the server hello; null before"),
-    RecordField("ib.accounts", _IB, "account numbers, masked"),
+    RecordField("ib.accounts", _IB, "account numbers, masked, of the first 16"),
+    RecordField(
+        "ib.account_count", _IB, "all that were named, 0 before; null if the list is longer than the relay reads"
+    ),
     RecordField("ib.handshake_s", _IB, "seconds from accept to a session that is ready; null before"),
     RecordField("ib.messages.up", _IB, "messages of the client"),
     RecordField("ib.messages.down", _IB, "messages of the gateway"),

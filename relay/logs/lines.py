@@ -12,6 +12,7 @@ from relay.logs.ends import Ends, waiting_said
 from relay.logs.explain import announced_said, end_code, explain
 from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
 from relay.printable import LONGEST_LINE, printable
+from relay.wire.events import accounts_said
 from relay.wire.heard import Said, code_said, farms_of, holding_said
 
 _WARN = frozenset(
@@ -133,6 +134,7 @@ def _json_session(record: Record) -> str:
         f'"ib.stage": "{record.ib_stage}", "ib.opaque": {"null" if record.opaque is None else _quote(record.opaque)}, '
         f'"ib.client_id": {_number(record.client_id)}, "ib.client_versions": {versions}, '
         f'"ib.server_version": {_number(record.server_version)}, "ib.accounts": [{accounts}], '
+        f'"ib.account_count": {_number(record.account_count)}, '
         f'"ib.handshake_s": {_number(record.handshake)}, '
         f'"ib.messages.up": {_number(record.messages_up)}, "ib.messages.down": {_number(record.messages_down)}, '
         f'"ib.requests_peak": {_number(record.requests_peak)}, "ib.last_error_code": {_number(record.last_error_code)}'
@@ -225,9 +227,10 @@ def _text_open(record: Record) -> str:
 
 
 def _text_ready(record: Record) -> str:
-    accounts = ", ".join(record.accounts)
+    client_id = "unknown" if record.client_id is None else record.client_id
+    accounts = accounts_said(record.accounts, record.account_count)
     return (
-        f"ready: client id {record.client_id}, server version {record.server_version}, {accounts}, "
+        f"ready: client id {client_id}, server version {record.server_version}, {accounts}, "
         f"{record.handshake:.3f} s after accept{_holding(record.holding)}"
     )
 

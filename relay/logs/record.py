@@ -113,7 +113,8 @@ class Record(NamedTuple):
     client_id: int | None = None
     client_versions: tuple[int, int] | None = None
     server_version: int | None = None
-    accounts: tuple[str, ...] = ()  # masked
+    accounts: tuple[str, ...] = ()  # the first, masked
+    account_count: int | None = 0  # all the gateway named; None: some, and not known how many
     handshake: float | None = None
     messages_up: int | None = None
     messages_down: int | None = None

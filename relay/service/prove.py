@@ -65,7 +65,7 @@ def _through(host: str, port: int, relay: str, upstream: str) -> Proof:
         return Proof(False, None, f"the relay's port {host_port(host, port)} does not answer: {_why(error)}")
     took = f"{(monotonic() - started) * 1000:.0f} ms"
     if session.outcome is SessionOutcome.ANSWERED:
-        return Proof(True, True, f"{relay}, {upstream} answers ({took}, server version {session.server_version})")
+        return Proof(True, True, f"{relay}, {upstream} answers ({took}): {session.version_said}")
     if session.outcome is SessionOutcome.TIMED_OUT:
         if not _turns_strangers_away(host, port):
             return Proof(False, None, f"{host_port(host, port)} {NOBODY}")

@@ -30,7 +30,7 @@ class DirectionTable:
     name: str  # of the sender
     base: int
     interesting: frozenset[int]
-    limit: int  # bytes; a longer frame is passed by even if its id is interesting
+    limit: int  # bytes; a longer frame is passed by even if its id is interesting, and known only to have come
     memo: dict[int, int] = field(default_factory=dict)
 
     def counter(self, word: bytes) -> tuple[int, bool]:
@@ -53,6 +53,6 @@ class DirectionTable:
 _SPAN = messages.MAX_ID - NO_ID
 
 # START_API is a number and a short text; ERR_MSG and MANAGED_ACCTS can be long (the JSON of a rejected order, the
-# accounts of an advisor). Both limits together are the 64 KiB an observer may hold.
+# accounts of an advisor: 60 KiB hold about 6,000). Both limits together are the 64 KiB an observer may hold.
 UP = DirectionTable("client", 2 * messages.MAX_ID, frozenset({71}), 4 * 1024)
 DOWN = DirectionTable("gateway", 0, frozenset({4, 9, 15}), 60 * 1024)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.printable import printable
@@ -48,20 +49,20 @@ class Redirected:
 
 @dataclass(frozen=True, slots=True)
 class StartApiSeen:
-    """The client sent its client id."""
+    """The client sent its client id; None: in a message that was too long to be read."""
 
     at: float
-    client_id: int
+    client_id: int | None
     capabilities: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The gateway named the accounts: the first of them, masked, and their number."""
+    """The gateway named the accounts: the first of them, masked, and their number; () and None: too many to be read."""
 
     at: float
     accounts: tuple[str, ...]
-    count: int
+    count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,17 @@ MAX_ACCOUNTS_SHOWN = 16  # of an advisor's thousands; the count is kept
 # From how many characters on how many of the first and of the last are shown: four stay hidden at least, which are
 # digits, as numbers begin with one or two letters. DU1234567 is paper's usual form, U1234567 and U123456 are live's.
 _SHOWN_OF_ACCOUNT = ((9, 2, 3), (7, 1, 2), (5, 1, 0), (0, 0, 0))
+
+
+def accounts_said(
+    accounts: Sequence[str], count: int | None, between: str = ", ", most: int = MAX_ACCOUNTS_SHOWN
+) -> str:
+    """For people: "DU***567, U***56 and 24 more"; all there are is `count`, None where that is not known."""
+    shown = between.join(accounts[:most])
+    if count is None:
+        return f"{shown} and perhaps more" if shown else "more accounts than the relay reads"
+    left = count - len(accounts[:most])
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def mask_accounts(accounts: tuple[str, ...]) -> tuple[str, ...]:

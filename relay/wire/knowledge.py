@@ -8,6 +8,7 @@ from relay.wire import events, messages
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.heard import Heard, farms_named
+from relay.wire.message_values import NAMES
 from relay.wire.messages import BodyError
 from relay.wire.stage import Stage
 
@@ -31,7 +32,7 @@ class Knowledge:
     """The attributes of an Observer that others read, and the messages that change them."""
 
     __slots__ = (
-        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts"),
+        *("stage", "opaque", "legacy", "server_version", "client_range", "client_id", "accounts", "account_count"),
         *("heard", "fatal", "redirect", "not_understood", "has_order_id"),
         *("client_hello_at", "server_hello_at", "start_api_at", "ready_at"),
     )
@@ -43,7 +44,8 @@ class Knowledge:
         self.server_version: int | None = None
         self.client_range: tuple[int, int] | None = None  # the server versions the client asked for
         self.client_id: int | None = None
-        self.accounts: tuple[str, ...] = ()  # masked
+        self.accounts: tuple[str, ...] = ()  # the first, masked
+        self.account_count: int | None = 0  # named so far; None: some, and not known how many
         self.heard = _NOTHING  # of the codes that came: those that count
         self.fatal: tuple[int, float] | None = None  # the last code that announces the end, and when it came
         self.redirect: str | None = None  # host[:port] the gateway sent the client to
@@ -65,30 +67,43 @@ class Knowledge:
     def _learn(self, message: messages.Message | None, now: float, found: list[Event]) -> None:
         match message:
             case messages.StartApi():
-                self._start_api(message, now, found)
+                self._start_api(message.client_id, message.capabilities, now, found)
             case messages.NextValidId():
                 self._next_valid_id(message, now, found)
             case messages.ManagedAccounts():
-                self._managed_accounts(message, now, found)
+                self._named(events.mask_accounts(message.accounts), len(message.accounts), now, found)
             case messages.ErrorMessage():
                 self._error(message, now, found)
 
-    def _start_api(self, message: messages.StartApi, now: float, found: list[Event]) -> None:
-        self.client_id = message.client_id
+    def _has_passed(self, number: int, sender: str, now: float, found: list[Event]) -> None:
+        """A whole message of those that are read has come, and was too long to be read.
+
+        What its coming says is learnt: a list of so many thousand accounts is not empty.
+        """
+        if number == messages.ManagedAccounts.id:
+            self._named((), None, now, found)
+        elif number == messages.StartApi.id:
+            self._start_api(None, "", now, found)
+        else:
+            name = NAMES.get((messages.DOWN, number), f"message {number}")
+            self._not_understood(BodyError(number, f"{name}: longer than is read here"), sender, now, found)
+
+    def _start_api(self, client_id: int | None, capabilities: str, now: float, found: list[Event]) -> None:
+        self.client_id = client_id
         if self.start_api_at is None:
             self.start_api_at = now
         if self.stage == Stage.SERVER_HELLO:
             self.stage = Stage.START_API
-        found.append(events.StartApiSeen(now, message.client_id, message.capabilities))
+        found.append(events.StartApiSeen(now, client_id, capabilities))
 
     def _next_valid_id(self, message: messages.NextValidId, now: float, found: list[Event]) -> None:
         self.has_order_id = True
         found.append(events.NextValidIdSeen(now, message.order_id))
         self._maybe_ready(now, found)
 
-    def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
-        self.accounts = events.mask_accounts(message.accounts)
-        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+    def _named(self, accounts: tuple[str, ...], count: int | None, now: float, found: list[Event]) -> None:
+        self.accounts, self.account_count = accounts, count
+        found.append(events.Accounts(now, accounts, count))
         self._maybe_ready(now, found)
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:
@@ -99,6 +114,6 @@ class Knowledge:
         found.append(events.Notice(now, message.code, kind, message.request_id, farms))
 
     def _maybe_ready(self, now: float, found: list[Event]) -> None:
-        if self.ready_at is None and self.has_order_id and self.accounts:
+        if self.ready_at is None and self.has_order_id and self.account_count != 0:
             self.ready_at, self.stage = now, Stage.READY
             found.append(events.Ready(now))

@@ -5,7 +5,8 @@ the first eight bytes, read as two integers; a memo (direction_table.py) maps th
 frame costs one unpack and two dict accesses, 0.2 us, and its body is never touched. Only frames of a few ids are
 collected and decoded.
 
-    state of a direction   > 0      inside a frame: where in the next chunk the frame behind it starts
+    state of a direction   > 0      inside a frame: where in the next chunk the frame behind it starts. `held` has its
+                                    head if it is one that is to be read, and too long for that
                            BOUNDARY the next byte starts a frame
                            PARTIAL  `held` has the beginning of a frame
                            HELLO    `held` has the beginning of a hello, or nothing yet
@@ -120,10 +121,11 @@ class Observer(Knowledge):
                         self._count_requests(1, now)
                     return ()
         if at >= BOUNDARY:
-            at = self._pass_by(UP, data, at, now)
-            if at >= size:
-                self._up = at - size
-                return ()
+            if not at or self._up_held is None:
+                at = self._pass_by(UP, data, at, now)
+                if at >= size:
+                    self._up = at - size
+                    return ()
         elif at == OFF:
             return ()
         return self._watch(UP, data, max(at, 0), now)
@@ -143,10 +145,11 @@ class Observer(Knowledge):
                         counts[slot] = 1
                     return ()
         if at >= BOUNDARY:
-            at = self._pass_by(DOWN, data, at, now)
-            if at >= size:
-                self._down = at - size
-                return ()
+            if not at or self._down_held is None:
+                at = self._pass_by(DOWN, data, at, now)
+                if at >= size:
+                    self._down = at - size
+                    return ()
         elif at == OFF:
             return ()
         return self._watch(DOWN, data, max(at, 0), now)
@@ -181,12 +184,12 @@ class Observer(Knowledge):
         if table is UP:
             if self._up == HELLO:
                 at = self._client_opening(data, now, found)
-            if self._up > HELLO and at < len(data):
+            if self._up > HELLO:
                 self._up, self._up_held = self._frames(UP, self._up_held, data, at, now, found)
         else:
             if self._down == HELLO:
                 at = self._gateway_opening(data, now, found)
-            if self._down > HELLO and at < len(data):
+            if self._down > HELLO:
                 self._down, self._down_held = self._frames(DOWN, self._down_held, data, at, now, found)
 
     def _switch_off(self) -> None:
@@ -253,16 +256,23 @@ class Observer(Knowledge):
     ) -> tuple[int, bytearray | None]:
         """All frames in the rest of a chunk; the first may continue `held`. The new state and the new held bytes."""
         size = len(data)
+        unread = held is not None and at > 0
         while True:
             if held is None:
                 at = self._pass_by(table, data, at, now)
                 if at >= size:
                     return at - size, None
                 held = bytearray()
-            state, at = self._one_frame(table, held, data, at, now, found)
-            if state == PARTIAL:
-                return PARTIAL, held
-            held, at = None, at + state
+            if not unread:
+                state, at = self._one_frame(table, held, data, at, now, found)
+                if state == PARTIAL:
+                    return PARTIAL, held
+                at, unread = at + state, state > BOUNDARY and len(held) > 0
+            if unread and at > size:
+                return at - size, held
+            if unread:
+                self._has_passed(messages.message_id(held[LENGTH_SIZE:]), table.name, now, found)
+            held, unread = None, False
 
     def _pass_by(self, table: DirectionTable, data: Bytes, at: int, now: float) -> int:
         """Passes uninteresting frames; where the first interesting frame starts, or where the last frame ends.
@@ -292,7 +302,10 @@ class Observer(Knowledge):
     def _one_frame(
         self, table: DirectionTable, held: bytearray, data: Bytes, at: int, now: float, found: list[Event]
     ) -> tuple[int, int]:
-        """Continues the frame in `held`, which may be empty: its length, its id, and the body if we read it."""
+        """Continues the frame in `held`, which may be empty: its length, its id, and the body if we read it.
+
+        Afterwards `held` has something of a frame that is to be read and is not whole, or is too long.
+        """
         if len(held) < LENGTH_SIZE:
             at = _fill(held, LENGTH_SIZE, data, at)
             if len(held) < LENGTH_SIZE:
@@ -307,6 +320,8 @@ class Observer(Knowledge):
             if len(held) < head:
                 return PARTIAL, at
             interesting = self._count(table, bytes(held[LENGTH_SIZE:]), now)
+            if not interesting:
+                held.clear()
             if not interesting or end > table.limit:
                 return end - head, at
         at = _fill(held, end, data, at)

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 from relay.printable import printable
-from relay.wire.direction_table import DOWN, UP, DirectionTable
+from relay.wire.direction_table import DOWN, HEAD_SIZE, UP, DirectionTable
+from relay.wire.events import MAX_ACCOUNTS_SHOWN
 from relay.wire.heard import Heard, is_farm
 from relay.wire.knowledge import Doubts
-from relay.wire.observer import HELLO, OFF, Observer
+from relay.wire.observer import BOUNDARY, HELLO, OFF, PARTIAL, Observer
 from relay.wire.rate import PeakRate
 from relay.wire.stage import Stage
 
@@ -49,10 +50,10 @@ def positions(observer: Observer) -> Positions:
 
 
 def position(observer: Observer, table: DirectionTable) -> tuple[int, bytes]:
-    """Where in a frame one direction is (see observer.py), and the bytes of it that are held."""
-    if table is UP:
-        return observer._up, bytes(observer._up_held or b"")
-    return observer._down, bytes(observer._down_held or b"")
+    """Where in a frame one direction is (see observer.py), and the bytes of it that are held if it is to be read."""
+    up = table is UP
+    state, held = (observer._up, observer._up_held) if up else (observer._down, observer._down_held)
+    return state, bytes(held or b"") if state < BOUNDARY else b""
 
 
 def saved(observer: Observer) -> dict[str, object]:
@@ -77,6 +78,7 @@ def saved(observer: Observer) -> dict[str, object]:
         "stage": observer.stage.name.lower(),
         "client_range": observer.client_range,
         "accounts": observer.accounts,
+        "account_count": observer.account_count,
         "counts": sorted(observer._counts.items()),
         "peak": observer.requests_peak,
         "up": [now.up, _text(now.up_held)],
@@ -105,6 +107,7 @@ def restored(values: Mapping[str, object]) -> Observer:
     observer.stage = Stage[_value(str, values["stage"]).upper()]
     observer.client_range = _pair(values["client_range"]) if values["client_range"] else None
     observer.accounts = tuple(printable(_value(str, account)) for account in _sequence(values["accounts"]))
+    observer.account_count = _optional(int, values.get("account_count", _count_of(observer.accounts)))
     observer._counts = dict(_pair(entry) for entry in _sequence(values["counts"]))
     observer._up, observer._up_held = _saved_position(values["up"])
     observer._down, observer._down_held = _saved_position(values["down"])
@@ -112,6 +115,11 @@ def restored(values: Mapping[str, object]) -> Observer:
     if peak > 1:
         observer._rate = PeakRate(peak)  # its window is gone: messages of this second are counted anew
     return observer
+
+
+def _count_of(accounts: tuple[str, ...]) -> int | None:
+    """How many there are; a release before this one kept the first, and no count."""
+    return len(accounts) if len(accounts) < MAX_ACCOUNTS_SHOWN else None
 
 
 def frames(observer: Observer) -> tuple[int, int]:
@@ -203,7 +211,8 @@ def _saved_position(value: object) -> tuple[int, bytearray | None]:
 
 
 def _position(state: int, held: str | None) -> tuple[int, bytearray | None]:
-    if state < OFF or (held is not None and state > HELLO + 1):
+    size = None if held is None else len(held)
+    if state < OFF or (size is not None and state > PARTIAL and (state == BOUNDARY or size != HEAD_SIZE)):
         raise ValueError(f"no state of an observer: {state}")
     return state, None if held is None else bytearray(held, "latin-1")
 

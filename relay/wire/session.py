@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from relay.wire import events, messages
+from relay.wire import events, messages, versions
 from relay.wire.codes import Kind, classify
 from relay.wire.events import Event
 from relay.wire.framing import Bytes, FrameReader, WireError
@@ -79,7 +79,8 @@ class ClientSession:
         self.detail = ""
         self.fatal_code: int | None = None
         self.server_version: int | None = None
-        self.accounts: tuple[str, ...] = ()  # masked
+        self.accounts: tuple[str, ...] = ()  # the first, masked
+        self.account_count: int | None = None  # of the list, once it came
         self.order_id: int | None = None
         self.times: dict[Stage, float] = {}  # when each stage was reached
         self.bytes_received = 0
@@ -146,6 +147,12 @@ class ClientSession:
         """Can anything still happen in this session?"""
         return self.outcome in _ALIVE
 
+    @property
+    def version_said(self) -> str:
+        """What the server hello shows of the gateway, for people; "" before it."""
+        version, most = self.server_version, self._hello.max_version
+        return "" if version is None else versions.version_said(version, most, explained=True)
+
     # Requests, for a session that is ready.
 
     def request_current_time(self) -> None:
@@ -201,7 +208,7 @@ class ClientSession:
 
     def _start_api(self, server_version: int, now: float) -> None:
         if not self._want_session:
-            self._end(SessionOutcome.ANSWERED, f"server version {server_version}")
+            self._end(SessionOutcome.ANSWERED, self.version_said)
             return
         self._out += messages.encode(messages.StartApi(self.client_id), server_version)
         self._reach(Stage.START_API, now)
@@ -235,7 +242,8 @@ class ClientSession:
 
     def _managed_accounts(self, message: messages.ManagedAccounts, now: float, found: list[Event]) -> None:
         self.accounts = events.mask_accounts(message.accounts)
-        found.append(events.Accounts(now, self.accounts, len(message.accounts)))
+        self.account_count = len(message.accounts)
+        found.append(events.Accounts(now, self.accounts, self.account_count))
         self._maybe_ready(now, found)
 
     def _error(self, message: messages.ErrorMessage, now: float, found: list[Event]) -> None:

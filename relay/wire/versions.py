@@ -66,6 +66,16 @@ _PROTOBUF_SINCE = {
 }
 
 
+def version_said(announced: int, most_asked: int, explained: bool = False) -> str:
+    """What a server hello shows, for people.
+
+    A gateway announces at most what the hello asked for, `most_asked`: our own limit is not the gateway's.
+    """
+    if announced != most_asked:
+        return f"server version {announced}"
+    return f"server version at least {announced}{' (we ask for no more)' if explained else ''}"
+
+
 def protobuf_since(direction: Direction, message_id: int) -> int | None:
     """The first server version at which this message is protobuf; None if it has no such form."""
     return _PROTOBUF_SINCE[direction].get(message_id)

@@ -553,6 +553,11 @@ PEERS = (
     ),
     fault("half-a-hello", "405", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9)),
     works("old-server", "406")(BRIDGE, probe(DOCKER0, "configured", server_version=142)),
+    fault("older-than-the-client-asks-for", "406", HELLO, GATEWAY)(
+        BRIDGE,
+        probe(DOCKER0, "configured", STRANGER, server_version=142),
+        asked=Asked(min_version=157, max_version=178),
+    ),
     fault("redirected", "407", HELLO, GATEWAY)(
         BRIDGE, probe(DOCKER0, "configured", STRANGER, redirect="10.0.0.9:4001")
     ),

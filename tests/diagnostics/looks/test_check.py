@@ -76,6 +76,11 @@ async def test_looks_that_tell_the_same_have_the_same_state():
 CHANGES = [
     # one gateway, and another that is not the same to whoever watches
     ("the account", {}, {"accounts": ("U7654321",)}),
+    (
+        "an account that is not shown",
+        {"behaviour": "fa-accounts", "value": 17.0},
+        {"behaviour": "fa-accounts", "value": 18.0},
+    ),
     ("the version", {}, {"server_version": 150}),
     ("the farms", {}, {"behaviour": "farms-broken"}),
     ("IB behind it", {}, {"behaviour": "offline"}),

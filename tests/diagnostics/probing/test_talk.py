@@ -115,6 +115,13 @@ def test_every_behaviour_ends_where_it_should(behaviour):
     assert outcomes(told) == expected
 
 
+def test_of_ten_thousand_accounts_the_first_are_shown_and_all_are_counted():
+    many = tuple(f"U{number}" for number in range(1_000_000, 1_010_000))  # 90 kB in one frame
+    with practice("normal", accounts=many) as gateway:
+        told = converse(gateway.port)
+    assert (outcomes(told), len(told.accounts), told.account_count) == ([OK, OK, OK], 16, 10_000)
+
+
 def test_notices_that_come_after_the_answer_are_heard_out():
     with practice("outage=60") as gateway:
         assert 1100 in converse(gateway.port).codes

@@ -126,6 +126,10 @@ def test_why_a_good_route_got_no_handshake_is_told_once():
 def test_what_the_gateway_says_of_itself_is_told():
     table = seen(probe("a", *HEALTHY, server_version=178, accounts=("DU***67",)))
     assert table.notes == ("a:4003 speaks server version 178, accounts DU***67",)
+    shown = tuple(f"DU***{number}" for number in range(100, 116))
+    for count, left in ((40, "32 more"), (16, "8 more"), (None, "perhaps more")):
+        (note,) = seen(probe("a", *HEALTHY, server_version=178, accounts=shown, account_count=count)).notes
+        assert note.endswith(f", accounts {', '.join(shown[:8])} and {left}")
 
 
 def test_a_thousand_routes_with_endless_names_stay_readable():

@@ -2,9 +2,46 @@
 
 import pytest
 
-from tests.diagnostics.recorded import PEERS, check
+from diagnostics.evidence import Asked
+from diagnostics.rules.diagnose import diagnose
+from tests.diagnostics.recorded import BRIDGE, CLOSED, DOCKER0, PEERS, STRANGER, check, probe, run
 
 
 @pytest.mark.parametrize("case", PEERS, ids=lambda case: case.name)
 def test_a_recorded_run_gives_its_findings_and_no_others(case):
     check(case)
+
+
+THREE = "ib_insync 0.9.86 (157..176), ib_async 2.1.0 (157..178), rust-ibapi 3.3.0 (213..225)"
+VERSIONS = [
+    # what the gateway answers, the range that was asked for (None: ours), what is said
+    (176, None, None),  # or any newer one: we ask for no more
+    (175, None, "server version 175; newer ones are needed by rust-ibapi 3.3.0 (213..225)"),
+    (157, None, "server version 157; newer ones are needed by rust-ibapi 3.3.0 (213..225)"),
+    (156, None, f"server version 156; newer ones are needed by {THREE}"),
+    (142, (157, 178), "server version 142; 157..178 was asked for"),
+    (187, (203, 223), "server version 187; 203..223 was asked for"),
+    (160, (157, 178), None),
+    (151, (100, 151), None),
+    (187, (100, 226), None),
+]
+
+
+@pytest.mark.parametrize("version, asked, message", VERSIONS)
+def test_a_gateway_is_too_old_for_the_client_in_question_or_else_for_libraries_that_are_named(version, asked, message):
+    answers = asked is None or asked[0] <= version
+    one = probe(DOCKER0, "configured", *(() if answers else (STRANGER,)), server_version=version)
+    low, high = asked or (Asked().min_version, Asked().max_version)
+    diagnosis = diagnose(run(BRIDGE, one, asked=Asked(min_version=low, max_version=high)))
+    found = [(finding.code, finding.message) for finding in diagnosis.findings]
+    assert found == ([] if message is None else [("IBD406", f"{DOCKER0}:4003: {message}")])
+    assert diagnosis.verdict.line.startswith("Works" if answers else "Does not work")
+
+
+def test_a_gateway_that_ends_the_handshake_may_speak_none_of_the_versions_a_client_asks_for():
+    for asked, said in (
+        (Asked(), "without an answer"),
+        (Asked(min_version=203, max_version=223), "; 203..223 was asked for, of which it may speak none"),
+    ):
+        (finding,) = diagnose(run(BRIDGE, probe(DOCKER0, "configured", CLOSED), asked=asked)).findings
+        assert finding.code == "IBD404" and finding.message.endswith(said)

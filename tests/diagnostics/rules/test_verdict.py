@@ -172,6 +172,9 @@ def test_a_repaired_setting_is_a_warning_and_keeps_the_session():
 def test_a_version_is_ours_at_our_maximum_only_and_every_account_counts():
     evidence = run(BRIDGE, probe(DOCKER0, "configured", account_count=40))
     assert diagnose(evidence).verdict.line.endswith("session usable (server version at least 176, 40 accounts).")
+    kept = replace(evidence.probes[0], accounts=("DU***567",) * 16, account_count=None)  # of a file from before
+    line = diagnose(replace(evidence, probes=(kept,))).verdict.line
+    assert line.endswith("session usable (server version at least 176, 16 accounts or more).")
     asked = replace(evidence.asked, max_version=223)
     assert "(server version 176, 40" in diagnose(replace(evidence, asked=asked)).verdict.line
     old = replace(

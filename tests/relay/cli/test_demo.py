@@ -17,6 +17,10 @@ from relay.practice import Practice
 ROOT = Path(__file__).parents[3]
 SHOWN = [
     ("normal", ("session ready", "SPY", "the client closed its session", "type .venv/bin/ib-relay run and")),
+    (
+        "fa-accounts=40",
+        ("server version at least 176 (we ask for no more)", "account F***67, U***68 and 39 more, next order id"),
+    ),
     ("reset-after-hello", ("gateway answered the hello", "reset by the gateway", "the gateway aborted (reset)")),
     ("client-id-in-use", ("326", "in use by another session", "the gateway closed the session after error 326")),
     ("close", ("it went no further", "closed by the gateway", "the gateway closed the session")),

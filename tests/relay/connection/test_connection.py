@@ -14,6 +14,7 @@ from relay.connection import flow, open_phase, peek_flow
 from relay.connection.ending import Flushing
 from relay.connection.flow import SCRATCH_SIZE
 from relay.logs.backlog import Backlog
+from relay.logs.explain import explain
 from relay.logs.record import Cause, EndPhase, Reason
 from relay.net import tcp
 from relay.wire import events
@@ -523,6 +524,7 @@ async def test_the_records_of_a_session_tell_its_story():
             client_versions=(100, 176),
             server_version=176,
             accounts=("DU***567",),
+            account_count=1,
             handshake=0.0,
             messages_up=2,
             messages_down=3,
@@ -712,3 +714,37 @@ async def test_whoever_is_interested_hears_what_is_learnt_of_every_session():
         (connection, events.ServerHelloSeen),
         (connection, events.StartApiSeen),
     ]
+
+
+LONG_LIST = encode_frame(join_fields(15, 1, ",".join(f"U{number}" for number in range(1_000_000, 1_010_000))))
+
+
+@pytest.mark.parametrize("way", [flow.Flow, peek_flow.PeekFlow])
+async def test_a_session_with_more_accounts_than_the_relay_reads_is_ready(way, monkeypatch):
+    monkeypatch.setattr(Rig, "flow", way)
+    async with Rig(Protocol.IB) as rig:
+        client, gateway, connection = await ib_session(rig, "start_api")
+        order_id, whole = encode_frame(join_fields(9, 1, 1)), len(LONG_LIST)
+        await gateway.send(order_id + LONG_LIST[:-1])
+        assert await client.read(len(order_id) + whole - 1) == order_id + LONG_LIST[:-1]
+        assert connection.record("progress").ib_stage == "start_api"
+        await gateway.send(LONG_LIST[-1:])
+        assert await client.read(1) == LONG_LIST[-1:]
+        await until(lambda: connection.record("progress").ib_stage == "ready", "it is ready")
+        client.close()
+        gateway.close()
+        record = await rig.end_of(connection)
+    assert (record.cause.reason, record.accounts, record.account_count) == (Reason.CLIENT_CLOSED, (), None)
+
+
+async def test_of_a_long_list_that_was_cut_off_the_record_says_so():
+    async with Rig(Protocol.IB) as rig:
+        client, gateway, connection = await ib_session(rig, "start_api")
+        await gateway.send(LONG_LIST[:-5])
+        assert await client.read(len(LONG_LIST) - 5) == LONG_LIST[:-5]
+        gateway.finish()
+        await until(lambda: connection.ends is not None, "the relay knows")
+        client.close()
+        record = await rig.end_of(connection)
+    assert (record.ib_stage, record.cause.reason) == ("start_api", Reason.UPSTREAM_CLOSED)
+    assert "5 bytes of its last message never came" in explain(record)

@@ -46,6 +46,7 @@ READY = OPEN._replace(
     client_versions=(100, 176),
     server_version=176,
     accounts=("DU***567", "DU***890"),
+    account_count=2,
     handshake=0.2104,
     messages_up=2,
     messages_down=3,
@@ -88,6 +89,22 @@ TEXTS = [
         (
             "2025-01-01T14:30:00.987Z INFO  paper #143000-412 ready: client id 7, server version 176, DU***567, "
             "DU***890, 0.210 s after accept"
+        ),
+    ),
+    (
+        READY._replace(map_name="an adviser", account_count=40),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  an adviser #143000-412 ready: client id 7, server version 176, DU***567, "
+            "DU***890 and 38 more, 0.210 s after accept"
+        ),
+    ),
+    (
+        READY._replace(map_name="too long to be read", client_id=None, accounts=(), account_count=None),
+        0,
+        (
+            "2025-01-01T14:30:00.987Z INFO  too long to be read #143000-412 ready: client id unknown, "
+            "server version 176, more accounts than the relay reads, 0.210 s after accept"
         ),
     ),
     (
@@ -234,6 +251,7 @@ LIVE = HEAD | {
     "ib.client_versions": [100, 176],
     "ib.server_version": 176,
     "ib.accounts": ["DU***567", "DU***890"],
+    "ib.account_count": 2,
     "ib.handshake_s": 0.2104,
     "ib.messages.up": 2,
     "ib.messages.down": 51234,
@@ -243,6 +261,18 @@ LIVE = HEAD | {
 JSONS = [
     (OPEN, 0, HEAD | {"connections.active": 3, "log.dropped": 0}),
     (PROGRESS, 5, LIVE | {"connections.active": 3, "log.dropped": 5}),
+    (
+        PROGRESS._replace(map_name="an adviser", accounts=(), account_count=None),
+        5,
+        LIVE
+        | {
+            "ib_relay.map": "an adviser",
+            "ib.accounts": [],
+            "ib.account_count": None,
+            "connections.active": 3,
+            "log.dropped": 5,
+        },
+    ),
     (
         BLOCKED._replace(ib_stage=None, map_name="blocked"),
         5,

@@ -47,7 +47,8 @@ def test_relay_and_gateway_answer():
     with practice("normal") as port, RelayProcess(port, protocol="ib") as relay:
         found = proof(relay)
     assert (found.relay, found.gateway) == (True, True)
-    assert f"the relay answers on {LOOPBACK}:{relay.port}, the gateway {LOOPBACK}:{port} answers" in found.message
+    assert f"the relay answers on {LOOPBACK}:{relay.port}, the gateway {LOOPBACK}:{port} answers (" in found.message
+    assert found.message.endswith(" ms): server version at least 176 (we ask for no more)")
 
 
 def test_the_gateway_is_not_there():

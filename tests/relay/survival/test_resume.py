@@ -130,6 +130,31 @@ async def test_killed_at_any_moment_every_byte_arrives_once_and_is_observed_once
         assert again.observer.messages_down == before + len(data + rest) // len(TICK)
 
 
+ACCOUNTS = encode_frame(join_fields(15, 1, ",".join(f"U{number}" for number in range(1_000_000, 1_010_000))))
+
+
+@pytest.mark.parametrize("moment", MOMENTS[1:])
+async def test_killed_in_a_list_that_is_too_long_to_be_read_it_is_known_to_have_come(moment, monkeypatch):
+    async with ib() as rig:
+        client, gateway, connection = await ready(rig)
+        await gateway.send(ACCOUNTS[:50_000])
+        assert await client.read(50_000) == ACCOUNTS[:50_000]
+        with monkeypatch.context() as patch:
+            await until(lambda: connection.down.bytes == len(SERVER_HELLO + GREETING) + 50_000, "it is counted")
+            at(moment, connection.down, patch)
+            gateway.sock.send(ACCOUNTS[50_000:-1])
+            await until(lambda: offsets.unread(connection.upstream) == len(ACCOUNTS) - 50_001, "it has come")
+            with pytest.raises(Killed):
+                connection.down.pull()
+            left = killed(rig, connection)
+        again = resumed(rig, left)
+        assert again.observer.account_count == 1
+        await gateway.send(ACCOUNTS[-1:] + TICK)
+        assert await client.read(len(ACCOUNTS) - 50_000 + len(TICK)) == ACCOUNTS[50_000:] + TICK
+        await until(lambda: again.observer.account_count is None, "it is known to have come")
+        assert again.observer.opaque is None
+
+
 @pytest.mark.parametrize("sent", [0, 1, 3, 4, 10, len(ORDER)])
 async def test_a_judge_goes_on_at_the_very_byte_and_rules_on_what_was_not_begun(sent, monkeypatch):
     """The sink of the process before took `sent` bytes of an order that had been let pass; no other order is."""

@@ -155,6 +155,7 @@ def test_a_session_is_told_in_events(version):
         "client_range": (100, 226),
         "client_id": 7,
         "accounts": ("DU***567", "DU***321"),
+        "account_count": 2,
         "heard": Heard((Said(162),)),
         "fatal": None,
         "redirect": None,
@@ -382,16 +383,57 @@ def test_zero_length_frames_are_counted_and_no_reason_for_doubt():
     assert (observer.messages_up, observer.messages_down) == (4, 6)
 
 
-@pytest.mark.parametrize("table, message", [(UP, (71, 2, 7)), (DOWN, (4, 2, -1, 2104)), (DOWN, (15, 1))])
-def test_a_frame_to_be_read_that_is_too_long_is_passed_by(table, message):
+TOO_LONG = [
+    # id and first fields, of which side, what is learnt although it is not read
+    ((71, 2, 7), UP, events.StartApiSeen(NOW, None)),
+    ((15, 1), DOWN, events.Accounts(NOW, (), None)),
+    ((4, 2, -1, 2104), DOWN, events.NotUnderstood(NOW, "gateway: ERR_MSG: longer than is read here")),
+]
+
+
+@pytest.mark.parametrize("message, table, learnt", TOO_LONG, ids=["start-api", "accounts", "error"])
+def test_of_a_frame_to_be_read_that_is_too_long_it_is_known_that_it_came(message, table, learnt):
     direction = CLIENT if table is UP else GATEWAY
     head = join_fields(*message)
-    for size, read in ((table.limit - 4, 1), (table.limit - 3, 0)):
+    for size, whole_events in ((table.limit - 4, None), (table.limit - 3, [learnt])):
         frame = encode_frame(head + b"x" * (size - len(head) - 1) + b"\0")
         after = encode_frame(join_fields(60, 1))
-        observer, found = watch([HELLO, ANSWER, (direction, frame + after)], at_random(3))
-        assert (observer.opaque, len(found)) == (None, 2 + read)
+        observer, found = watch_all_ways([HELLO, ANSWER, (direction, frame + after)])
+        assert observer.opaque is None and len(found) == 3
+        assert whole_events is None or found[2:] == whole_events
         assert (observer.counts_up or observer.counts_down) == {message[0]: 1, 60: 1}
+
+
+MANY = ManagedAccounts(tuple(f"U{number}" for number in range(1_000_000, 1_010_000)))  # 90 kB
+
+
+@pytest.mark.parametrize("version", [176, 201, 207, 226])  # text, binary id, protobuf
+def test_a_list_of_more_accounts_than_are_read_makes_a_session_ready_once_it_is_whole(version):
+    hello = (GATEWAY, ServerHello(version, "").encode())
+    direction, accounts = down(MANY, version)
+    before = [HELLO, hello, up(StartApi(7), version), down(NextValidId(1), version)]
+    observer, found = watch([*before, (direction, accounts[:-1])], at_random(4))
+    assert (observer.stage, observer.account_count, observer.held) == (Stage.START_API, 0, 8)
+    observer, found = watch_all_ways([*before, (direction, accounts), down(ErrorMessage(-1, 2104, "OK"), version)])
+    assert found[-3:-1] == [events.Accounts(NOW, (), None), events.Ready(NOW)]
+    assert (observer.stage, observer.account_count, observer.accounts) == (Stage.READY, None, ())
+    observer, found = watch([*before, down(ManagedAccounts(("DU1234567",)), version), (direction, accounts)])
+    assert (observer.account_count, observer.accounts) == (None, ()), "the last list counts"
+
+
+@pytest.mark.parametrize("version", [176, 201])
+def test_an_over_long_start_api_is_the_step_it_is(version):
+    observer, _ = watch_all_ways(
+        [HELLO, (GATEWAY, ServerHello(version, "").encode()), up(StartApi(7, "x" * 5000), version)]
+    )
+    assert (observer.stage, observer.start_api_at, observer.client_id) == (Stage.START_API, NOW, None)
+
+
+def test_an_order_id_that_cannot_be_read_for_its_length_leaves_the_stage_unknown():
+    observer, found = watch_all_ways([HELLO, ANSWER, (GATEWAY, encode_frame(join_fields(9, 1, "1" * 70_000)))])
+    assert found[2:] == [events.Opaque(NOW, "gateway: NEXT_VALID_ID: longer than is read here")]
+    observer, found = watch([*READY, (GATEWAY, encode_frame(join_fields(9, 1, "1" * 70_000)))])
+    assert (observer.opaque, observer.stage) == (None, Stage.READY)
 
 
 def test_a_frame_that_is_not_read_is_never_buffered():
@@ -449,7 +491,7 @@ def test_what_counts_of_the_codes_is_known_and_when_the_end_was_announced():
     assert observer.fatal == (100, NOW)
 
 
-def test_an_idle_ready_session_costs_about_700_bytes():
+def test_an_idle_ready_session_costs_about_800_bytes():
     greeting = [down(ErrorMessage(-1, code, "OK")) for code in (2104, 2106, 2158)]
     observer = Observer()
     for at, (direction, data) in enumerate([*READY, *greeting]):
@@ -461,4 +503,4 @@ def test_an_idle_ready_session_costs_about_700_bytes():
             parts[id(value)] = value
     assert observer.heard is Observer().heard  # nothing of note was heard, which all such sessions share
     del parts[id(observer.heard)]
-    assert sum(sys.getsizeof(part) for part in parts.values()) <= 784
+    assert sum(sys.getsizeof(part) for part in parts.values()) <= 820

@@ -83,6 +83,34 @@ def test_an_old_save_and_the_lanes_of_now_make_an_observer_that_goes_on_at_the_b
         assert again.requests_peak >= now.peak
 
 
+LONG = (
+    ServerHello(176, "").encode()
+    + encode(NextValidId(1), 176)
+    + encode_frame(join_fields(15, 1, ",".join(f"U{number}" for number in range(1_000_000, 1_010_000))))
+    + encode_frame(join_fields(2, "y"))
+)
+
+
+@pytest.mark.parametrize("down", [len(LONG) - left for left in (90_000, 80_000, 9, 8, 0)])
+def test_a_list_too_long_to_be_read_is_known_to_have_come_by_whoever_sees_its_end(down):
+    hello = ClientHello(100, 176).encode() + encode(StartApi(7), 176)
+    observer = Observer()
+    observer.client_to_gateway(hello, 1.0)
+    start = len(LONG) - 90_017  # behind the order id
+    observer.gateway_to_client(LONG[:start], 2.0)
+    save, frames_then = json.loads(json.dumps(observer_state.saved(observer))), observer_state.frames(observer)
+    observer.gateway_to_client(LONG[start:down], 2.0)
+    now, frames = observer_state.positions(observer), observer_state.frames(observer)
+    killed = observer_state.restored(save)
+    held = None if now.down_held is None else bytes(now.down_held)
+    observer_state.advance(killed, observer_state.DOWN, now.down, held, frames[1] - frames_then[1])
+    handed_over = observer_state.restored(json.loads(json.dumps(observer_state.saved(observer))))
+    for again in (killed, handed_over) if down < len(LONG) - 8 else (handed_over,):
+        again.gateway_to_client(LONG[down:], 2.0)
+        assert (again.opaque, again.stage, again.accounts, again.account_count) == (None, Stage.READY, (), None)
+        assert observer_state.frames(again) == (1, 3)
+
+
 def test_an_observer_that_lost_sight_keeps_what_it_knew_and_looks_at_nothing_more():
     observer = watched(len(UP), len(DOWN))
     before = observer_state.frames(observer)
@@ -146,7 +174,7 @@ def test_what_a_release_before_has_saved_is_read_and_made_printable():
         "redirect": "evil\x1b[2J",
         "accounts": ["DU***\u202e67"],
     }
-    del values["not_understood"]
+    del values["not_understood"], values["account_count"]
     observer = observer_state.restored(values)
     assert (observer.opaque, observer.redirect, observer.accounts, observer.not_understood) == (
         "gateway: forged line",
@@ -154,6 +182,14 @@ def test_what_a_release_before_has_saved_is_read_and_made_printable():
         ("DU***?67",),
         None,
     )
+    assert observer.account_count == 1
+
+
+@pytest.mark.parametrize("shown, count", [(0, 0), (15, 15), (16, None)])
+def test_of_a_release_before_the_number_of_accounts_is_known_up_to_what_it_kept(shown, count):
+    values = observer_state.saved(watched(len(UP), len(DOWN))) | {"accounts": ["DU***567"] * shown}
+    del values["account_count"]
+    assert observer_state.restored(values).account_count == count
 
 
 @pytest.mark.parametrize("last", [None, 162, 2103, 1100, 1102, 2104])
@@ -188,6 +224,8 @@ STRANGE = [
     ("a count that is text", {"counts": [[9, "1"]]}),
     ("a table in no state", {"up": [-9, None]}),
     ("something held inside a frame", {"down": [7, "abc"]}),
+    ("something held between frames", {"down": [0, "abcdefgh"]}),
+    ("a number of accounts that is text", {"account_count": "1"}),
     ("counts that are none", {"counts": 5}),
     ("codes that are none", {"heard": [["2103", "usfarm"]]}),
     ("an announced end that is none", {"fatal": [100, "now"]}),

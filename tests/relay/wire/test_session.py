@@ -57,6 +57,7 @@ def test_a_session_comes_up(cut):
     ]
     assert state(session) == (Stage.READY, SessionOutcome.USABLE)
     assert (session.order_id, session.accounts, session.server_version) == (117, ("DU***567",), 176)
+    assert (session.account_count, session.version_said) == (1, "server version at least 176 (we ask for no more)")
     assert session.next_deadline() is None
 
 

@@ -43,3 +43,17 @@ def test_every_recorded_frame_has_the_form_its_version_says():
     for run, frame in message_frames():
         message_id, is_protobuf, _ = read_id(frame.data[4:], run.server_version)
         assert is_protobuf == versions.is_protobuf(frame.direction, message_id, run.server_version), (str(run), frame)
+
+
+@pytest.mark.parametrize(
+    "announced, most, said",
+    [
+        (176, 223, "server version 176"),
+        (176, 176, "server version at least 176"),
+        (100, 176, "server version 100"),
+    ],
+)
+def test_an_answer_with_our_maximum_says_only_the_least_the_gateway_speaks(announced, most, said):
+    assert versions.version_said(announced, most) == said
+    more = " (we ask for no more)" if announced == most else ""
+    assert versions.version_said(announced, most, explained=True) == said + more
