@@ -78,6 +78,8 @@ PROSE = (  # of a part of a sentence; all that match, in order
     Replacement(MAC, r"\bgetent hosts HOST", "dscacheutil -q host -a name HOST"),
     Replacement(NO_CONTAINER | SYSTEM, r" inside the container\b", " here"),
     Replacement(POD, r" inside the container\b", " in the pod"),
+    Replacement(POD, r"the published port leads to the", "the Service's targetPort is the"),
+    Replacement(POD, r"a paused container\b", "a stopped process"),
     Replacement(MAC | WSL | IN_VM, r"the line for all addresses", "a line for all addresses"),
     Replacement(PODMANS - HOST_NETWORK - NO_NETWORK, r"\bhost\.docker\.internal\b", "host.containers.internal"),
     Replacement(NO_NAME, r", or host\.docker\.internal\b", ""),

@@ -42,6 +42,15 @@ NO_NETWORK = frozenset({Setting.DOCKER_NO_NETWORK, Setting.PODMAN_NO_NETWORK})
 SYSTEM_RUNTIMES = ("lxc", "systemd-nspawn")
 
 
+def here(setting: Setting) -> str:
+    """What somebody who is there calls it."""
+    if setting is Setting.UNKNOWN:
+        return "this place"
+    if setting is Setting.POD:
+        return "this pod"
+    return "this machine" if setting in NO_CONTAINER else "this container"
+
+
 def setting_of(fact: Callable[[str], str | None]) -> Setting:
     """The kind of place that these facts (by the names of place/facts.py) describe."""
     container, runtime, mode = fact("container"), fact("runtime"), fact("network_mode")
