@@ -19,6 +19,7 @@ class Elsewhere:
 
 DOCKER_DESKTOP = frozenset({Setting.DOCKER_DESKTOP})
 DOCKER_ROOTLESS = frozenset({Setting.DOCKER_ROOTLESS})
+DOCKER_SWARM = frozenset({Setting.DOCKER_SWARM})
 MACOS = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
 SYSTEM_CONTAINER = frozenset({Setting.SYSTEM_CONTAINER})
@@ -47,6 +48,18 @@ NAMES: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds cou
             where=NO_NETWORK,
             fix="Give this container a network first: without one no name is known.",
             commands=("getent hosts HOST",),
+        ),
+        Elsewhere(
+            where=DOCKER_SWARM,
+            fix=(
+                "Name it in the stack or compose file (extra_hosts: host.docker.internal:host-gateway), or use the "
+                "default gateway's address. A service's name is known on an overlay network that both share."
+            ),
+            commands=(
+                "docker service update --host-add host.docker.internal:host-gateway CLIENT",
+                "getent hosts HOST",
+                "docker network inspect --verbose NETWORK",
+            ),
         ),
         Elsewhere(
             where=DOCKER_ROOTLESS,
@@ -153,6 +166,13 @@ NAMES: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds cou
             where=NO_NETWORK,
             fix="Give this container a network: without one it reaches nothing but itself.",
             commands=("docker network connect NETWORK CLIENT",),
+        ),
+        Elsewhere(
+            where=DOCKER_SWARM,
+            fix=(
+                "Point the client at the gateway's service, by its name on an overlay network that both share, or at "
+                "the host (the default gateway's address) unless the table shows it failing too."
+            ),
         ),
         Elsewhere(
             where=PODMANS,

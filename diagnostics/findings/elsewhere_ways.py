@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.elsewhere import MACOS, POD, SYSTEM_CONTAINER, WSL_MIRRORED, WSL_NAT, Elsewhere
+from diagnostics.findings.elsewhere import DOCKER_SWARM, MACOS, POD, SYSTEM_CONTAINER, WSL_MIRRORED, WSL_NAT, Elsewhere
 from diagnostics.place.setting import HOST_NETWORK, IN_VM, NO_CONTAINER, NO_NETWORK, PODMANS, ROOTLESS, WSL
 
 WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds counts
@@ -132,6 +132,13 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
             commands=("netstat.exe -ano -p TCP",),
         ),
         Elsewhere(
+            where=DOCKER_SWARM,
+            fix=(
+                "Allow the subnet of docker_gwbridge to the port in the host's firewall, or put both services on "
+                "one overlay network."
+            ),
+        ),
+        Elsewhere(
             where=WSL_NAT,
             fix="Allow the port for this WSL machine's address in Windows' firewall.",
             check="netstat.exe -ano: a line for the port, and Windows' firewall has no rule that allows it.",
@@ -184,6 +191,13 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
             ),
         ),
         Elsewhere(
+            where=DOCKER_SWARM,
+            fix=(
+                "Use a name instead of the address: the service's on an overlay network that both share, or "
+                "host.docker.internal."
+            ),
+        ),
+        Elsewhere(
             where=POD,
             fix="Use the name of a Service: it outlives the pods behind it.",
         ),
@@ -215,6 +229,17 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
         ),
     ),
     "IBD210": (
+        Elsewhere(
+            where=DOCKER_SWARM,
+            fix=(
+                "Lower the MTU of the overlay network (in the stack file driver_opts, com.docker.network.driver.mtu), "
+                "and try without the VPN."
+            ),
+            commands=(
+                "ip link",
+                "ss -tin dst ADDRESS",
+            ),
+        ),
         Elsewhere(
             where=NO_CONTAINER | HOST_NETWORK | SYSTEM_CONTAINER | POD,
             fix="Lower the MTU of the interface that leads there, and try without the VPN.",

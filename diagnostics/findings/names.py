@@ -156,9 +156,7 @@ ENTRIES = (
             "ib-diagnose --target host.docker.internal:PORT",
             "docker network connect NETWORK CLIENT",
         ),
-        check=(
-            "With network_mode: host, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."
-        ),
+        check=("With host networking, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."),
         docs=(
             "Every container has its own loopback interface unless it was started with host networking or "
             "joined to another container's network. Nothing listens on the port in the client's, so the "

@@ -15,6 +15,7 @@ EVERYWHERE = frozenset(Setting)
 CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
+SWARM = frozenset({Setting.DOCKER_SWARM})
 SYSTEM = frozenset({Setting.SYSTEM_CONTAINER})
 NOT_ON_LINUX = IN_VM | WSL  # the host, which is where most commands are to be typed, is Windows or a Mac
 NO_NAME = NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM  # host.docker.internal does not exist there
@@ -33,6 +34,9 @@ COMMANDS = (  # of a whole command; the first that matches, and only that
     Replacement(NO_CONTAINER | POD | SYSTEM, r".*\bCLIENT\b.*|docker (run|compose|network) .*", ""),
     Replacement(NO_NAME - NO_NETWORK, r".*host\.docker\.internal.*", ""),
     Replacement(HOST_NETWORK, r"docker run .*|docker network connect .*", ""),
+    Replacement(SWARM, r"docker run .*|docker network connect bridge .*|docker compose .*", ""),
+    Replacement(SWARM, r"docker network connect (.*)", r"docker service update --network-add \1"),
+    Replacement(SWARM, r"docker (inspect|exec) .*CLIENT.*", "docker service inspect --pretty CLIENT"),
     Replacement(frozenset({Setting.DOCKER_ROOTLESS}), r"docker run --add-host .*", ""),
     Replacement(PODMANS, r"docker run --add-host .*|docker compose .*", ""),
     Replacement(

@@ -18,6 +18,7 @@ class Setting(Enum):
     DOCKER = "a container of Docker Engine"
     DOCKER_HOST = "a container of Docker with host networking"
     DOCKER_NO_NETWORK = "a container of Docker without a network"
+    DOCKER_SWARM = "a container of Docker on an overlay network (Swarm)"
     DOCKER_ROOTLESS = "a container of rootless Docker"
     DOCKER_DESKTOP = "a container whose Docker runs in a virtual machine (Docker Desktop, OrbStack, Colima)"
     PODMAN = "a container of Podman"
@@ -86,4 +87,4 @@ def _of_an_engine(fact: Callable[[str], str | None], plain: Setting, mode: str |
         return Setting.DOCKER_ROOTLESS if docker else Setting.PODMAN_ROOTLESS
     if mode == "host":
         return Setting.DOCKER_HOST if docker else Setting.PODMAN_HOST
-    return plain
+    return Setting.DOCKER_SWARM if mode == "overlay" else plain

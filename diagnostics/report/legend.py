@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 # HOST, PORT and ADDRESS are left only where no route is known.
-PLACEHOLDERS = {  # "container" is another word in the commands of WORDS
+PLACEHOLDERS = {
     "HOST": "the host that is dialled",
     "PORT": "the port that is dialled",
     "ADDRESS": "the address that this host has",
@@ -16,15 +16,16 @@ PLACEHOLDERS = {  # "container" is another word in the commands of WORDS
     "NETWORK": "the name of the container network",
     "SUBNET": "the subnet of the client's network (`network inspect NETWORK` has it)",
 }
-WORDS = (("kubectl ", "pod"),)
+OTHER_THINGS = (("kubectl ", "pod"), ("docker service ", "service"))  # whose name it is in their commands
 
 
 def legend(commands: Iterable[str]) -> str:
     """A sentence about the placeholders that are in these commands; "" when there are none."""
-    commands = tuple(commands)
-    used = {word for command in commands for word in re.findall(r"\b[A-Z]+\b", command)}
-    thing = next((word for program, word in WORDS if any(line.startswith(program) for line in commands)), "container")
-    meanings = [
-        f"{name} is {meaning.replace('container', thing)}" for name, meaning in PLACEHOLDERS.items() if name in used
-    ]
+    lines = {word: line for line in commands for word in re.findall(r"\b[A-Z]+\b", line)}
+    meanings = [f"{name} is {_meaning(name, lines[name])}" for name in PLACEHOLDERS if name in lines]
     return f"In the commands {', '.join(meanings)}." if meanings else ""
+
+
+def _meaning(name: str, line: str) -> str:
+    thing = next((thing for program, thing in OTHER_THINGS if line.startswith(program)), "container")
+    return PLACEHOLDERS[name].replace("'s container", f"'s {thing}")

@@ -106,7 +106,7 @@ def _name_stale(run: RunView) -> Match | None:
     return Match(message, (probe,))
 
 
-OWN_LOOPBACK = ("none", "default bridge", "user network", "pasta", "slirp4netns")
+OWN_LOOPBACK = ("none", "default bridge", "user network", "overlay", "pasta", "slirp4netns")
 
 
 def _localhost_in_container(run: RunView) -> Match | None:

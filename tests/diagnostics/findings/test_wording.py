@@ -47,6 +47,8 @@ FOREIGN = [
     (DOCKERS | NO_CONTAINER | SYSTEM | POD, r"\b[Pp]odman\b|host\.containers\.internal"),
     (NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM, r"host\.(docker|containers)\.internal(?!:host-gateway)"),
     (HOST_NETWORK, r"docker run|network connect|host-gateway"),
+    ({Setting.DOCKER_SWARM}, r"docker run|network connect|docker compose|network_mode"),
+    (set(Setting) - {Setting.DOCKER_SWARM}, r"docker service|docker_gwbridge|stack file|overlay"),
     (ROOTLESS, r"listens? on the bridge|--add-host|host-gateway(?!-ip)(?! is| means)"),
     (set(Setting) - MACOS, r"\blsof\b|macOS"),
     (set(Setting) - WSL, r"\.exe\b|mirrored"),

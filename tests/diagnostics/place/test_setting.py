@@ -18,6 +18,7 @@ PLACES = [
     (WSL | {"network_mode": "wsl mirrored"}, Setting.WSL_MIRRORED),
     (DOCKER, Setting.DOCKER),
     (DOCKER | {"network_mode": "user network", "rootless": "no"}, Setting.DOCKER),
+    (DOCKER | {"network_mode": "overlay", "rootless": "no"}, Setting.DOCKER_SWARM),
     (DOCKER | {"network_mode": "host"}, Setting.DOCKER_HOST),
     (DOCKER | {"network_mode": "none"}, Setting.DOCKER_NO_NETWORK),
     (DOCKER | {"network_mode": "default bridge", "rootless": "yes"}, Setting.DOCKER_ROOTLESS),

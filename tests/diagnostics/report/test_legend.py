@@ -22,5 +22,11 @@ def test_no_command_of_the_catalogue_is_wider_than_a_terminal():
     assert [line for entry in CATALOGUE.values() for line in entry.commands if len(line) > 76] == []
 
 
+def test_in_commands_of_swarm_the_client_is_a_service_and_the_gateway_still_a_container():
+    lines = ("docker service update --network-add NETWORK CLIENT", "docker logs GATEWAY")
+    gateway, client = "GATEWAY is the name of the gateway's container", "CLIENT is the name of the client's service"
+    assert legend(lines) == f"In the commands {gateway}, {client}, NETWORK is the name of the container network."
+
+
 def test_in_commands_of_kubernetes_the_gateway_is_in_a_pod():
     assert legend(("kubectl logs GATEWAY",)) == "In the commands GATEWAY is the name of the gateway's pod."
