@@ -115,6 +115,7 @@ TESTED_BY = {
         for name in ("file_tree", "network", "network_mode", "reading")
     },
     "diagnostics/findings/elsewhere.py": "tests/diagnostics/findings/test_wording.py",
+    "diagnostics/findings/elsewhere_ways.py": "tests/diagnostics/findings/test_wording.py",
     "diagnostics/place/host_names.py": "tests/diagnostics/place/test_routes.py",
     "diagnostics/place/surroundings.py": "tests/diagnostics/place/test_recognise.py",
     "diagnostics/rules/advice.py": "tests/diagnostics/findings/test_commands.py",

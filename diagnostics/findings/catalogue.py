@@ -5,6 +5,8 @@ from __future__ import annotations
 from diagnostics.findings import (
     account,
     broker,
+    elsewhere,
+    elsewhere_ways,
     exposure,
     first_bytes,
     gateway_logs,
@@ -14,6 +16,7 @@ from diagnostics.findings import (
     sessions,
     ways,
 )
+from diagnostics.findings.elsewhere import Elsewhere
 from diagnostics.findings.entry import FindingEntry
 
 CATALOGUE: dict[str, FindingEntry] = {
@@ -21,3 +24,5 @@ CATALOGUE: dict[str, FindingEntry] = {
     for hundred in (names, ways, peers, first_bytes, sessions, logins, gateway_logs, broker, account, exposure)
     for entry in hundred.ENTRIES
 }
+
+ELSEWHERE: dict[str, tuple[Elsewhere, ...]] = elsewhere.NAMES | elsewhere_ways.WAYS  # by code

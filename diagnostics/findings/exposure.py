@@ -8,7 +8,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD901",
         slug="port-exposed",
-        title="whoever reaches this machine reaches the gateway, and can trade",
+        title="whoever reaches the machine reaches the gateway, and can trade",
         severity="warning",
         side=Side.LOCAL,
         causes=(
@@ -23,9 +23,9 @@ ENTRIES = (
             "ss -ltn",
             "ib-relay run --upstream 127.0.0.1:4002",
         ),
-        check="ss -ltn on this machine shows the port on 0.0.0.0 or [::], or on * for both.",
+        check="ss -ltn on the machine shows the port on 0.0.0.0 or [::], or on * for both.",
         docs=(
-            "A program of this machine forwards connections from everywhere, and asks nobody who they are. Behind "
+            "A program on the machine forwards connections from everywhere, and asks nobody who they are. Behind "
             "it they come from an address that the gateway trusts. The API has no password: a connection is all it "
             "takes to trade. A firewall may still keep others away; it was not asked."
         ),

@@ -117,7 +117,7 @@ ENTRIES = (
                     "listens where it dials (ss -ltn there)."
                 ),
                 check_after_fin=(
-                    "A relay's log says upstream_closed, and what it dials is a forwarder itself (docker-proxy, "
+                    "A relay's log says upstream_closed, and what it dials is a forwarder itself (such as "
                     "socat): nothing listens on its inner port."
                 ),
                 meaning="a relay or another forwarder took the connection, and no gateway is behind it",

@@ -15,7 +15,7 @@ ENTRIES = (
             "on Linux nobody defines host.docker.internal unless the container was started with it",
             "host networking: the name does not exist there, and 127.0.0.1 is the host",
             "a typing error in IB_HOST or --target",
-            "the name is a container's, and this container is on another network",
+            "the name is a container's, and the client is on another network than that one",
         ),
         fix=(
             "On Docker Engine for Linux start the container with the name, or use the address of the default "
@@ -98,7 +98,7 @@ ENTRIES = (
             "extra_hosts with host-gateway overrides the name that Docker Desktop, Colima or OrbStack provides itself",
             "the compose file was written for Linux",
         ),
-        fix=("Remove the extra_hosts line for this name on this machine; the runtime resolves it correctly by itself."),
+        fix=("Remove the extra_hosts line for this name; the runtime resolves it correctly by itself."),
         commands=(
             "grep host.docker.internal /etc/hosts",
             "docker compose config",
@@ -156,12 +156,10 @@ ENTRIES = (
             "ib-diagnose --target host.docker.internal:PORT",
             "docker network connect NETWORK CLIENT",
         ),
-        check=(
-            "With network_mode: host, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."
-        ),
+        check=("With host networking, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."),
         docs=(
             "Every container has its own loopback interface unless it was started with host networking or "
-            "joined to another container's network. Nothing listens on the port in this container, so the "
+            "joined to another container's network. Nothing listens on the port in the client's, so the "
             "connection was refused without leaving it."
         ),
         silenced_by=NAME_FAULTS,
@@ -180,10 +178,7 @@ ENTRIES = (
             "the file has Windows line ends, so that every value ends with a CR",
             "Kubernetes sets IB_PORT to tcp://ADDRESS:PORT where a Service is called ib",
         ),
-        fix=(
-            "Set it to the value that was used here; in Kubernetes rename the Service, or set "
-            "enableServiceLinks: false."
-        ),
+        fix="Set it to the value that was used here.",
         commands=(
             "docker exec CLIENT env | grep ^IB_",
             "grep -n IB_ .env",

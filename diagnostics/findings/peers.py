@@ -12,7 +12,7 @@ ENTRIES = (
         severity="error",
         side=Side.GATEWAY,
         causes=(
-            "a forwarder (docker-proxy, socat) accepts, and nothing listens behind it: the gateway is not up yet",
+            "a forwarder (socat, a published port) accepts, and nothing listens behind it: the gateway is not up yet",
             "the port is published to an inner port on which nobody listens",
             "inside its container the gateway listens on 127.0.0.1 only",
             "the gateway does not trust the address the connection comes from",
@@ -30,8 +30,8 @@ ENTRIES = (
         ),
         check=("Connect from where the gateway runs, to its own port on 127.0.0.1: if that works it is IBD302."),
         docs=(
-            "Somebody took the connection and ended it before we had said a word. A forwarder that accepts "
-            "first and then finds nobody behind it does this within milliseconds (ib-relay only after the "
+            "Somebody took the connection and ended it before we had said a word. A forwarder (docker-proxy, socat) "
+            "that accepts first and then finds nobody behind it does this within milliseconds (ib-relay only after the "
             "hello: IBD404), and so may a gateway that does not like where the connection comes from. That "
             "TCP connected therefore proves nothing, and a health check that only connects reports such a "
             "gateway as healthy."

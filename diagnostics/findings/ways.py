@@ -98,7 +98,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD203",
         slug="refused-other-bridge",
-        title="the service listens on one bridge, this route leads to another",
+        title="the service listens on one address of its machine, this route leads to another",
         severity="error",
         side=Side.ROUTING,
         causes=(
@@ -154,7 +154,7 @@ ENTRIES = (
         severity="error",
         side=Side.UNCLEAR,
         causes=(
-            "a firewall on the host drops packets from the container's network (ufw, firewalld, Windows)",
+            "a firewall drops the packets, on the host or on the way to it",
             "the address is a container's on another Docker network: Docker drops that",
             "the gateway's accept queue is full",
         ),
@@ -169,9 +169,9 @@ ENTRIES = (
         ),
         docs=(
             "Packets went out and nothing came back, neither an acceptance nor a refusal. A firewall that "
-            "drops looks like this, and so does a gateway that stopped accepting and whose queue has filled "
-            "up; they cannot be told apart on the wire. If another port of the same host answers, it is a "
-            "rule for this port or the queue."
+            "drops (ufw, firewalld, Windows' own) looks like this, and so does a gateway that stopped accepting and "
+            "whose queue has filled up; they cannot be told apart on the wire. If another port of the same host "
+            "answers, it is a rule for this port or the queue."
         ),
         silenced_by=(*NAME_FAULTS, "IBD105", "IBD207", "IBD209"),
         explanations=(
@@ -206,7 +206,7 @@ ENTRIES = (
             "It takes about three seconds (no answer to ARP); an immediate error is a firewall's or router's (IBD208)."
         ),
         docs=(
-            "The address belongs to a network this machine is attached to, and nobody on it answered for it. "
+            "The address belongs to a network the client is attached to, and nobody on it answered for it. "
             "Addresses of containers are given out anew at every start, so a noted one goes stale."
         ),
         silenced_by=(*NAME_FAULTS, "IBD209"),
@@ -262,7 +262,7 @@ ENTRIES = (
         ),
         check=("An immediate error is a rule; one after about three seconds is a missing machine (IBD206)."),
         docs=(
-            "Somebody on the way, or this machine itself, said at once that the connection is not allowed. A "
+            "Somebody on the way, or the client's own machine, said at once that the connection is not allowed. A "
             "program's closed port never looks like this, so the gateway is not to blame."
         ),
         silenced_by=(*NAME_FAULTS, "IBD209"),
@@ -280,7 +280,7 @@ ENTRIES = (
             "the container was started with network_mode: none",
             "it has no default route",
         ),
-        fix="Attach this container to a network.",
+        fix="Attach the client's container to a network.",
         commands=(
             "docker network connect bridge CLIENT",
             "ip route",

@@ -15,6 +15,7 @@ EVERYWHERE = frozenset(Setting)
 CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
+SWARM = frozenset({Setting.DOCKER_SWARM})
 SYSTEM = frozenset({Setting.SYSTEM_CONTAINER})
 NOT_ON_LINUX = IN_VM | WSL  # the host, which is where most commands are to be typed, is Windows or a Mac
 NO_NAME = NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM  # host.docker.internal does not exist there
@@ -33,6 +34,9 @@ COMMANDS = (  # of a whole command; the first that matches, and only that
     Replacement(NO_CONTAINER | POD | SYSTEM, r".*\bCLIENT\b.*|docker (run|compose|network) .*", ""),
     Replacement(NO_NAME - NO_NETWORK, r".*host\.docker\.internal.*", ""),
     Replacement(HOST_NETWORK, r"docker run .*|docker network connect .*", ""),
+    Replacement(SWARM, r"docker run .*|docker network connect bridge .*|docker compose .*", ""),
+    Replacement(SWARM, r"docker network connect (.*)", r"docker service update --network-add \1"),
+    Replacement(SWARM, r"docker (inspect|exec) .*CLIENT.*", "docker service inspect --pretty CLIENT"),
     Replacement(frozenset({Setting.DOCKER_ROOTLESS}), r"docker run --add-host .*", ""),
     Replacement(PODMANS, r"docker run --add-host .*|docker compose .*", ""),
     Replacement(
@@ -78,6 +82,8 @@ PROSE = (  # of a part of a sentence; all that match, in order
     Replacement(MAC, r"\bgetent hosts HOST", "dscacheutil -q host -a name HOST"),
     Replacement(NO_CONTAINER | SYSTEM, r" inside the container\b", " here"),
     Replacement(POD, r" inside the container\b", " in the pod"),
+    Replacement(POD, r"the published port leads to the", "the Service's targetPort is the"),
+    Replacement(POD, r"a paused container\b", "a stopped process"),
     Replacement(MAC | WSL | IN_VM, r"the line for all addresses", "a line for all addresses"),
     Replacement(PODMANS - HOST_NETWORK - NO_NETWORK, r"\bhost\.docker\.internal\b", "host.containers.internal"),
     Replacement(NO_NAME, r", or host\.docker\.internal\b", ""),

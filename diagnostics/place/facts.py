@@ -29,8 +29,8 @@ NAMES = {  # the closed set of fact names; lists are joined with ", ", and "" is
     "runtime": "docker, podman, kubernetes, containerd, lxc, ..., wsl; none on a plain machine",
     "flavour": "the machine under it: docker desktop, orbstack, colima, lima, rancher, podman machine, wsl2, wsl1, "
     "k3d, k3s, minikube, linux engine; none on a plain machine",
-    "network_mode": "host (also where there is no container), none, default bridge, user network, kubernetes, pasta, "
-    "slirp4netns, wsl nat, wsl mirrored",
+    "network_mode": "host (also where there is no container), none, default bridge, user network, overlay (that of a "
+    "Docker Swarm), kubernetes, pasta, slirp4netns, wsl nat, wsl mirrored",
     "rootless": "whether the engine of this container runs without root: yes, no",
     "container_id": "the first twelve digits of this container's id",
     "own_addresses": "our addresses without loopback and link-local ones, those of the default route's interface first",

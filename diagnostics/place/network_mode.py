@@ -57,6 +57,8 @@ def _container_network(surroundings: Surroundings, runtime: Reading) -> Reading:
     runs_containers = named and surroundings.peered is not False  # then it is named, and has its own cable
     if end and not runs_containers:
         return Reading("host", f"/proc/net/dev: {end}", "likely")
+    if runtime.value == "docker" and _is_by_docker_gwbridge(surroundings):
+        return Reading("overlay", f"{HOSTS}: our name is not at the address of the default route", "likely")
     if runtime.value == "docker" and "127.0.0.11" in servers:
         return Reading("user network", f"{RESOLV}: Docker's own name server")
     if runtime.value == "podman":
@@ -91,10 +93,23 @@ def _host_side(surroundings: Surroundings) -> str | None:
 
 def _is_named_in_hosts(surroundings: Surroundings) -> bool:
     """Docker and Podman write "own address, own name" into /etc/hosts, except with host networking and none."""
+    return bool(_named_addresses(surroundings))
+
+
+def _named_addresses(surroundings: Surroundings) -> set[str]:
     name = surroundings.text(HOSTNAME).strip()
-    return any(
-        address in surroundings.addresses and name in names for address, names in host_lines(surroundings.text(HOSTS))
-    )
+    lines = host_lines(surroundings.text(HOSTS))
+    return {address for address, names in lines if address in surroundings.addresses and name in names}
+
+
+def _is_by_docker_gwbridge(surroundings: Surroundings) -> bool:
+    """An overlay network has no way out: it is by docker_gwbridge, the one network without a line in /etc/hosts.
+
+    Seen with Docker 20.10 in services, in stacks and in containers on an attachable network. With a bridge network
+    beside the overlay one, that has the default route, and each of several bridge networks has its line.
+    """
+    named = _named_addresses(surroundings)
+    return bool(named and surroundings.gateway) and surroundings.addresses[0] not in named
 
 
 def _has_the_host_s_address(surroundings: Surroundings) -> bool:

@@ -188,6 +188,8 @@ def _gateway(place: _KnownPlace) -> Iterator[_Discovered]:
         whose = "Windows"
     elif mode == "slirp4netns":
         whose = "the host, where slirp4netns may reach it"
+    elif mode == "overlay":
+        whose = "the container host's end of docker_gwbridge"
     elif mode == "kubernetes":
         whose = "the node, with most network plugins"
     elif place.in_vm:
@@ -200,7 +202,7 @@ def _gateway(place: _KnownPlace) -> Iterator[_Discovered]:
 
 def _bridge(place: _KnownPlace) -> Iterator[_Discovered]:
     """docker0 from another Docker network of the same Linux host; the address has to be guessed, it is not visible."""
-    apart = place.get("network_mode") in ("user network", "")
+    apart = place.get("network_mode") in ("user network", "overlay", "")
     if place.get("runtime") == "docker" and apart and not place.in_vm and not place.rootless:
         yield _Discovered(DOCKER0, "bridge", "docker0's usual address: where a relay for containers listens")
 

@@ -18,6 +18,7 @@ class Setting(Enum):
     DOCKER = "a container of Docker Engine"
     DOCKER_HOST = "a container of Docker with host networking"
     DOCKER_NO_NETWORK = "a container of Docker without a network"
+    DOCKER_SWARM = "a container of Docker on an overlay network (Swarm)"
     DOCKER_ROOTLESS = "a container of rootless Docker"
     DOCKER_DESKTOP = "a container whose Docker runs in a virtual machine (Docker Desktop, OrbStack, Colima)"
     PODMAN = "a container of Podman"
@@ -40,6 +41,15 @@ HOST_NETWORK = frozenset({Setting.DOCKER_HOST, Setting.PODMAN_HOST})
 NO_NETWORK = frozenset({Setting.DOCKER_NO_NETWORK, Setting.PODMAN_NO_NETWORK})
 
 SYSTEM_RUNTIMES = ("lxc", "systemd-nspawn")
+
+
+def here(setting: Setting) -> str:
+    """What somebody who is there calls it."""
+    if setting is Setting.UNKNOWN:
+        return "this place"
+    if setting is Setting.POD:
+        return "this pod"
+    return "this machine" if setting in NO_CONTAINER else "this container"
 
 
 def setting_of(fact: Callable[[str], str | None]) -> Setting:
@@ -77,4 +87,4 @@ def _of_an_engine(fact: Callable[[str], str | None], plain: Setting, mode: str |
         return Setting.DOCKER_ROOTLESS if docker else Setting.PODMAN_ROOTLESS
     if mode == "host":
         return Setting.DOCKER_HOST if docker else Setting.PODMAN_HOST
-    return plain
+    return Setting.DOCKER_SWARM if mode == "overlay" else plain

@@ -76,7 +76,7 @@ def facts(evidence: Evidence) -> list[tuple[str, str, str]]:
     """(name, value, where it is from) of every fact, of the sockets that could be seen and of the gateway's log."""
     rows = [_fact(fact) for fact in evidence.facts]
     if evidence.host is not None:
-        rows += [(name, value, "the sockets of this machine") for name, value in _sockets(evidence.host)]
+        rows += [(name, value, "the sockets seen here") for name, value in _sockets(evidence.host)]
     if evidence.log_states:
         states = several((printable(state, 40) for state in evidence.log_states), 16)
         rows.append(("gateway log", states, "--gateway-log, since its last start"))

@@ -12,14 +12,20 @@ PLACEHOLDERS = {
     "ADDRESS": "the address that this host has",
     "HOSTIP": "the host's own address in its network",
     "GATEWAY": "the name of the gateway's container",
-    "CLIENT": "the name of this container",
-    "NETWORK": "the name of the Docker network",
-    "SUBNET": "the subnet of this container's network (docker network inspect NETWORK)",
+    "CLIENT": "the name of the client's container",
+    "NETWORK": "the name of the container network",
+    "SUBNET": "the subnet of the client's network (`network inspect NETWORK` has it)",
 }
+OTHER_THINGS = (("kubectl ", "pod"), ("docker service ", "service"))  # whose name it is in their commands
 
 
 def legend(commands: Iterable[str]) -> str:
     """A sentence about the placeholders that are in these commands; "" when there are none."""
-    used = {word for command in commands for word in re.findall(r"\b[A-Z]+\b", command)}
-    meanings = [f"{name} is {meaning}" for name, meaning in PLACEHOLDERS.items() if name in used]
+    lines = {word: line for line in commands for word in re.findall(r"\b[A-Z]+\b", line)}
+    meanings = [f"{name} is {_meaning(name, lines[name])}" for name in PLACEHOLDERS if name in lines]
     return f"In the commands {', '.join(meanings)}." if meanings else ""
+
+
+def _meaning(name: str, line: str) -> str:
+    thing = next((thing for program, thing in OTHER_THINGS if line.startswith(program)), "container")
+    return PLACEHOLDERS[name].replace("'s container", f"'s {thing}")

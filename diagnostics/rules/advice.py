@@ -9,11 +9,9 @@ import re
 from dataclasses import dataclass
 
 from diagnostics.evidence import Probe
-from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.findings.elsewhere import ELSEWHERE
+from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.wording import commands_for, worded
 from diagnostics.place.addresses import DEFAULT_PORT, host_and_port
-from diagnostics.place.setting import setting_of
 from diagnostics.rules.run_view import RunView
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
@@ -32,7 +30,7 @@ class Advice:
 
 def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     """What the catalogue says of the code, in the words of this place, for a finding about these probes."""
-    setting, entry = setting_of(run.evidence.fact), CATALOGUE[code]
+    setting, entry = run.setting, CATALOGUE[code]
     here = next((one for one in ELSEWHERE.get(code, ()) if setting in one.where), None)
     fix, check, commands = entry.fix, entry.check, entry.commands
     if here is not None:

@@ -12,7 +12,6 @@ from diagnostics.evidence import Probe
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Explanation, FindingEntry, Sign
 from diagnostics.findings.wording import worded
-from diagnostics.place.setting import setting_of
 from diagnostics.rules.advice import filled_in
 from diagnostics.rules.diagnosis import Candidate
 from diagnostics.rules.proved import is_disproved
@@ -52,7 +51,7 @@ def candidates(
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
     check = after_fin or explanation.check or CATALOGUE[explanation.code].check
-    return filled_in(worded(setting_of(run.evidence.fact), check), probes[0] if probes else None)
+    return filled_in(worded(run.setting, check), probes[0] if probes else None)
 
 
 def explanation_of(code: str, candidate: str) -> Explanation | None:

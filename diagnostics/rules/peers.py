@@ -68,7 +68,7 @@ def _wedged(run: RunView) -> Match | None:
         if waiting or (left and not dialling):
             signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
             signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
-            return match((probe,), f"no answer to the hello, and on this machine {' and '.join(signs)}")
+            return match((probe,), f"no answer to the hello, and here {' and '.join(signs)}")
     return None
 
 
@@ -102,7 +102,7 @@ def _never_opened(run: RunView) -> Match | None:
     probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
     port = log_view(run).api_port
     said = "the login is complete" if port is None else f"the API listens on port {port}"
-    return match(probes, f"the log says that {said}, and nothing listens on the port on this machine")
+    return match(probes, f"the log says that {said}, and nothing listens on the port here")
 
 
 # 4xx: the first bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.evidence import Outcome, ProbeStage
+from diagnostics.place.setting import ROOTLESS
 from diagnostics.rules.rulebook import Match, Rule, error_of, failing_at, match
 from diagnostics.rules.run_view import WILDCARDS, RunView
 
@@ -20,9 +21,12 @@ def _no_host_loopback(run: RunView) -> Match | None:
 
 
 def _port_exposed(run: RunView) -> Match | None:
-    """Of a container's own processes nothing is said: its network is no machine's, and images forward inside."""
+    """Of a container's own processes nothing is said: its network is no machine's, and images forward inside.
+
+    A rootless engine's "host" is a network of its own, too.
+    """
     host = run.evidence.host
-    if host is None or not run.shares_the_host:
+    if host is None or not run.shares_the_host or run.setting in ROOTLESS:
         return None
     open_to_all = [one for one in host.forwarders if one.address in WILDCARDS]
     told = ", ".join(dict.fromkeys(f"{one.program} for port {one.port}" for one in open_to_all[:4]))

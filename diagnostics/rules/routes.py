@@ -5,6 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import KernelView, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
+from diagnostics.place.setting import here
 from diagnostics.rules.rulebook import (
     Match,
     Rule,
@@ -56,7 +57,7 @@ def _resolver_down(run: RunView) -> Match | None:
 
     message = "the look-up got no answer"
     if run.fact("network_mode") == "none":
-        message += "; this container has no network (network mode none)"
+        message += f"; {here(run.setting)} has no network (network mode none)"
     elif run.fact("resolver"):
         message += f"; name server {run.fact('resolver')}"
     return match(run.failed(unanswered), message)
@@ -105,7 +106,7 @@ def _name_stale(run: RunView) -> Match | None:
     return Match(message, (probe,))
 
 
-OWN_LOOPBACK = ("none", "default bridge", "user network", "pasta", "slirp4netns")
+OWN_LOOPBACK = ("none", "default bridge", "user network", "overlay", "pasta", "slirp4netns")
 
 
 def _localhost_in_container(run: RunView) -> Match | None:
@@ -115,7 +116,7 @@ def _localhost_in_container(run: RunView) -> Match | None:
         return None
     probes = failing_at(ProbeStage.CONNECT, Outcome.REFUSED)(run)
     to_loopback = tuple(probe for probe in probes if is_loopback(probe.route.host))
-    return match(to_loopback, f"refused, and this container has its own loopback (network mode {mode})")
+    return match(to_loopback, f"refused, and {here(run.setting)} has its own loopback (network mode {mode})")
 
 
 def _repaired_setting(run: RunView) -> Match | None:
@@ -147,7 +148,7 @@ def _loopback_bind(run: RunView) -> Match | None:
     )
     if not probes:
         return None
-    return match(probes, f"refused; on this machine port {probes[0].route.port} is open on loopback only")
+    return match(probes, f"refused; here port {probes[0].route.port} is open on loopback only")
 
 
 def _other_bridge(run: RunView) -> Match | None:

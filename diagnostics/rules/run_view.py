@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from diagnostics.evidence import Evidence, HostView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback, label
 from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
+from diagnostics.place.setting import NO_CONTAINER, Setting, setting_of
 
 WILDCARDS = ("0.0.0.0", "::", "*")
 USUAL_DOCKER0 = "172.17.0.1"
@@ -88,9 +89,14 @@ class RunView:
         return self.fact(name).split(", ")
 
     @property
+    def setting(self) -> Setting:
+        """The kind of place it was made in."""
+        return setting_of(self.evidence.fact)
+
+    @property
     def contained(self) -> bool | None:
         """Whether this is a container, as far as that is known."""
-        return {"yes": True, "no": False}.get(self.fact("container"))
+        return False if self.setting in NO_CONTAINER else {"yes": True, "no": False}.get(self.fact("container"))
 
     @property
     def shares_the_host(self) -> bool:

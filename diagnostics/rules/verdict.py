@@ -5,6 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
+from diagnostics.place.setting import here
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
@@ -186,8 +187,7 @@ def _where_to_look(run: RunView, side: Side, main: Finding) -> str:
     if side is Side.ROUTING:
         return "The fault is on the way to the gateway, not in the gateway."
     if side is Side.LOCAL:
-        place = {True: " of this container", False: " of this machine", None: ""}[run.contained]
-        local = f"the fault is here, in the network or the settings{place}; the gateway was not asked"
+        local = f"the fault is here, in the network or the settings of {here(run.setting)}; the gateway was not asked"
         return _sentence(CATALOGUE[main.code].where_to_look or local)
     if len(ways(run.failing)) > 1:
         return "The routes fail differently, so this does not tell on which side the fault is."

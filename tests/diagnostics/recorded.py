@@ -197,7 +197,7 @@ PLAIN = facts(
     default_gateway="192.168.1.1",
     resolver="192.168.1.1",
 )
-UNKNOWN_PLACE = (Fact("os", "Darwin 24.1.0", "uname"), Fact("container", None, "no sign of one"))
+UNKNOWN_PLACE = (Fact("os", "Linux 6.8.0-48-generic", "uname"), Fact("container", None, "no sign of one"))
 AS_CONFIGURED = Asked(configured_from="IB_HOST")
 
 

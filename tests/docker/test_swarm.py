@@ -37,4 +37,5 @@ def test_a_service_and_a_container_are_served_by_the_swarm_s_own_bridge(engine, 
 
     run = diagnose(options=("--network", "strategies"))
     assert (run.status, run.codes, run.line.split(":")[0]) == (0, [], f"Works via {gateway}")
+    assert {one["name"]: one["value"] for one in run.said["facts"]}["network_mode"] == "overlay"
     assert refused(swarm()) == []

@@ -1,12 +1,12 @@
-"""Every fix, check and command of the catalogue in every kind of place: no word that does not belong there."""
+"""Every text of a finding in every kind of place: no word that does not belong there."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from diagnostics.evidence import Fact
-from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.findings.elsewhere import ELSEWHERE
+from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.wording import worded
 from diagnostics.place.setting import (
     DOCKERS,
@@ -20,11 +20,14 @@ from diagnostics.place.setting import (
     Setting,
     setting_of,
 )
+from diagnostics.report.explain import page_text
+from diagnostics.report.text import text_report
 from diagnostics.rules.advice import advice
+from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.run_view import look_at
 from tests.diagnostics.findings.test_commands import readable
 from tests.diagnostics.place.test_setting import PLACES
-from tests.diagnostics.recorded import REFUSED, probe, run
+from tests.diagnostics.recorded import CASES, REFUSED, probe, run
 
 POD, SYSTEM, MACOS = {Setting.POD}, {Setting.SYSTEM_CONTAINER}, {Setting.MACOS}
 LINUX_ONLY = r"\bufw\b|\bnft\b|iptables|\bbridge\b"
@@ -36,12 +39,16 @@ FOREIGN = [
     (MACOS, rf"{LINUX_ONLY}|{SS}|\bip (route|neigh|link|-4)|getent|docker0|systemd|systemctl"),
     (WSL, rf"{LINUX_ONLY}|subnet"),
     (IN_VM, rf"\bufw\b|\bnft\b|iptables|docker0|{SS}|on the bridge|--add-host"),
-    (PODMANS, r"\bdocker (?!-)|\bDocker\b|host\.docker\.internal"),
-    (POD, r"\bdocker |\bDocker\b|podman|this container|docker0|bridge|\bCLIENT\b"),
-    (set(Setting) - POD, r"kubectl|\bpods?\b"),
+    (PODMANS, r"\bdocker (?!-)|\bDocker\b|docker-proxy|host\.docker\.internal"),
+    (POD, r"\bdocker |\bDocker\b|docker-proxy|podman|this container|docker0|bridge|\bCLIENT\b|the published port"),
+    (SYSTEM, r"\bDocker\b|docker-proxy"),
+    (set(Setting) - POD, r"kubectl|\bpods?\b|Kubernetes|targetPort"),
+    ((DOCKERS | PODMANS) - HOST_NETWORK, r"\bthis machine\b"),
     (DOCKERS | NO_CONTAINER | SYSTEM | POD, r"\b[Pp]odman\b|host\.containers\.internal"),
     (NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM, r"host\.(docker|containers)\.internal(?!:host-gateway)"),
     (HOST_NETWORK, r"docker run|network connect|host-gateway"),
+    ({Setting.DOCKER_SWARM}, r"docker run|network connect|docker compose|network_mode"),
+    (set(Setting) - {Setting.DOCKER_SWARM}, r"docker service|docker_gwbridge|stack file|overlay"),
     (ROOTLESS, r"listens? on the bridge|--add-host|host-gateway(?!-ip)(?! is| means)"),
     (set(Setting) - MACOS, r"\blsof\b|macOS"),
     (set(Setting) - WSL, r"\.exe\b|mirrored"),
@@ -76,6 +83,38 @@ def test_no_word_of_a_fix_a_check_or_a_command_is_foreign(known, setting):
                     if setting in where and (match := re.search(pattern, text))
                 ]
     assert wrong == []
+
+
+OF_A_PLACE = ("os", "container", "runtime", "flavour", "network_mode", "rootless")
+
+
+def report(known, case):
+    """What a recorded run would say in that place, a line for each text; the hosts that were dialled have no names."""
+    facts = [fact for fact in case.evidence.facts if fact.name not in OF_A_PLACE]
+    facts += [Fact(name, value, "a test") for name, value in known.items()]
+    evidence = replace(case.evidence, facts=tuple(facts))
+    told = text_report(evidence, diagnose(evidence), width=10_000)
+    for host in sorted({one.route.host for one in evidence.probes}, key=len, reverse=True):
+        told = told.replace(host, "TARGET")
+    return told
+
+
+@pytest.mark.parametrize(("known", "setting"), PLACES, ids=[f"{at}-{one.name}" for at, (_, one) in enumerate(PLACES)])
+def test_no_word_of_a_report_is_foreign(known, setting):
+    """Verdict, titles, what was seen, what it may be: of every run there is, as if it had been made there."""
+    foreign = [pattern for where, pattern in FOREIGN if setting in where]
+    wrong = {
+        line
+        for case in CASES
+        for line in report(known, case).splitlines()
+        if any(re.search(pattern, line) for pattern in foreign)
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_the_page_of_a_code_does_not_say_where_its_reader_is(code):
+    assert not re.search(r"\bthis (container|machine|pod)\b", page_text(CATALOGUE[code], width=10_000))
 
 
 @pytest.mark.parametrize("setting", Setting, ids=lambda setting: setting.name)

@@ -121,6 +121,34 @@ SHAPES = [  # (name, files, environment, what must come out)
         {"runtime": "docker", "flavour": "linux engine", "network_mode": "user network", "resolver": "127.0.0.11"},
     ),
     (
+        "docker, service of a swarm: the overlay network has the name, docker_gwbridge the default route",
+        container(DOCKER, own="10.0.1.3", resolv="nameserver 127.0.0.11\noptions ndots:0\n")
+        | network({"eth1": "172.18.0.5/16", "eth0": "10.0.1.3/24"}, "172.18.0.1"),
+        {},
+        {"runtime": "docker", "flavour": "linux engine", "network_mode": "overlay", "default_gateway": "172.18.0.1"},
+    ),
+    (
+        "docker, service of a swarm that publishes a port, host from the stack file",
+        container(DOCKER, own="10.0.1.5", hosts="172.17.0.1\thost.docker.internal\n", resolv="nameserver 127.0.0.11\n")
+        | network({"eth2": "172.18.0.3/16", "eth0": "10.0.0.4/24", "eth1": "10.0.1.5/24"}, "172.18.0.1"),
+        {},
+        {"network_mode": "overlay", "hosts_entries": "host.docker.internal=172.17.0.1"},
+    ),
+    (
+        "docker, two user networks: each has the name",
+        container(DOCKER, own="172.19.0.2", hosts=f"172.18.0.2\t{ID[:12]}\n", resolv=EMBEDDED.format("1.1.1.1"))
+        | network({"eth0": "172.18.0.2/16", "eth1": "172.19.0.2/16"}, "172.18.0.1"),
+        {},
+        {"network_mode": "user network"},
+    ),
+    (
+        "docker, a bridge network beside one of a swarm: the bridge has the default route",
+        container(DOCKER, own="10.0.1.5", hosts=f"172.18.0.2\t{ID[:12]}\n", resolv=EMBEDDED.format("1.1.1.1"))
+        | network({"eth0": "172.18.0.2/16", "eth1": "10.0.1.5/24"}, "172.18.0.1"),
+        {},
+        {"network_mode": "user network"},
+    ),
+    (
         "docker, host networking",
         container(DOCKER) | {"/etc/hostname": "box\n", "/etc/hosts": LOCAL + "192.168.1.20 box\n"} | HOST | DOCKERENV,
         {},

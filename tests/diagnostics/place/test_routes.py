@@ -45,6 +45,12 @@ PLACES = [  # (name, facts, the first routes in order, what must not be among th
         ["127.0.0.1", "172.18.0.3"],
     ),
     (
+        "docker, service of a swarm: the host is docker_gwbridge's default gateway, and docker0",
+        DOCKER | {"network_mode": "overlay", "default_gateway": "172.18.0.1", "own_addresses": "172.18.0.5, 10.0.1.3"},
+        ["host.docker.internal", "172.18.0.1", "172.17.0.1", "gateway.docker.internal"],
+        ["127.0.0.1", "172.18.0.5", "10.0.1.3"],
+    ),
+    (
         "docker, rootless: docker0 is the engine's own",
         DOCKER | {"network_mode": "user network", "default_gateway": "172.18.0.1", "rootless": "yes"},
         ["host.docker.internal", "172.18.0.1", "gateway.docker.internal"],

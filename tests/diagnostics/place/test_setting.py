@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.place.setting import Setting, setting_of
+from diagnostics.place.setting import Setting, here, setting_of
 
 DOCKER = {"container": "yes", "runtime": "docker", "os": "Linux 6.8"}
 PODMAN = {"container": "yes", "runtime": "podman", "os": "Linux 6.8"}
@@ -18,6 +18,7 @@ PLACES = [
     (WSL | {"network_mode": "wsl mirrored"}, Setting.WSL_MIRRORED),
     (DOCKER, Setting.DOCKER),
     (DOCKER | {"network_mode": "user network", "rootless": "no"}, Setting.DOCKER),
+    (DOCKER | {"network_mode": "overlay", "rootless": "no"}, Setting.DOCKER_SWARM),
     (DOCKER | {"network_mode": "host"}, Setting.DOCKER_HOST),
     (DOCKER | {"network_mode": "none"}, Setting.DOCKER_NO_NETWORK),
     (DOCKER | {"network_mode": "default bridge", "rootless": "yes"}, Setting.DOCKER_ROOTLESS),
@@ -43,6 +44,22 @@ PLACES = [
 @pytest.mark.parametrize(("known", "setting"), PLACES)
 def test_the_kind_of_place(known, setting):
     assert setting_of(known.get) is setting
+
+
+HERE = [
+    ("this machine", Setting.LINUX),
+    ("this machine", Setting.WSL_MIRRORED),
+    ("this container", Setting.DOCKER_HOST),
+    ("this container", Setting.PODMAN_ROOTLESS),
+    ("this container", Setting.SYSTEM_CONTAINER),
+    ("this pod", Setting.POD),
+    ("this place", Setting.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("called", "setting"), HERE)
+def test_what_it_is_called_by_those_who_are_there(called, setting):
+    assert here(setting) == called
 
 
 def test_every_kind_is_reached():

@@ -43,6 +43,7 @@ from tests.diagnostics.recorded import (
     STORED,
     UNKNOWN_PLACE,
     check,
+    docker,
     files,
     run,
     view,
@@ -157,7 +158,7 @@ def test_a_host_that_is_no_plain_name_gets_into_no_command(host):
     route = replace(evidence.probes[0].route, host=host, kind="configured")
     found = diagnose(replace(evidence, probes=(replace(evidence.probes[0], route=route),)))
     assert [line for one in found.findings for line in one.commands if host and host in line] == []
-    assert "dscacheutil -q host -a name HOST" in found.findings[0].commands
+    assert "getent hosts HOST" in found.findings[0].commands
 
 
 def test_a_run_without_routes_or_stages_is_no_error():
@@ -218,6 +219,7 @@ def test_no_network_although_there_is_a_gateway_is_the_rootless_engine(place, co
         (HOST_NETWORK, "0.0.0.0", ["IBD901"]),
         (PLAIN, "127.0.0.1", []),
         (BRIDGE, "0.0.0.0", []),
+        (docker("host", "10.0.2.100", "10.0.2.2", "10.0.2.3", rootless="yes"), "0.0.0.0", []),
         (UNKNOWN_PLACE, "0.0.0.0", []),
     ],
 )
