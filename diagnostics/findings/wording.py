@@ -15,7 +15,7 @@ EVERYWHERE = frozenset(Setting)
 CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
-SYSTEM = frozenset({Setting.SYSTEM_CONTAINER})
+SYSTEM = frozenset({Setting.SYSTEM_CONTAINER, Setting.SYSTEM_CONTAINER_HOST})
 NOT_ON_LINUX = IN_VM | WSL  # the host, which is where most commands are to be typed, is Windows or a Mac
 NO_NAME = NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM  # host.docker.internal does not exist there
 
