@@ -105,7 +105,7 @@ ENTRIES = (
             "seconds. Forwarders that dial at once (socat, docker-proxy) end the connection before the hello "
             "(IBD301). An end with FIN is more likely that of something which did take the connection."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD302", "IBD505", *LOGIN_FAULTS),
+        silenced_by=(*NAME_FAULTS, "IBD204", "IBD302", "IBD505", *LOGIN_FAULTS),
         explanations=(
             Explanation(
                 code="IBD302", check="From 127.0.0.1 beside the gateway, without a forwarder, the handshake works."

@@ -123,7 +123,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD204",
         slug="wrong-sibling-port",
-        title="this port refuses, a neighbour of it answers",
+        title="this port turns connections away, a neighbour of it answers",
         severity="error",
         side=Side.LOCAL,
         causes=(
@@ -131,6 +131,7 @@ ENTRIES = (
             "ports of another container image (4003, 4004, 8888, 4000)",
             "Gateway's port used for TWS, or the reverse",
             "two gateways on one machine, and the one on this port is not running or not logged in",
+            "it is published to the gateway's own port, which takes nobody but 127.0.0.1, beside the image's",
         ),
         fix=("Set IB_PORT to the port that answers, after making sure that it is the account you mean: paper or live."),
         commands=(
@@ -139,12 +140,12 @@ ENTRIES = (
         ),
         check="A handshake or a session on the other port: only that tells that a gateway is behind it.",
         docs=(
-            "The usual ports of gateways and images were tried because the configured one refused everywhere. "
-            "One of them takes connections; the table shows what it answered. Images disagree: the inner port "
-            "4003 is live in one, 4001 and 4002 are the forwarder's ports in another and the gateway's own in "
+            "The usual ports of gateways and images were tried because the configured one refused everywhere, or "
+            "took connections and ended them. One of them answers; the table shows how. Images disagree: the inner "
+            "port 4003 is live in one, 4001 and 4002 are the forwarder's ports in another and the gateway's own in "
             "a third."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD103", "IBD104", "IBD106"),
+        silenced_by=(*NAME_FAULTS, "IBD103", "IBD104", "IBD106", "IBD302"),
         where_to_look="the port asked for is not the one that is open",
     ),
     FindingEntry(

@@ -16,7 +16,7 @@ CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
 SWARM = frozenset({Setting.DOCKER_SWARM})
-SYSTEM = frozenset({Setting.SYSTEM_CONTAINER})
+SYSTEM = frozenset({Setting.SYSTEM_CONTAINER, Setting.SYSTEM_CONTAINER_HOST})
 NOT_ON_LINUX = IN_VM | WSL  # the host, which is where most commands are to be typed, is Windows or a Mac
 NO_NAME = NO_CONTAINER | HOST_NETWORK | NO_NETWORK | POD | SYSTEM  # host.docker.internal does not exist there
 

@@ -6,12 +6,14 @@ import re
 
 from diagnostics.place.netfiles import host_lines, nameservers
 from diagnostics.place.reading import Reading
-from diagnostics.place.surroundings import HOSTNAME, HOSTS, RESOLV, VERSION, Surroundings
+from diagnostics.place.surroundings import FIRST_NETWORK, HOSTNAME, HOSTS, RESOLV, VERSION, Surroundings
 
 LOOPBACK = ("lo", "lo0")
 # Devices the kernel makes by itself in a new namespace once their module is loaded, or on a machine without any use
 IDLE = re.compile(r"(tunl|sit|ip6tnl|gre|gretap|erspan|ip_vti|ip6_vti|ip6gre|dummy|ifb|bond|teql)0|ifb1")
 # Ends of containers' cables: who sees them is on the host's side, unless it runs containers itself
+# What nspawn gives a container with a network of its own (systemd.nspawn(5): VirtualEthernet=, MACVLAN=, IPVLAN=)
+OF_NSPAWN = re.compile(r"host0|(mv|iv)-.+")
 HOST_SIDE = re.compile(
     r"docker0|docker_gwbridge|br-[0-9a-f]{12}|veth[0-9a-f]{6,}|podman\d+|cni-?podman\d+|"
     r"cni\d+|flannel\..*|cali.{5,}|kube-ipvs0"
@@ -22,6 +24,8 @@ def network_mode(surroundings: Surroundings, container: Reading, runtime: Readin
     """The network of this place; what `container` and `runtime` say of it is known already."""
     if surroundings.interfaces is None:
         return Reading(None, "/proc/net/dev")
+    if surroundings.texts.get(FIRST_NETWORK) is not None and runtime.value != "wsl":
+        return Reading("host", FIRST_NETWORK)
     if not surroundings.addresses and all(name in LOOPBACK or IDLE.fullmatch(name) for name in surroundings.interfaces):
         return Reading("none", "/proc/net/dev: nothing but loopback")
     if container.value is None:
@@ -59,6 +63,8 @@ def _container_network(surroundings: Surroundings, runtime: Reading) -> Reading:
         return Reading("host", f"/proc/net/dev: {end}", "likely")
     if runtime.value == "docker" and _is_by_docker_gwbridge(surroundings):
         return Reading("overlay", f"{HOSTS}: our name is not at the address of the default route", "likely")
+    if runtime.value == "systemd-nspawn" and not any(map(OF_NSPAWN.fullmatch, surroundings.interfaces or ())):
+        return Reading("host", "/proc/net/dev: no interface that nspawn makes", "likely")
     if runtime.value == "docker" and "127.0.0.11" in servers:
         return Reading("user network", f"{RESOLV}: Docker's own name server")
     if runtime.value == "podman":

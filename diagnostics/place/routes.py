@@ -144,7 +144,7 @@ def _shared_machine(place: _KnownPlace) -> str:
         return "the virtual machine, not the computer around it"
     if place.get("runtime") == "docker" and place.rootless:
         return "the rootless engine's own network, not the host's"
-    if place.contained is None:
+    if place.contained is None and place.get("network_mode") != "host":
         return "this machine, or this container if it is one"
     if place.get("network_mode") == "wsl nat":
         return "this WSL machine, not Windows"

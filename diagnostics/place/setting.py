@@ -28,6 +28,7 @@ class Setting(Enum):
     PODMAN_MACHINE = "a container in a Podman machine"
     POD = "a pod of Kubernetes"
     SYSTEM_CONTAINER = "a container with a system of its own (LXC, nspawn)"
+    SYSTEM_CONTAINER_HOST = "a container with a system of its own and the host's network (nspawn)"
     UNKNOWN = "a place that is not recognised"
 
 
@@ -37,7 +38,7 @@ DOCKERS = frozenset(setting for setting in Setting if setting.name.startswith("D
 PODMANS = frozenset(setting for setting in Setting if setting.name.startswith("PODMAN"))
 ROOTLESS = frozenset({Setting.DOCKER_ROOTLESS, Setting.PODMAN_ROOTLESS})
 IN_VM = frozenset({Setting.DOCKER_DESKTOP, Setting.PODMAN_MACHINE})
-HOST_NETWORK = frozenset({Setting.DOCKER_HOST, Setting.PODMAN_HOST})
+HOST_NETWORK = frozenset({Setting.DOCKER_HOST, Setting.PODMAN_HOST, Setting.SYSTEM_CONTAINER_HOST})
 NO_NETWORK = frozenset({Setting.DOCKER_NO_NETWORK, Setting.PODMAN_NO_NETWORK})
 
 SYSTEM_RUNTIMES = ("lxc", "systemd-nspawn")
@@ -62,7 +63,7 @@ def setting_of(fact: Callable[[str], str | None]) -> Setting:
     if runtime == "kubernetes":
         return Setting.POD
     if runtime in SYSTEM_RUNTIMES:
-        return Setting.SYSTEM_CONTAINER
+        return Setting.SYSTEM_CONTAINER_HOST if mode == "host" else Setting.SYSTEM_CONTAINER
     if runtime in ("docker", "podman"):
         return _of_an_engine(fact, Setting.DOCKER if runtime == "docker" else Setting.PODMAN, mode)
     return Setting.UNKNOWN

@@ -17,12 +17,22 @@ CONTAINERENV = "/run/.containerenv"
 MANAGER = "/run/systemd/container"  # written by systemd as PID 1 of a container
 KUBERNETES = "env KUBERNETES_SERVICE_HOST"
 DECLARED = "env container"  # systemd's container interface; Podman and LXC set it, Docker does not
+# Settings of the whole machine's network: the kernel shows them in its first network namespace and in no other
+# (net/core/sysctl_net_core.c registers net_core_table for init_net only).
+FIRST_NETWORK = "/proc/sys/net/core/netdev_budget"
 WSL_DISTRO = "env WSL_DISTRO_NAME"
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 # Everything `facts` has to read for `recognise`; a folder or a socket counts as "" when it is there.
 READ = (MOUNTINFO, CGROUP, VERSION, HOSTS, RESOLV, HOSTNAME, UID_MAP, DOCKERENV, CONTAINERENV, MANAGER)
-EXISTS = (SERVICE_ACCOUNT, "/dev/lxd/sock", "/dev/incus/sock", "/.singularity.d", "/proc/sys/fs/binfmt_misc/WSLInterop")
+EXISTS = (
+    SERVICE_ACCOUNT,
+    "/dev/lxd/sock",
+    "/dev/incus/sock",
+    "/.singularity.d",
+    "/proc/sys/fs/binfmt_misc/WSLInterop",
+    FIRST_NETWORK,
+)
 VARIABLES = ("KUBERNETES_SERVICE_HOST", "container", "WSL_DISTRO_NAME")
 
 

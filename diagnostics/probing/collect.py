@@ -1,6 +1,7 @@
 """A whole run: look around, dial every candidate at once, handshake where `plan` wants it; all of it as Evidence.
 
     facts -> routes -> names and TCP of all routes together -> siblings, if all turn away -> handshakes, one at a time
+                                                                   ^ or later, if these are ended by the hello
 
 The time it takes is bounded whatever the network does: BUDGET for names and connects together, then `asked.timeout` for
 each of the few handshakes.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
 from diagnostics.host import forwarders, sockets
@@ -107,10 +108,14 @@ def examine(
     routes = (*routes, *plan.seen_listeners(before, routes))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
-    if plan.want_siblings(probes):
-        probes += _siblings(probes, port, strangers, progress)
-    silence = _handshakes(probes, asked, every_route, progress, lambda: sockets.look(ports))
-    return tuple(probes), merged(before, silence)
+    handshakes = _Handshakes(probes, asked, progress, lambda: sockets.look(ports))
+    for _ in range(2):  # a port may turn us away at the dial, or at the hello
+        if plan.want_siblings(probes):
+            probes += _siblings(probes, port, strangers, progress)
+        handshakes.ask_those_wanted()
+    for index in plan.rest(probes) if every_route else ():
+        handshakes.ask(index)
+    return tuple(probes), merged(before, handshakes.silence)
 
 
 def merged(before: HostView | None, silence: HostView | None) -> HostView | None:
@@ -124,28 +129,35 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
     return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders)
 
 
-def _handshakes(
-    probes: list[Probe], asked: Asked, every_route: bool, tell: Progress, look: Callable[[], HostView | None]
-) -> HostView | None:
-    """Those that `plan` wants, one after the other; what `look` saw when the first of them was not answered."""
-    silences: list[HostView | None] = []
+@dataclass(slots=True)
+class _Handshakes:
+    """The handshakes of a run, one after the other; `silence` is what was seen when the first got no answer."""
 
-    def ask(index: int) -> None:
-        tell(f"handshake with {label(probes[index].route)}")
-        later = min(asked.timeout, max(LATER_AT_LEAST, asked.timeout * LATER))
-        timeout = later if silences else asked.timeout
-        probes[index] = probe.handshake(
-            probes[index], asked, timeout=timeout, on_silence=lambda: silences.append(look())
+    probes: list[Probe]
+    asked: Asked
+    tell: Progress
+    look: Callable[[], HostView | None]
+    silence: HostView | None = None
+    was_silent: bool = False
+
+    def ask_those_wanted(self) -> None:
+        for _ in range(plan.MOST_HANDSHAKES):
+            index = plan.next_handshake(self.probes)
+            if index is None or (self.was_silent and nobody_accepts(self.silence, self.probes[index])):
+                return
+            self.ask(index)
+
+    def ask(self, index: int) -> None:
+        self.tell(f"handshake with {label(self.probes[index].route)}")
+        later = min(self.asked.timeout, max(LATER_AT_LEAST, self.asked.timeout * LATER))
+        timeout = later if self.was_silent else self.asked.timeout
+        self.probes[index] = probe.handshake(
+            self.probes[index], self.asked, timeout=timeout, on_silence=self._look_on_silence
         )
 
-    for _ in range(plan.MOST_HANDSHAKES):
-        index = plan.next_handshake(probes)
-        if index is None or (silences and nobody_accepts(silences[0], probes[index])):
-            break
-        ask(index)
-    for index in plan.rest(probes) if every_route else ():
-        ask(index)
-    return silences[0] if silences else None
+    def _look_on_silence(self) -> None:
+        if not self.was_silent:
+            self.was_silent, self.silence = True, self.look()
 
 
 def nobody_accepts(view: HostView | None, route: Probe) -> bool:

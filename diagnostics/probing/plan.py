@@ -7,6 +7,7 @@ A handshake that is not answered may be what a troubled gateway was short of, so
                                                                                the same on both is the gateway
     a last one, on the first route, when the other one was answered            a route that is bad stays silent; a
                                                                                gateway that was slow once does not
+    or a last one, on a neighbouring port, when the others were ended          it is the port, or it is the machine
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MOST_HANDSHAKES = 3  # of a run, unless every route is asked for
 MOST_ROUTES = 32  # of a run, the siblings not counted
 MOST_SIBLINGS = 32  # four hosts with eight ports each
 MOST_SIBLING_HOSTS = 4
+ENDED = (Outcome.CLOSED, Outcome.RESET)
 MOST_SEEN = 4  # listeners of our own loopback that are tried because they were seen
 
 
@@ -55,8 +57,9 @@ def next_handshake(probes: Sequence[Probe]) -> int | None:
     again = next((index for index in tried if _is_worth_another(probes[index])), None)
     if any(_hello(probes[index]) is Outcome.OK for index in tried):
         return again
+    ended = all(_hello(probes[index]) in ENDED for index in tried)
     if handshakes >= MOST_HANDSHAKES - 1:
-        return None
+        return _elsewhere(probes, "sibling") if ended else None
     other = _elsewhere(probes)
     return again if other is None else other
 
@@ -89,11 +92,14 @@ def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Rout
 
 
 def want_siblings(probes: Sequence[Probe]) -> bool:
-    """Is it worth looking at the neighbouring ports? If nothing gets through, and what counts did not stay silent.
+    """Is it worth looking at the neighbouring ports, now that these dials or handshakes are done?
 
+    If nothing gets through, or every handshake was ended in answer to the hello; and what counts did not stay silent.
     What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
     """
-    if any(gets_through(probe) or probe.result(ProbeStage.QUIET).outcome is Outcome.BAD_PEER for probe in probes):
+    hellos = {_hello(probe) for probe in probes} - {Outcome.SKIPPED}
+    done = hellos <= set(ENDED) if hellos else not any(map(gets_through, probes))
+    if not done or any(_is_answered_otherwise(probe) or probe.route.kind == "sibling" for probe in probes):
         return False
     configured = [probe for probe in probes if probe.route.kind == "configured"]
     counted = [probe for probe in configured or probes if probe.same_as is None]
@@ -102,7 +108,7 @@ def want_siblings(probes: Sequence[Probe]) -> bool:
 
 
 def refused(probes: Sequence[Probe], strangers: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """The hosts that refused, or accepted and closed, each with its addresses; those without one of their own are not.
+    """The hosts that refused, or took the connection and ended it, each with its addresses; each address once.
 
     `strangers`: addresses that may be somebody else's machine.
     """
@@ -116,9 +122,14 @@ def refused(probes: Sequence[Probe], strangers: Collection[str] = ()) -> dict[st
 
 
 def _turns_away(probe: Probe) -> bool:
-    """Refused, or closed before a byte was said: so does a port with nobody behind it."""
-    ended = probe.result(ProbeStage.QUIET).outcome in (Outcome.CLOSED, Outcome.RESET)
+    """Refused, or ended before our hello or at it without an answer: so does a port with nobody behind it."""
+    ended = probe.result(ProbeStage.QUIET).outcome in ENDED or _hello(probe) in ENDED
     return ended or _connect(probe) is Outcome.REFUSED
+
+
+def _is_answered_otherwise(probe: Probe) -> bool:
+    """Something else speaks first there: the port is known to be another service's."""
+    return probe.result(ProbeStage.QUIET).outcome is Outcome.BAD_PEER
 
 
 def _connect(probe: Probe) -> Outcome:
@@ -143,8 +154,8 @@ def _tried_places(probes: Sequence[Probe]) -> set[tuple[str | None, int]]:
     return {_place(probe) for probe in probes if _hello(probe) is not Outcome.SKIPPED}
 
 
-def _elsewhere(probes: Sequence[Probe]) -> int | None:
-    """The first route that gets through to an address without a handshake so far."""
+def _elsewhere(probes: Sequence[Probe], kind: str | None = None) -> int | None:
+    """The first route, of this kind if any is named, that gets through to an address without a handshake so far."""
     places = _tried_places(probes)
     untried = (index for index, probe in enumerate(probes) if gets_through(probe) and _place(probe) not in places)
-    return next(untried, None)
+    return next((index for index in untried if kind in (None, probes[index].route.kind)), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnostics.evidence import Evidence
+from diagnostics.evidence import Evidence, Probe
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules import maintenance
 from diagnostics.rules.advice import advice
@@ -54,8 +54,14 @@ def _without_effects(matches: dict[str, Match]) -> Iterator[tuple[str, Match]]:
         causes = [matches[cause].probes for cause in entry.silenced_by if cause in matches]
         explained = {id(probe) for probes in causes for probe in probes}
         left = tuple(probe for probe in match.probes if id(probe) not in explained)
-        if not causes or (left and all(causes)):
+        if not causes or (all(causes) and _is_left(match, left)):
             yield code, Match(match.message, left)
+
+
+def _is_left(match: Match, left: tuple[Probe, ...]) -> bool:
+    """Whether there is something left to explain: where a match had failed routes, more than what answered beside."""
+    failed = {id(probe) for probe in match.probes if failure(probe) is not None}
+    return bool(left) and (not failed or any(id(probe) in failed for probe in left))
 
 
 def _rank(code: str, match: Match) -> int:

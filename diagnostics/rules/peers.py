@@ -10,7 +10,8 @@ from diagnostics.rules.rulebook import (
     Match,
     Rule,
     counted,
-    failing_at,
+    ended_by_hello,
+    ended_early,
     match,
     milliseconds_after,
     no_hello,
@@ -23,12 +24,9 @@ from diagnostics.rules.run_view import RunView, failures, name_of, ok
 
 # 3xx: what is behind an accepted connection.
 
-_ended_early = failing_at(ProbeStage.QUIET, Outcome.CLOSED, Outcome.RESET)
-_ended_by_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
-
 
 def _no_backend(run: RunView) -> Match | None:
-    probes = _ended_early(run)
+    probes = ended_early(run)
     if not probes:
         return None
     how = "reset" if was_reset(probes[0]) else "closed"
@@ -38,9 +36,11 @@ def _no_backend(run: RunView) -> Match | None:
 
 def _peer_rejected(run: RunView) -> Match | None:
     """Turned away, while from another source address it is not: by way of loopback the same machine's port answers."""
-    ended = _ended_early(run) + _ended_by_hello(run)
+    ended = ended_early(run) + ended_by_hello(run)
     inside = [probe for probe in run.counted if is_loopback(probe.address or "") and ok(probe, ProbeStage.HELLO)]
-    probes = tuple(probe for probe in ended if run.is_local(probe) and not is_loopback(probe.address or ""))
+    ports = {probe.route.port for probe in inside}
+    away = tuple(probe for probe in ended if run.is_local(probe) and not is_loopback(probe.address or ""))
+    probes = tuple(probe for probe in away if probe.route.port in ports)
     if not probes or not inside:
         return None
     return match(probes, f"connected and closed; from 127.0.0.1 ({name_of(inside[0])}) the handshake works")
@@ -139,7 +139,7 @@ def _not_ib(protocol: str, message: str) -> Rule:
 
 
 def _closed_after_hello(run: RunView) -> Match | None:
-    probes = _ended_by_hello(run)
+    probes = ended_by_hello(run)
     if not probes:
         return None
     how = "reset" if was_reset(probes[0]) else "closed (FIN)"

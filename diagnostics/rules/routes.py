@@ -10,6 +10,8 @@ from diagnostics.rules.rulebook import (
     Match,
     Rule,
     counted,
+    ended_by_hello,
+    ended_early,
     error_of,
     failing_at,
     match,
@@ -165,18 +167,29 @@ def _other_bridge(run: RunView) -> Match | None:
 
 
 def _sibling_port(run: RunView) -> Match | None:
-    """Refused, while another port of the same machine takes connections: told with what that one answered."""
-    closed = refused(run)
-    open_ports = [probe for probe in (*run.siblings, *run.counted) if ok(probe, ProbeStage.QUIET)]
-    answering = tuple(other for other in open_ports if any(is_other_port(run, probe, other) for probe in closed))
-    beside = tuple(probe for probe in closed if any(is_other_port(run, probe, other) for other in answering))
-    if not beside:
+    """Turned away, while another port of the same machine answers: told with what that one answered."""
+    turned_away = (*refused(run), *ended_early(run), *ended_by_hello(run))
+    pairs = [
+        (probe, other)
+        for probe in turned_away
+        for other in (*run.siblings, *run.counted)
+        if is_other_port(run, probe, other) and ok(other, _enough_beside(probe))
+    ]
+    if not pairs:
         return None
-    best = max(answering, key=reach)
-    also = [str(probe.route.port) for probe in answering if probe.route.port != best.route.port]
-    ports = f"; so {'do' if len(also) > 1 else 'does'} {', '.join(dict.fromkeys(also))}" if also else ""
+    answering = sorted({name_of(other): other for _, other in pairs}.values(), key=reach, reverse=True)
+    beside = tuple({name_of(probe): probe for probe, _ in pairs}.values())
+    best = answering[0]
+    how = dict.fromkeys("connected and ended" if ok(probe, ProbeStage.CONNECT) else "refused" for probe in beside)
+    also = dict.fromkeys(str(probe.route.port) for probe in answering if probe.route.port != best.route.port)
+    ports = f"; so {'do' if len(also) > 1 else 'does'} {', '.join(also)}" if also else ""
     taken = f"on the same host port {best.route.port} takes connections{ports}"
-    return Match(f"{names(beside)}: refused; {taken} ({_answered(best)})", (*answering, *beside))
+    return Match(f"{names(beside)}: {' or '.join(how)}; {taken} ({_answered(best)})", (*answering, *beside))
+
+
+def _enough_beside(probe: Probe) -> ProbeStage:
+    """Beside a port that refuses, one that takes connections; beside one that ends them, only one that answers."""
+    return ProbeStage.HELLO if ok(probe, ProbeStage.CONNECT) else ProbeStage.QUIET
 
 
 def _answered(probe: Probe) -> str:

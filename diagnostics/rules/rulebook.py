@@ -40,6 +40,8 @@ def failing_at(
 
 
 refused = failing_at(ProbeStage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
+ended_early = failing_at(ProbeStage.QUIET, Outcome.CLOSED, Outcome.RESET)
+ended_by_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
 no_hello = failing_at(ProbeStage.HELLO, Outcome.TIMED_OUT)
 
 

@@ -243,6 +243,25 @@ def test_a_failure_that_is_played_gets_the_code_of_its_cause(at, diagnoses):
     assert first.code[3:] in diagnosis.verdict.line, diagnosis.verdict
 
 
+# What turns us away beside a port that gives a session: it is the port, whatever else such an end could mean alone.
+TURNED_AWAY = {
+    "refuses": nobody,
+    "closes at accept": behaviour("close"),
+    "resets at accept": behaviour("reset"),
+    "closes at our hello": script(b"", close=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TURNED_AWAY)
+def test_a_port_that_turns_us_away_beside_one_with_a_session_is_the_wrong_port(name, plain_machine):
+    with TURNED_AWAY[name]() as port, practice() as gateway:
+        targets = (ProbeTarget(LOOPBACK, port, "--target"), ProbeTarget(LOOPBACK, gateway.port, "--target"))
+        diagnosis = diagnose(collect(targets, None, Asked(timeout=0.6), every_route=True))
+    assert said(diagnosis)[0] == "IBD204" and not FALSE_BESIDE_A_SESSION & set(said(diagnosis))
+    assert diagnosis.findings[0].message.endswith(f"({LOOPBACK}:{gateway.port} gives a session)")
+
+
 # Behind our own relay, which dials after the hello only and passes on what it meets there.
 # Each row: what is behind it, its name, the finding, the explanation that comes first, what else it could be, and what
 # the relay's log then says, where that is the check that decides.

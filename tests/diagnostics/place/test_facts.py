@@ -4,6 +4,7 @@ Each case is what a container (or machine) of that kind shows in /proc, /etc and
 """
 
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from diagnostics.evidence import Asked, Evidence, Fact, dump, load
 from diagnostics.place import network as network_module
 from diagnostics.place.facts import NAMES, look_around
 from diagnostics.place.file_tree import FileTree
+from diagnostics.place.surroundings import FIRST_NETWORK
 
 ID = "3f2a" * 16
 LINUX = "Linux version 6.1.0-28-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14)) #1 SMP\n"
@@ -337,6 +339,46 @@ SHAPES = [  # (name, files, environment, what must come out)
         {"container": "yes", "runtime": "lxc", "network_mode": None},
     ),
     (
+        "lxc with the network of its host",
+        {"/proc/self/mountinfo": HOST_MOUNTS, "/run/systemd/container": "lxc", FIRST_NETWORK: "300\n"}
+        | network({"enp3s0": "192.168.1.20/24"}, "192.168.1.1", peered=False),
+        {},
+        {"container": "yes", "runtime": "lxc", "network_mode": "host"},
+    ),
+    (
+        "nspawn, as it is without a word about its network: that of the host",
+        {"/proc/self/mountinfo": HOST_MOUNTS, "/proc/version": LINUX, FIRST_NETWORK: "300\n"}
+        | network({"enp3s0": "192.168.1.20/24"}, "192.168.1.1", peered=False),
+        {"container": "systemd-nspawn"},
+        {"container": "yes", "runtime": "systemd-nspawn", "network_mode": "host"},
+    ),
+    (
+        "nspawn with the network of a machine that is a container itself",
+        {"/proc/self/mountinfo": HOST_MOUNTS, "/proc/version": LINUX} | network({"eth0": "10.0.3.12/24"}, "10.0.3.1"),
+        {"container": "systemd-nspawn"},
+        {"container": "yes", "runtime": "systemd-nspawn", "network_mode": "host"},
+    ),
+    (
+        "nspawn with a cable of its own",
+        {"/proc/self/mountinfo": HOST_MOUNTS, "/proc/version": LINUX}
+        | network({"host0": "192.168.77.2/24"}, "192.168.77.1"),
+        {"container": "systemd-nspawn"},
+        {"container": "yes", "runtime": "systemd-nspawn", "network_mode": None},
+    ),
+    (
+        "nspawn without a network",
+        {"/proc/self/mountinfo": HOST_MOUNTS, "/proc/version": LINUX} | network({}),
+        {"container": "systemd-nspawn"},
+        {"container": "yes", "runtime": "systemd-nspawn", "network_mode": "none"},
+    ),
+    (
+        "docker with the network of a machine on which it has no bridge",
+        container(DOCKER, **{FIRST_NETWORK: "300\n"})
+        | network({"bond0": "192.168.1.20/24"}, "192.168.1.1", peered=True),
+        {},
+        {"runtime": "docker", "network_mode": "host"},
+    ),
+    (
         "somebody else's container",
         {"/proc/self/mountinfo": FIRST_MOUNT + file_mounts("/somewhere"), "/proc/version": LINUX} | USER,
         {},
@@ -419,6 +461,14 @@ def test_every_fact_is_there_in_order_with_a_source(tmp_path, files, environ):
     found = look_around(plant(tmp_path, files), environ)
     assert [fact.name for fact in found] == [name for name in NAMES if not name.startswith("env.")]
     assert all(fact.source and fact.confidence in ("certain", "likely", "hint") for fact in found)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/net"), reason="network namespaces are Linux's")
+def test_a_network_of_its_own_does_not_show_the_settings_of_the_whole_machine():
+    words = ["unshare", "--map-root-user", "--net", "test", "-e", "/proc/sys/net/core/somaxconn"]
+    if not shutil.which("unshare") or subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this machine gives nobody a network namespace")
+    assert subprocess.run([*words[:-1], FIRST_NETWORK], check=False).returncode == 1
 
 
 def test_ipv6_goes_behind_ipv4_and_without_link_local(tmp_path):

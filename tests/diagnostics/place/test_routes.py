@@ -65,6 +65,13 @@ PLACES = [  # (name, facts, the first routes in order, what must not be among th
         ["192.168.1.1"],
     ),
     (
+        "nspawn with the network of its host: the default gateway is the router of the house",
+        {"container": "yes", "runtime": "systemd-nspawn", "network_mode": "host"}
+        | {"default_gateway": "192.168.1.1", "own_addresses": "192.168.1.20"},
+        ["127.0.0.1", "192.168.1.20", "host.docker.internal"],
+        ["192.168.1.1"],
+    ),
+    (
         "docker, host networking, rootless: the way out of the engine's namespace is a candidate",
         DOCKER | {"network_mode": "host", "default_gateway": "10.0.2.2", "rootless": "yes"},
         ["127.0.0.1", "host.docker.internal", "10.0.2.2"],

@@ -35,6 +35,8 @@ PLACES = [
     ({"container": "yes", "runtime": "kubernetes", "network_mode": "host"}, Setting.POD),
     ({"container": "yes", "runtime": "lxc"}, Setting.SYSTEM_CONTAINER),
     ({"container": "yes", "runtime": "systemd-nspawn"}, Setting.SYSTEM_CONTAINER),
+    ({"container": "yes", "runtime": "systemd-nspawn", "network_mode": "none"}, Setting.SYSTEM_CONTAINER),
+    ({"container": "yes", "runtime": "systemd-nspawn", "network_mode": "host"}, Setting.SYSTEM_CONTAINER_HOST),
     ({"container": "yes", "runtime": "apptainer"}, Setting.UNKNOWN),
     ({"container": "no", "os": "FreeBSD 14"}, Setting.UNKNOWN),
     ({}, Setting.UNKNOWN),

@@ -27,7 +27,16 @@ from diagnostics.probing import collect as module
 from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
 from diagnostics.probing.talk import SETTLE
-from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
+from tests.diagnostics.peers import (
+    FILTER_ONLY,
+    LINUX_ONLY,
+    LOOPBACK,
+    accepting,
+    black_hole,
+    data_hole,
+    practice,
+    silent,
+)
 from tests.relay.kit.loopback import unused_port
 
 OK, REFUSED, SKIPPED, TIMED_OUT = Outcome.OK, Outcome.REFUSED, Outcome.SKIPPED, Outcome.TIMED_OUT
@@ -240,6 +249,21 @@ def test_beside_a_port_that_accepts_and_closes_the_other_ports_are_looked_at(mon
         probes, _, _ = run((LOOPBACK,), closing.port)
     assert [one.route.kind for one in probes] == ["configured", "sibling"]
     assert [outcomes(one) for one in probes] == [walked(OK, OK, CLOSED), walked(*[OK] * 6)]
+
+
+@pytest.mark.slow
+def test_beside_a_port_that_closes_at_the_hello_the_other_ports_are_looked_at(monkeypatch):
+    """As a relay does whose gateway is down, and a gateway that is a little late in turning somebody away."""
+
+    def serve(sock, _):
+        with sock:
+            sock.recv(4096)
+
+    with accepting(serve) as closing, practice() as gateway:
+        monkeypatch.setattr("diagnostics.place.routes.SIBLINGS", ((gateway.port, "the one"),))
+        probes, _, _ = run((LOOPBACK,), closing)
+    assert [one.route.kind for one in probes] == ["configured", "sibling"]
+    assert [outcomes(one) for one in probes] == [walked(OK, OK, OK, CLOSED), walked(*[OK] * 6)]
 
 
 def test_when_one_gets_through_no_other_port_is_looked_at():

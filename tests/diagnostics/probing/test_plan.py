@@ -64,6 +64,16 @@ NEXT = (
     ("closed here, silent there", [hello(A, CLOSED), hello(B, TIMED_OUT), through(C)], None),
     ("closed on two routes", [hello(A, CLOSED), hello(B, CLOSED), through(C)], None),
     ("three are the most", [hello(A, CLOSED, attempts=3), through(B)], None),
+    (
+        "closed on two routes, and a neighbouring port: it may be the port",
+        [hello(A, CLOSED), hello(B, RESET), through(C), through(A, port=4002, kind="sibling")],
+        3,
+    ),
+    (
+        "silent on one of them: it is the gateway",
+        [hello(A, CLOSED), hello(B, TIMED_OUT), through(A, port=4002, kind="sibling")],
+        None,
+    ),
 )
 
 
@@ -117,6 +127,16 @@ SIBLINGS = (
     ("accepted and reset", [probe(A, OK, OK, RESET, kind="configured")], True),
     ("something else speaks first", [probe(A, OK, OK, BAD_PEER, kind="configured")], False),
     ("nobody is there", [probe(A, OK, UNREACHABLE), probe(None, UNREACHABLE)], False),
+    ("closed in answer to the hello", [hello(A, CLOSED, kind="configured")], True),
+    (
+        "reset in answer to the hello on two routes, and not asked on a third",
+        [hello(A, RESET), hello(B, CLOSED), through(C)],
+        True,
+    ),
+    ("closed in answer to one hello, silent after another", [hello(A, CLOSED), hello(B, TIMED_OUT)], False),
+    ("closed in answer to one hello, answered on another route", [hello(A, CLOSED), hello(B, OK)], False),
+    ("a stranger answers", [hello(A, BAD_PEER)], False),
+    ("they were looked at before", [probe(A, OK, REFUSED), hello(A, CLOSED, port=4002, kind="sibling")], False),
     ("nothing at all", [], False),
 )
 
@@ -135,6 +155,7 @@ def test_the_other_ports_are_those_of_hosts_that_refused_every_address_once():
         probe(C, OK, REFUSED),
     ]
     assert plan.refused(probes) == {"gate": (A,), C: (C,)}
+    assert plan.refused([hello(A, CLOSED), probe(B, OK, OK, RESET), through(C)]) == {A: (A,), B: (B,)}
 
 
 def test_no_other_ports_of_a_router_that_may_be_somebody_else_s():

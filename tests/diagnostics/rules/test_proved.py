@@ -14,12 +14,15 @@ from tests.diagnostics.recorded import (
     BRIDGE_NAMED,
     BY_NAME,
     CASES,
+    CLOSED,
     DOCKER0,
     ENDED,
     HDI,
+    LISTENS,
     LOGGED_IN,
     PLAIN,
     REFUSED,
+    RESET,
     SILENT,
     STARTED,
     USER_NETWORK,
@@ -108,6 +111,40 @@ TABLE = [
         ["IBD303", "IBD304", "IBD307", "IBD210"],
     ),
     (
+        "accepted and closed, and a session on another port",
+        run(PLAIN, probe(LOOPBACK, "configured", ENDED, port=4004), SESSION_4002),
+        ["IBD204"],
+    ),
+    (
+        "closed at the hello, and a session on another port",
+        run(PLAIN, probe(LOOPBACK, "configured", CLOSED, port=4004), SESSION_4002, log=LOGGED_IN),
+        ["IBD204"],
+    ),
+    (
+        "accepted and closed, and another port takes connections: a forwarder does, whoever is behind it",
+        run(PLAIN, probe(LOOPBACK, "configured", ENDED, port=4004), probe(LOOPBACK, "sibling", LISTENS, port=4002)),
+        ["IBD301", "IBD301", "IBD601", "IBD602", "IBD605", "IBD607", "IBD505", "IBD302"],
+    ),
+    (
+        "accepted and closed on our own address only: that is the address, not the port",
+        run(
+            PLAIN,
+            probe("192.168.1.5", "configured", ENDED, source="192.168.1.5"),
+            probe(LOOPBACK, "loopback", source=LOOPBACK),
+            probe(LOOPBACK, "configured", port=4002, source=LOOPBACK),
+        ),
+        ["IBD302"],
+    ),
+    (
+        "accepted and closed on our own address, and another port works on loopback",
+        run(
+            PLAIN,
+            probe("192.168.1.5", "configured", ENDED, source="192.168.1.5"),
+            probe(LOOPBACK, "configured", port=4002, source=LOOPBACK),
+        ),
+        ["IBD204"],
+    ),
+    (
         "another machine says nothing about this one",
         run(BRIDGE_NAMED, probe("10.0.0.5", "configured", REFUSED), probe(HDI, "name", address=DOCKER0)),
         ["IBD201", "IBD201", "IBD202", "IBD601", "IBD602", "IBD208"],
@@ -127,6 +164,25 @@ def test_the_verdict_and_the_finding_say_what_the_other_port_answered():
         "version at least 176, 1 account). The port asked for is not the one that is open. (IBD204)"
     )
     assert diagnosis.findings[0].message.endswith("port 4002 takes connections (127.0.0.1:4002 gives a session)")
+
+
+ENDS = [
+    (REFUSED, "refused"),
+    (ENDED, "connected and ended"),
+    (RESET, "connected and ended"),
+    (CLOSED, "connected and ended"),
+]
+
+
+@pytest.mark.parametrize(("end", "said_of_it"), ENDS)
+def test_wherever_the_port_turns_us_away_the_session_on_the_other_one_is_said_and_proposed(end, said_of_it):
+    others = (probe(LOOPBACK, "sibling", LISTENS, port=4001), SESSION_4002)
+    diagnosis = diagnose(run(PLAIN, probe(LOOPBACK, "configured", end, port=4004), *others))
+    (finding,) = diagnosis.findings
+    assert "; but 127.0.0.1:4002 works, session usable" in diagnosis.verdict.line
+    assert finding.message.startswith(f"127.0.0.1:4004: {said_of_it}; on the same host port 4002 takes connections")
+    assert finding.message.endswith("(127.0.0.1:4002 gives a session)") and "nothing was said" not in finding.message
+    assert finding.commands[0] == "ib-diagnose --target 127.0.0.1:4002"
 
 
 def test_a_port_that_is_closed_beside_the_one_that_works_is_no_routing():
