@@ -128,22 +128,22 @@ def _unplayed(case, session, got):
         if got["failed_at"] not in stages:
             yield f"failed at {got['failed_at']} ({got['failed_how']}), expected {' or '.join(sorted(stages))}"
     else:
-        yield from _unhealthy(case, got)
+        yield from _unhealthy(case, session, got)
     if not session.errors <= set(got["errors"]):
         yield f"error codes {got['errors']}, expected {sorted(session.errors)} among them"
     if session.told and not got["told_disconnected"]:
         yield "was not told that the connection had ended"
 
 
-def _unhealthy(case, got):
+def _unhealthy(case, session, got):
     """What a healthy session gives a client, all of it."""
     if got["failed_at"]:
         yield f"failed at {got['failed_at']}: {got['failed_how']}"
         return
     wanted = {
         "server_version": case.agreed_version,
-        "next_valid_id": 1,
-        "accounts": ["DU1234567"],
+        "next_valid_id": session.order_id,
+        "accounts": list(session.accounts),
         "current_time": True,
         "bars_complete": True,
         "ticks": True,
@@ -162,7 +162,7 @@ def _unhealthy(case, got):
 def _unequal(case, session, direct, relayed):
     """Can the user tell that there is a relay? Only where it repairs."""
     if case.client.kind in session.repaired:
-        yield from (f"relayed, to be repaired: {text}" for text in _unhealthy(case, relayed))
+        yield from (f"relayed, to be repaired: {text}" for text in _unhealthy(case, session, relayed))
         return
     for field in direct.keys() - NEVER_COMPARED - session.either:
         if direct[field] != relayed[field]:

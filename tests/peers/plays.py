@@ -53,6 +53,8 @@ class Session:
     either: frozenset[str] = frozenset()  # fields of Got that a race may decide either way, relay or not
     watch: float = 0.0  # seconds the client stays after its last step, to see the gateway leave
     wait_for_gateway: bool = False  # start it when the gateway listens again
+    accounts: tuple[str, ...] = ("DU1234567",)  # what a healthy client is given, and its next valid order id
+    order_id: int = 1
 
     def fails_at(self, client):
         """The stages of which the client must miss one, empty for none."""
@@ -172,10 +174,10 @@ PLAYS = (
     # Shorter than the time a client waits for a step.
     Play("slow-hello", (HEALTHY,), value=0.7),
     Play("slow-start-api", (HEALTHY,), value=0.7),
-    Play("live-account", (HEALTHY,)),
-    Play("fa-accounts", (HEALTHY,)),
-    Play("accounts-swapped", (HEALTHY, HEALTHY)),
-    Play("order-ids-back", (HEALTHY, HEALTHY)),
+    Play("live-account", (dataclasses.replace(HEALTHY, accounts=("U1234567",)),)),
+    Play("fa-accounts", (dataclasses.replace(HEALTHY, accounts=("F1234567", "U1234568", "U1234569")),), value=2),
+    Play("accounts-swapped", (HEALTHY, dataclasses.replace(HEALTHY, accounts=("U7654321",)))),
+    Play("order-ids-back", tuple(dataclasses.replace(HEALTHY, order_id=order_id) for order_id in (1001, 901))),
     Play("id-closing", (HEALTHY, ID_TAKEN), value=60.0),
     Play("outage-after", (Session(ends=LEFT, errors=frozenset({1100}), watch=1.0),), value=1.0),
     Play("not-entitled", (Session("ticks", LEFT, errors=frozenset({354})),)),
