@@ -232,10 +232,11 @@ async def test_where_the_networks_are_given_nobody_looks_at_bridges(machine):
         assert len(machine.looks) == looked
 
 
-async def test_who_waits_when_the_relay_stops_is_told_before_it_ends(machine):
+async def test_who_waits_when_the_relay_stops_is_told_before_it_ends(machine, monkeypatch):
     async with House() as house:
         first = await from_there(house, STRANGER)
         assert (await first.read_to_end())[1] == "rst"
+        monkeypatch.setattr(upkeep, "LEAST_BETWEEN", 10 * PATIENCE)  # the next look is far away
         waiting = await from_there(house, STRANGER)
         await until(lambda: house.relay._acceptor._undecided, "it waits")
         house.relay.stop("the test")
@@ -256,9 +257,10 @@ async def test_auto_lets_in_a_program_of_this_machine_by_whatever_address_it_com
         assert (await (await from_there(house, STRANGER)).read_to_end())[1] == "rst"
 
 
-async def test_a_map_that_goes_while_its_client_waits_leaves_nothing_behind(machine):
+async def test_a_map_that_goes_while_its_client_waits_leaves_nothing_behind(machine, monkeypatch):
     async with House() as house:
         assert (await (await from_there(house, STRANGER)).read_to_end())[1] == "rst"
+        monkeypatch.setattr(upkeep, "LEAST_BETWEEN", 10 * PATIENCE)  # the next look is far away
         waiting = await from_there(house, CONTAINER)
         await until(lambda: house.relay._acceptor._undecided, "it waits")
         house.relay._acceptor.admit_as([], [NETWORK], 0)

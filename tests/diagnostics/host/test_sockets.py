@@ -10,7 +10,7 @@ from diagnostics.evidence import HostView, ListeningSocket
 from diagnostics.host import sockets
 from diagnostics.host.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, SocketRow
 from tests.diagnostics.peers import LINUX_ONLY, black_hole
-from tests.relay.kit.scripted import HAS_IPV6, wait_until
+from tests.relay.kit.scripted import HAS_IPV6, free_port, wait_until
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 TAIL = " 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0\n"
@@ -85,11 +85,13 @@ def test_without_the_tables_it_is_unknown(tmp_path):
 def listeners():
     """A listener with backlog 5 and one client that came and went, one on IPv6, and a dial that is not answered."""
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=5))
+        first = stack.enter_context(socket.create_server(("127.0.0.1", free_port()), backlog=5))
         socket.create_connection(first.getsockname()).close()
         second = None
         if HAS_IPV6:
-            second = stack.enter_context(socket.create_server(("::", 0), family=socket.AF_INET6, backlog=3))
+            second = stack.enter_context(
+                socket.create_server(("::", free_port("::")), family=socket.AF_INET6, backlog=3)
+            )
         lost = stack.enter_context(black_hole())
         dial = stack.enter_context(socket.socket())
         dial.setblocking(False)
