@@ -190,7 +190,7 @@ NAMES: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds cou
         Elsewhere(
             where=POD,
             fix=(
-                "Set it to the value that was used here. Where a Service set it, rename that, or set "
+                "Set it to the value that was most likely meant. Where a Service set it, rename that, or set "
                 "enableServiceLinks: false."
             ),
         ),

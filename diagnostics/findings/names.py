@@ -15,7 +15,7 @@ ENTRIES = (
             "on Linux nobody defines host.docker.internal unless the container was started with it",
             "host networking: the name does not exist there, and 127.0.0.1 is the host",
             "a typing error in IB_HOST or --target",
-            "the name is a container's, and the client is on another network than that one",
+            "the name is a container's, and the client is not on its network",
         ),
         fix=(
             "On Docker Engine for Linux start the container with the name, or use the address of the default "
@@ -156,10 +156,10 @@ ENTRIES = (
             "ib-diagnose --target host.docker.internal:PORT",
             "docker network connect NETWORK CLIENT",
         ),
-        check=("With host networking, or for a gateway in this very container, 127.0.0.1 is right; then it is IBD201."),
+        check=("With host networking, or for a gateway in the same container, 127.0.0.1 is right; then it is IBD201."),
         docs=(
             "Every container has its own loopback interface unless it was started with host networking or "
-            "joined to another container's network. Nothing listens on the port in the client's, so the "
+            "joined to another container's network. Nothing listens on the port in the client's own, so the "
             "connection was refused without leaving it."
         ),
         silenced_by=NAME_FAULTS,
@@ -176,18 +176,18 @@ ENTRIES = (
         causes=(
             "docker run --env-file keeps quotes, blanks and a comment behind the value",
             "the file has Windows line ends, so that every value ends with a CR",
-            "Kubernetes sets IB_PORT to tcp://ADDRESS:PORT where a Service is called ib",
+            "Kubernetes sets IB_PORT to tcp://... where a Service is called ib, unless enableServiceLinks is false",
         ),
-        fix="Set it to the value that was used here.",
+        fix="Set it to the value that was most likely meant.",
         commands=(
             "docker exec CLIENT env | grep ^IB_",
             "grep -n IB_ .env",
         ),
         check="Print the value in quotes from inside your program.",
         docs=(
-            "This run went on with the value that was most likely meant. A client does not: a host name with a blank "
-            "or a quote cannot be looked up, and a port that is no number ends a program before it connects. Some "
-            "programs remove blanks by themselves, so this is a warning and no error."
+            "ib-diagnose goes on with the value that was most likely meant. A client does not: a host name with a "
+            "blank or a quote cannot be looked up, and a port that is no number ends a program before it connects. "
+            "Some programs remove blanks by themselves, so this is a warning and no error."
         ),
         silenced_by=(),
     ),

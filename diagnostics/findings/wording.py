@@ -15,6 +15,7 @@ EVERYWHERE = frozenset(Setting)
 CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
+MIRRORED = frozenset({Setting.WSL_MIRRORED})
 SWARM = frozenset({Setting.DOCKER_SWARM})
 SYSTEM = frozenset({Setting.SYSTEM_CONTAINER, Setting.SYSTEM_CONTAINER_HOST})
 NOT_ON_LINUX = IN_VM | WSL  # the host, which is where most commands are to be typed, is Windows or a Mac
@@ -77,6 +78,27 @@ PROSE = (  # of a part of a sentence; all that match, in order
     Replacement(MAC, r"\bss -ltnp? 'sport = :PORT' on the gateway's host", "netstat -an on the gateway's host"),
     Replacement(MAC | NOT_ON_LINUX, r"\bss -ltn?p?( 'sport = :PORT')?", "netstat -an"),
     Replacement(MAC | NOT_ON_LINUX, r"\bss -t?i?n\b", "netstat -an"),
+    # Neither Windows nor macOS shows in netstat -an who waits at a listening socket.
+    Replacement(
+        MIRRORED,
+        r"^On the gateway's host Recv-Q .*",
+        "netstat.exe -ano has a line for the port; without one it is closed, which mirrored mode swallows.",
+    ),
+    Replacement(
+        MAC | NOT_ON_LINUX,
+        r"^On the gateway's host Recv-Q of the listening socket is low \(netstat -an\), and",
+        "On the gateway's machine itself the port takes connections on 127.0.0.1, and",
+    ),
+    Replacement(
+        MAC | NOT_ON_LINUX,
+        r"^netstat -an: Recv-Q of the listening socket is above Send-Q",
+        "On the gateway's machine itself a connection to the port on 127.0.0.1 fails as well",
+    ),
+    Replacement(
+        MAC | NOT_ON_LINUX,
+        r"^netstat -an on the gateway's host: Recv-Q above Send-Q is a full queue \(IBD207\), else packets are dropped",
+        "On the gateway's machine itself 127.0.0.1 works: then packets are dropped; else it is the gateway (IBD207)",
+    ),
     Replacement(MAC | NOT_ON_LINUX, r"\bip route\b", "netstat -rn"),
     Replacement(MAC | NOT_ON_LINUX, r" \(nft list ruleset\)", ""),
     Replacement(MAC, r"\bgetent hosts HOST", "dscacheutil -q host -a name HOST"),

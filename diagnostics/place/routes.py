@@ -14,6 +14,7 @@ from typing import NamedTuple
 from diagnostics.evidence import Fact, Route
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, host_key, is_loopback, parse_address
 from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
+from diagnostics.place.setting import here, setting_of
 from diagnostics.place.targets import ProbeTarget
 
 MAX_OWN = 4  # own addresses tried: they all end at the same sockets, unless something is bound to one of them
@@ -75,6 +76,10 @@ class _KnownPlace:
     @property
     def contained(self) -> bool | None:
         return {"yes": True, "no": False}.get(self.get("container"))
+
+    @property
+    def here(self) -> str:
+        return here(setting_of(self.get))
 
     @property
     def shares_the_host(self) -> bool:
@@ -150,7 +155,7 @@ def _shared_machine(place: _KnownPlace) -> str:
         return "this WSL machine, not Windows"
     if place.get("network_mode") == "wsl mirrored":
         return "Windows and this WSL machine, which share their ports"
-    return "the host, whose network this container shares" if place.contained else "this machine"
+    return f"the host, whose network {place.here} shares" if place.contained else "this machine"
 
 
 def _names(place: _KnownPlace, names: list[str]) -> Iterator[_Discovered]:
@@ -210,7 +215,7 @@ def _bridge(place: _KnownPlace) -> Iterator[_Discovered]:
 def _configured(target: ProbeTarget, port: int, place: _KnownPlace) -> Route:
     why = f"{target.origin} says so"
     if is_loopback(target.host) and place.contained and not place.shares_the_host:
-        why += "; inside a container this is the container itself"
+        why += f"; the loopback of {place.here} itself"
     elif host_key(target.host) in HOST_NAMES:
         why += f"; {_why_name(host_key(target.host), place)}"
     return Route(target.host, target.port or port, "configured", why)

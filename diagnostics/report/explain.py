@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.entry import FindingEntry
 from diagnostics.findings.error_codes import ERROR_CODES
 from diagnostics.report.legend import legend
@@ -55,6 +55,9 @@ def page_text(entry: FindingEntry, width: int = WIDTH) -> str:
         page.commands(entry.commands)
         page.blank()
         page.wrapped(legend(entry.commands))
+    if entry.code in ELSEWHERE:
+        page.blank()
+        page.wrapped("That is for Docker on Linux. In other places a run of ib-diagnose has the words for them.")
     if entry.silenced_by:
         page.blank()
         page.wrapped(f"Not reported beside {several(entry.silenced_by, 12)}, which would be the cause of it.")

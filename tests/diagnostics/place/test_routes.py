@@ -250,13 +250,18 @@ def test_a_whole_list():
 
 BRIDGED = DOCKER | {"network_mode": "default bridge"}
 REASONS = [  # (facts, target, why)
-    (BRIDGED, ProbeTarget("127.0.0.1"), "--target says so; inside a container this is the container itself"),
+    (BRIDGED, ProbeTarget("127.0.0.1"), "--target says so; the loopback of this container itself"),
     (
         BRIDGED,
         ProbeTarget("localhost", 1, "IB_HOST"),
-        "IB_HOST says so; inside a container this is the container itself",
+        "IB_HOST says so; the loopback of this container itself",
     ),
-    (BRIDGED, ProbeTarget("0.0.0.0"), "--target says so; inside a container this is the container itself"),
+    (BRIDGED, ProbeTarget("0.0.0.0"), "--target says so; the loopback of this container itself"),
+    (
+        {"container": "yes", "runtime": "kubernetes", "network_mode": "kubernetes"},
+        ProbeTarget("127.0.0.1"),
+        "--target says so; the loopback of this pod itself",
+    ),
     (DOCKER | {"network_mode": "host"}, ProbeTarget("127.0.0.1"), "--target says so"),
     (HOST, ProbeTarget("localhost"), "--target says so"),
     (

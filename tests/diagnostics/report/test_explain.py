@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.error_codes import ERROR_CODES
 from diagnostics.report.explain import error_code_text, kind_text, list_text, page_text
 from relay.wire.codes import CODES
@@ -29,6 +29,11 @@ def test_every_error_code_has_a_page_that_fits(code):
         assert " ".join(text.split()) in " ".join(page.split())
     finding = ERROR_CODES[code].finding
     assert (f"\n  {finding} {CATALOGUE[finding].slug}: " if finding else "\nNo finding is about it\n") in page
+
+
+def test_a_page_says_where_its_words_are_not_the_only_ones():
+    said = [code for code, entry in CATALOGUE.items() if "That is for Docker on Linux." in page_text(entry)]
+    assert said == list(ELSEWHERE)
 
 
 def test_a_page_of_an_error_code():
