@@ -142,8 +142,17 @@ def _line_of_failing(run: RunView, findings: tuple[Finding, ...], side: Side) ->
 
 def _session_beside(run: RunView) -> Probe | None:
     """Another port of a machine that does not do what was asked for, with a session all the same."""
-    having = (probe for probe in run.siblings if works(probe, session=True))
-    return next((other for other in having if any(is_other_port(run, probe, other) for probe in run.failing)), None)
+    having = [probe for probe in run.siblings if works(probe, session=True)]
+    pairs = ((probe, other) for probe in run.failing for other in having)
+    return next(
+        (other for probe, other in pairs if is_other_port(run, probe, other) or _is_behind(run, probe, other)), None
+    )
+
+
+def _is_behind(run: RunView, probe: Probe, other: Probe) -> bool:
+    """Whether the second one was had at the address to which a forwarder here passes on the first one."""
+    forwarder = run.forwarder(probe)
+    return forwarder is not None and other.address == forwarder.to_address
 
 
 def _line_of_unfinished(run: RunView) -> str:
