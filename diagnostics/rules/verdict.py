@@ -8,7 +8,7 @@ from diagnostics.findings.entry import Side
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
-from diagnostics.rules.run_view import RunView, failure, is_other_port, name_of, ok, reach, works
+from diagnostics.rules.run_view import RunView, failure, failure_is, is_other_port, name_of, ok, reach, works
 from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
@@ -93,10 +93,20 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
         why = "The routes differ, so this is routing: the gateway itself works"
         if is_other_port(run, broken, best):
             why = "The machine is the same, so it is the port"
+        elif _may_be_another_gateway(run, broken, best, findings):
+            why = "A gateway works; whether this route leads to the same one is not known"
         line += f", but not via {name_of(broken)} as configured: it {does}. {why}. "
         return f"{line}{_code_of_others(run, best, findings)}".rstrip()
     main = next((finding for finding in findings if finding.matters), None)
     return f"{line}." if main is None else f"{line}. Note: {CATALOGUE[main.code].title}. ({main.code})"
+
+
+def _may_be_another_gateway(run: RunView, broken: Probe, best: Probe, findings: tuple[Finding, ...]) -> bool:
+    """Somebody answers there, on what is not known to be the same machine, and nothing shows that it is the way."""
+    answers = ok(broken, ProbeStage.CONNECT) or failure_is(broken, ProbeStage.CONNECT, Outcome.REFUSED)
+    about = _finding_about(broken, findings)
+    of_the_gateway = about is not None and CATALOGUE[about.code].side is Side.GATEWAY
+    return answers and of_the_gateway and not run.same_machine(broken, best)
 
 
 def _session(run: RunView, probe: Probe) -> str:
