@@ -66,7 +66,7 @@ class Route:
 
     host: str  # a name or an address, as a user would write it
     port: int
-    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling
+    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling | behind
     why: str  # why it is a candidate, for people
 
 
@@ -142,6 +142,8 @@ class Forwarder:
     program: str
     address: str  # it listens there
     port: int
+    to_address: str | None = None  # it passes on to this; None where a name is, or nothing is known
+    to_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ DECODES = {
     "relay/survival/upgrade.py": "the command line of a process, compared and not shown",
     "diagnostics/archive.py": "our own archive",
     "diagnostics/cli/output.py": "files a user names; reports make them printable",
-    "diagnostics/host/forwarders.py": "command lines; only a port, and an address that is compared, is kept",
+    "diagnostics/host/forwarders.py": "command lines; kept: ports, an address that is compared, one that was parsed",
     "diagnostics/host/log_lines.py": "a gateway's log; what is told of it is made printable",
     "diagnostics/host/sockets.py": "the kernel's tables of sockets",
     "diagnostics/place/file_tree.py": "files; Reading makes them printable",

@@ -37,10 +37,12 @@ class Sign(Enum):
     FORWARDER_FOUND_NOBODY = auto()  # the log of the forwarder says that its dial was refused
     FORWARDER_WAITS = auto()  # the log of the forwarder says that its dial got no answer
     FROM_LOOPBACK = auto()  # the other end sees a loopback address, which a gateway trusts
+    GATEWAY_PORT_ENDS = auto()  # a forwarder here dials a port of the gateway's own, which ends our connections, too
     LISTENS_HERE = auto()  # this machine is the other end, and somebody has the port
     LOGGED_IN = auto()  # the gateway's log says so
     LOGGED_IN_ALONE = auto()  # and it does not mention another session of the same user
     LOGIN_NOT_KNOWN = auto()  # no log, or one that does not say that the login is complete
+    NOBODY_BEHIND = auto()  # a forwarder here dials a port that refuses
     NOBODY_DIALS = auto()  # no forwarder on this machine waits for an answer to its dial
     NOBODY_LISTENS_HERE = auto()  # this machine is the other end, and nobody has the port
     NOTHING_LEFT_OVER = auto()  # no connection waits to be accepted or closed on the gateway's side

@@ -1,4 +1,4 @@
-"""Forwarders of this machine, by their command lines: socat and docker-proxy say there whom they let in.
+"""Forwarders of this machine, by their command lines: socat and docker-proxy say there whom they let in, and where to.
 
 A command line can be read without privilege, unless /proc is mounted to hide those of others. A gateway's own port is
 open on all addresses, too, but the gateway looks at who calls; these do not.
@@ -6,6 +6,7 @@ open on all addresses, too, but the gateway looks at who calls; these do not.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -17,6 +18,7 @@ MAX_PROCESSES = 4096  # looked at
 MAX_LINE = 4096  # bytes of a command line
 MAX_FOUND = 64
 
+ONWARD = re.compile(r"tcp[46]?(?:-connect)?:(\[[^]]*\]|[^:,]*):(\d{1,5})(?:,.*)?", re.ASCII | re.IGNORECASE | re.DOTALL)
 LISTEN = re.compile(r"tcp[46]?-l(?:isten)?:(\d{1,5})(?:,(.*))?", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -44,16 +46,27 @@ def forwarder(words: tuple[str, ...]) -> Forwarder | None:
     """What this command line forwards; None if it is none, or lets in only some addresses."""
     program = os.path.basename(words[0])
     if program.startswith("socat"):
-        return next(filter(None, map(_of_socat, words[1:])), None)
+        return next(filter(None, map(_of_socat, words[1:], (*words[2:], ""))), None)
     if program == "docker-proxy":
         named = {name.lstrip("-"): value for name, value in pairwise(words)}
         port = named.get("host-port", "")
         if named.get("proto") == "tcp" and port.isascii() and port.isdigit():
-            return Forwarder(program, named.get("host-ip", "0.0.0.0"), int(port[:6]))
+            to = _place(named.get("container-ip", ""), named.get("container-port", ""))
+            return Forwarder(program, named.get("host-ip", "0.0.0.0"), int(port[:6]), *to)
     return None
 
 
-def _of_socat(address: str) -> Forwarder | None:
+def _place(host: str, port: str) -> tuple[str, int] | tuple[None, None]:
+    """An address and a port as they are dialled; nothing where either is something else."""
+    try:
+        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return None, None
+    valid = port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16
+    return (address, int(port)) if valid else (None, None)
+
+
+def _of_socat(address: str, onward: str) -> Forwarder | None:
     match = LISTEN.fullmatch(address)
     if match is None:
         return None
@@ -61,7 +74,9 @@ def _of_socat(address: str) -> Forwarder | None:
     options = {name.strip().lower(): value for name, _, value in pairs}
     if "range" in options or "tcpwrap" in options:
         return None
-    return Forwarder("socat", _address(options.get("bind", "")), int(match[1]))
+    to = ONWARD.fullmatch(onward)
+    place = _place(to[1], to[2]) if to else (None, None)
+    return Forwarder("socat", _address(options.get("bind", "")), int(match[1]), *place)
 
 
 def _address(bind: str) -> str:

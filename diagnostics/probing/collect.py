@@ -2,6 +2,7 @@
 
     facts -> routes -> names and TCP of all routes together -> siblings, if all turn away -> handshakes, one at a time
                                                                    ^ or later, if these are ended by the hello
+    What a forwarder seen here passes on to is dialled, too, if nothing came of what it took.
 
 The time it takes is bounded whatever the network does: BUDGET for names and connects together, then `asked.timeout` for
 each of the few handshakes.
@@ -110,6 +111,8 @@ def examine(
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
     handshakes = _Handshakes(probes, asked, progress, lambda: sockets.look(ports))
     for _ in range(2):  # a port may turn us away at the dial, or at the hello
+        ends = plan.behind(before, probes)
+        probes += dial_all(ends, [literal(route.host, route.port) for route in ends], SIBLING_BUDGET)
         if plan.want_siblings(probes):
             probes += _siblings(probes, port, strangers, progress)
         handshakes.ask_those_wanted()

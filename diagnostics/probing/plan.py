@@ -22,7 +22,7 @@ MOST_ROUTES = 32  # of a run, the siblings not counted
 MOST_SIBLINGS = 32  # four hosts with eight ports each
 MOST_SIBLING_HOSTS = 4
 ENDED = (Outcome.CLOSED, Outcome.RESET)
-MOST_SEEN = 4  # listeners of our own loopback that are tried because they were seen
+MOST_SEEN = 4  # listeners of our own loopback, or ends of forwarders, that are tried because they were seen
 
 
 def same_as(
@@ -89,6 +89,29 @@ def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Rout
             host = "::1" if listener.address == "::1" else "127.0.0.1"
             seen.setdefault(listener.port, Route(host, listener.port, "loopback", "something listens on it here"))
     return tuple(seen.values())[:MOST_SEEN]
+
+
+def behind(view: HostView | None, probes: Sequence[Probe]) -> tuple[Route, ...]:
+    """Where forwarders of this machine pass on what came to nothing, as routes: they see what those get to see.
+
+    Only what ends here, was accepted and then got no answer; not what was dialled already.
+    """
+    forwarders = view.forwarders if view is not None else ()
+    known = {_place(probe) for probe in probes}
+    found: dict[tuple[str | None, int], Route] = {}
+    for probe in filter(_is_accepted_in_vain, probes):
+        for one in forwarders:
+            serves = one.port == probe.route.port and one.address in (probe.address, "0.0.0.0", "::")
+            if serves and one.to_address is not None and one.to_port is not None:
+                why = f"{one.program} passes on to it what comes to port {one.port} here"
+                found.setdefault((one.to_address, one.to_port), Route(one.to_address, one.to_port, "behind", why))
+    return tuple(route for place, route in found.items() if place not in known)[:MOST_SEEN]
+
+
+def _is_accepted_in_vain(probe: Probe) -> bool:
+    here = probe.address is not None and (is_loopback(probe.address) or probe.address == probe.source)
+    silent = _hello(probe) is Outcome.TIMED_OUT
+    return here and _connect(probe) is Outcome.OK and (silent or _turns_away(probe))
 
 
 def want_siblings(probes: Sequence[Probe]) -> bool:

@@ -1,7 +1,8 @@
 """What a finding could be where the run alone cannot tell: explanations in order, with the check that decides.
 
-The catalogue has the orders, likely ones first. What is seen of the gateway's side, of this place, or in its log takes
-off what it excludes and moves up what it supports. It never makes one certain: that is what rules are for.
+The catalogue has the orders, likely ones first. What is seen of the gateway's side, of this place, in its log or on
+other routes takes off what it excludes, moves up what it supports, and down what it makes unlikely. It never makes one
+certain: that is what rules are for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from diagnostics.findings.entry import Explanation, FindingEntry, Sign
 from diagnostics.findings.wording import worded
 from diagnostics.rules.advice import filled_in
 from diagnostics.rules.diagnosis import Candidate
-from diagnostics.rules.proved import is_disproved
+from diagnostics.rules.proved import is_disproved, is_doubted
 from diagnostics.rules.run_view import RunView
 from diagnostics.rules.signs import closed_by_hello, is_shown
 
@@ -33,7 +34,7 @@ def candidates(
     def rank(entry: FindingEntry) -> int:
         if any_of(entry.supported_by):
             return 0
-        return 2 if any_of(entry.doubted_by) else 1
+        return 2 if any_of(entry.doubted_by) or is_doubted(run, entry.code, probes) else 1
 
     possible = [
         explanation

@@ -20,7 +20,7 @@ from diagnostics.rules.rulebook import (
     time_at,
     was_reset,
 )
-from diagnostics.rules.run_view import RunView, failures, name_of, ok
+from diagnostics.rules.run_view import RunView, failure, failures, name_of, ok
 
 # 3xx: what is behind an accepted connection.
 
@@ -31,7 +31,21 @@ def _no_backend(run: RunView) -> Match | None:
         return None
     how = "reset" if was_reset(probes[0]) else "closed"
     after = milliseconds_after(probes[0].result(ProbeStage.QUIET).seconds, "it was accepted")
-    return match(probes, f"connected, and {how}{after}, before a byte was said")
+    return match(probes, f"connected, and {how}{after}, before a byte was said{_passed_on(run, probes[0])}")
+
+
+def _passed_on(run: RunView, probe: Probe) -> str:
+    """What the place to which a forwarder here passes this on did with us; "" where none is known."""
+    forwarder, end = run.forwarder(probe), run.behind(probe)
+    failed = None if end is None else failure(end)
+    if forwarder is None or end is None or failed is None:
+        return ""
+    does = "gives no answer, either"
+    if failed.outcome is Outcome.REFUSED:
+        does = "refuses"
+    elif failed.outcome in (Outcome.CLOSED, Outcome.RESET):
+        does = "ends it, too"
+    return f"; {forwarder.program} passes it on to {name_of(end)}, which {does}"
 
 
 def _peer_rejected(run: RunView) -> Match | None:
@@ -56,7 +70,7 @@ def _silence(run: RunView) -> Match | None:
         arrived = "our bytes were acknowledged"
     tries = f", {first.attempts} handshakes" if first.attempts > 1 else ""
     answer = f"no byte in answer to the hello{time_at(probes, ProbeStage.HELLO)}{tries}"
-    return match(probes, f"connected, {answer}; {arrived}")
+    return match(probes, f"connected, {answer}; {arrived}{_passed_on(run, first)}")
 
 
 def _wedged(run: RunView) -> Match | None:
@@ -147,7 +161,8 @@ def _closed_after_hello(run: RunView) -> Match | None:
     asked = run.evidence.asked
     range_asked = f"{asked.min_version}..{asked.max_version} was asked for, of which it may speak none"
     none_of_them = f"; {range_asked}" if asked.as_a_client else ""
-    return match(probes, f"quiet until our hello, then {how}{after} without an answer{none_of_them}")
+    seen = f"quiet until our hello, then {how}{after} without an answer"
+    return match(probes, f"{seen}{none_of_them}{_passed_on(run, probes[0])}")
 
 
 def _after(seconds: float | None) -> str:

@@ -1,7 +1,9 @@
 """What the run proved, and what that makes false: a rule sees a route, a gateway may be seen by another one.
 
 Every claim about the gateway, its login or its port says what would be seen elsewhere if it were false. A finding or an
-explanation that such a route shows to be false is not reported.
+explanation that such a route shows to be false is not reported. That takes a route that is known to end on the same
+machine: an address of the local network may be that machine's, too, or another gateway's. Where a session was had on a
+route of which that is not known, what would be false of the same gateway stays an explanation, and comes last.
 """
 
 from __future__ import annotations
@@ -14,11 +16,10 @@ from diagnostics.findings.entry import LOGIN_FAULTS
 from diagnostics.place.addresses import is_loopback
 from diagnostics.rules.log_view import log_view
 from diagnostics.rules.rulebook import Match
-from diagnostics.rules.run_view import RunView, failure, ok
+from diagnostics.rules.run_view import KIND_OF_PORT, RunView, failure, ok
 
-# Ports whose meaning is the same with IBKR's defaults and with every image that publishes them. 4003 and 4004 are not
-# here: the first is live inside one image and this project's relay, of either kind, outside.
-KIND_OF_PORT = {4001: "live", 7496: "live", 4002: "paper", 7497: "paper"}
+# Inside a container they mean this, as in gnzsnz/ib-gateway-docker.
+KIND_OF_INNER_PORT = KIND_OF_PORT | {4003: "live", 4004: "paper"}
 
 Scope = Callable[[RunView, Probe, Probe], bool]  # is what the second one shows about the same thing as the first one?
 
@@ -33,13 +34,18 @@ def _same_port_from_outside(run: RunView, probe: Probe, other: Probe) -> bool:
 
 def _same_gateway(run: RunView, probe: Probe, other: Probe) -> bool:
     """Another port of the machine may be another gateway's: where the user named both, or one is live and one paper."""
-    port, its = probe.route.port, other.route.port
-    if not run.same_machine(probe, other) or port == its:
-        return run.same_machine(probe, other)
-    if its == log_view(run).api_port:
+    if _same_port(run, probe, other):
         return True
+    is_named = other.route.port == log_view(run).api_port
+    return run.same_machine(probe, other) and (is_named or not _is_another_gateway(probe, other))
+
+
+def _is_another_gateway(probe: Probe, other: Probe) -> bool:
+    """As far as ports tell: the user named two of them, or one is live and one paper."""
     both_named = probe.route.kind == other.route.kind == "configured"
-    return not both_named and len({KIND_OF_PORT.get(port), KIND_OF_PORT.get(its)} - {None}) < 2
+    known = KIND_OF_INNER_PORT if "behind" in (probe.route.kind, other.route.kind) else KIND_OF_PORT
+    kinds = {known.get(probe.route.port), known.get(other.route.port)} - {None}
+    return probe.route.port != other.route.port and (both_named or len(kinds) > 1)
 
 
 def _same_machine(run: RunView, probe: Probe, other: Probe) -> bool:
@@ -53,6 +59,7 @@ class Claim:
     scope: Scope
     stage: ProbeStage
     only_as_explanation: bool = False  # as a finding it is what was seen, which stays true
+    of_the_gateway: bool = True  # not of the way to it: it holds for whoever reaches that gateway
 
 
 _NO_LOGIN = Claim(_same_gateway, ProbeStage.START_API)
@@ -60,12 +67,12 @@ _NO_PROCESS = Claim(_same_gateway, ProbeStage.HELLO)
 
 CLAIMS: dict[str, Claim] = {
     # The gateway is not in this container.
-    "IBD106": Claim(_same_machine, ProbeStage.HELLO),
+    "IBD106": Claim(_same_machine, ProbeStage.HELLO, of_the_gateway=False),
     # Nobody has the port; only loopback has it; its queue is full; nobody is behind it.
-    "IBD201": Claim(_same_port, ProbeStage.CONNECT, only_as_explanation=True),
-    "IBD202": Claim(_same_port_from_outside, ProbeStage.CONNECT, only_as_explanation=True),
-    "IBD207": Claim(_same_port, ProbeStage.HELLO, only_as_explanation=True),
-    "IBD301": Claim(_same_port, ProbeStage.HELLO, only_as_explanation=True),
+    "IBD201": Claim(_same_port, ProbeStage.CONNECT, True, False),
+    "IBD202": Claim(_same_port_from_outside, ProbeStage.CONNECT, True, False),
+    "IBD207": Claim(_same_port, ProbeStage.HELLO, True, False),
+    "IBD301": Claim(_same_port, ProbeStage.HELLO, True, False),
     # It answers nobody, it takes nobody, its API was never opened.
     "IBD305": _NO_PROCESS,
     "IBD306": Claim(_same_port, ProbeStage.HELLO),
@@ -84,8 +91,22 @@ def contradicts(run: RunView, code: str, probe: Probe) -> Probe | None:
     claim = CLAIMS.get(code)
     if claim is None or failure(probe) is None:
         return None
+    behind = run.behind(probe)
+    ends = (probe,) if behind is None else (probe, behind)  # what is false of the one is false of the other
     others = (other for other in run.evidence.probes if other is not probe and other.same_as is None)
-    return next((other for other in others if ok(other, claim.stage) and claim.scope(run, probe, other)), None)
+    through = (other for other in others if ok(other, claim.stage))
+    return next((other for other in through if any(claim.scope(run, end, other) for end in ends)), None)
+
+
+def is_doubted(run: RunView, code: str, probes: tuple[Probe, ...]) -> bool:
+    """Whether `code` would be false of all these routes if one that came through led to the same gateway, as it may."""
+    claim = CLAIMS.get(code)
+    if claim is None or not claim.of_the_gateway:
+        return False
+    through = [other for other in run.evidence.probes if other.same_as is None and ok(other, claim.stage)]
+    return bool(probes) and all(
+        any(other is not probe and not _is_another_gateway(probe, other) for other in through) for probe in probes
+    )
 
 
 def is_disproved(run: RunView, code: str, probes: tuple[Probe, ...]) -> bool:

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diagnostics.evidence import Evidence, HostView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
+from diagnostics.evidence import Evidence, Forwarder, HostView, ListeningSocket, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.place.addresses import is_loopback, label
 from diagnostics.place.host_names import HOST_NAMES, VM_FLAVOURS
 from diagnostics.place.setting import NO_CONTAINER, Setting, setting_of
 
 WILDCARDS = ("0.0.0.0", "::", "*")
 USUAL_DOCKER0 = "172.17.0.1"
+# Ports whose meaning is the same with IBKR's defaults and with every image that publishes them. 4003 and 4004 are not
+# here: the first is live inside one image and this project's relay, of either kind, outside.
+KIND_OF_PORT = {4001: "live", 7496: "live", 4002: "paper", 7497: "paper"}
+BESIDE = ("sibling", "behind")  # kinds of routes that are tried because another one failed
 STAGES = tuple(ProbeStage)
 CONNECTED = 2  # stages that went well where TCP connected
 REACHES_HELLO = STAGES.index(ProbeStage.HELLO)  # stages that went well where only the handshake is missing
@@ -25,6 +29,12 @@ REACHES_HELLO = STAGES.index(ProbeStage.HELLO)  # stages that went well where on
 def failure(probe: Probe) -> StageResult | None:
     """The stage this probe failed at; None if everything that was tried went well."""
     return next((result for result in probe.stages if result.outcome not in (Outcome.OK, Outcome.SKIPPED)), None)
+
+
+def failure_is(probe: Probe, stage: ProbeStage, *outcomes: Outcome) -> bool:
+    """Whether it failed at this stage, in one of these ways."""
+    failed = failure(probe)
+    return failed is not None and failed.stage is stage and failed.outcome in outcomes
 
 
 def failures(probes: tuple[Probe, ...]) -> list[StageResult]:
@@ -62,7 +72,7 @@ class RunView:
     evidence: Evidence
     counted: tuple[Probe, ...]  # probes that say something: dialled, and no guess that led nowhere
     judged: tuple[Probe, ...]  # those the findings are about: configured ones that fail, and the furthest if none works
-    siblings: tuple[Probe, ...]
+    siblings: tuple[Probe, ...]  # tried to learn more of the others: their other ports, and where they are passed on to
     best: Probe | None
 
     @property
@@ -150,6 +160,20 @@ class RunView:
         addresses = (probe.address, *WILDCARDS)
         return tuple(listener for listener in self.listeners(probe) or () if listener.address in addresses)
 
+    def forwarder(self, probe: Probe) -> Forwarder | None:
+        """The forwarder of this machine that takes the connections of a local probe; None if none is known."""
+        host, addresses = self.host((probe,)), (probe.address, *WILDCARDS)
+        known = host.forwarders if host is not None else ()
+        return next((one for one in known if one.port == probe.route.port and one.address in addresses), None)
+
+    def behind(self, probe: Probe) -> Probe | None:
+        """What the run saw of the place to which a forwarder of this machine passes on what comes by this route."""
+        forwarder = self.forwarder(probe)
+        if forwarder is None or forwarder.to_address is None:
+            return None
+        place = forwarder.to_address, forwarder.to_port
+        return next((one for one in self.evidence.probes if (one.address, one.route.port) == place), None)
+
     def failed_at(self, stage: ProbeStage, *outcomes: Outcome) -> tuple[Probe, ...]:
         """The judged probes that failed at this stage, in one of these ways if any are named."""
         return self.failed(lambda result: result.stage is stage and (not outcomes or result.outcome in outcomes))
@@ -166,8 +190,8 @@ def is_other_port(run: RunView, probe: Probe, other: Probe) -> bool:
 
 def look_at(evidence: Evidence) -> RunView:
     """Sort the probes of a run."""
-    siblings = tuple(probe for probe in evidence.probes if probe.route.kind == "sibling")
-    dialled = tuple(probe for probe in evidence.probes if probe.route.kind != "sibling" and probe.same_as is None)
+    siblings = tuple(probe for probe in evidence.probes if probe.route.kind in BESIDE)
+    dialled = tuple(probe for probe in evidence.probes if probe.route.kind not in BESIDE and probe.same_as is None)
     dialled = _without_closed_beside_loopback(RunView(evidence, dialled, (), siblings, None))
     counted = _without_guesses(evidence, dialled)
     best = max(counted, key=reach, default=None)  # of equals the first, which is the likeliest

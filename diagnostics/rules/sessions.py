@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, ProbeStage
-from diagnostics.rules.proved import KIND_OF_PORT
 from diagnostics.rules.rulebook import Match, Rule, failing_at, match, milliseconds_after, time_at, was_reset
-from diagnostics.rules.run_view import RunView, failure, ok, works
+from diagnostics.rules.run_view import KIND_OF_PORT, RunView, failure, ok, works
 from relay.wire.heard import Heard, replayed
 
 MAX_CLIENTS = 32  # at a time; IBKR's documentation of the API, page on connections

@@ -9,7 +9,7 @@ from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.log_view import is_logged_in, state_holds
-from diagnostics.rules.run_view import RunView, failure
+from diagnostics.rules.run_view import KIND_OF_PORT, RunView, failure_is, ok
 from diagnostics.rules.sessions import MAX_CLIENTS
 
 Predicate = Callable[[RunView, tuple[Probe, ...]], bool]
@@ -67,12 +67,15 @@ def _not_only_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _queue_has_room(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """Once connected, we do not wait in the queue of a forwarder, but for what it passes us on to."""
+    if _may_lead_out(run, tuple(probe for probe in probes if ok(probe, ProbeStage.CONNECT))):
+        return False
     serving = [listener for probe in probes for listener in run.serving(probe)]
     return bool(serving) and all(listener.queue == 0 for listener in serving)
 
 
 def _nothing_left_over(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    """A gateway that accepts and then does nothing leaves something only later."""
+    """A gateway that accepts and then does nothing leaves something only later; one in a container leaves it there."""
     host = run.host(probes)
     return host is not None and host.close_wait == 0 and _queue_has_room(run, probes)
 
@@ -111,8 +114,38 @@ def _has_host_name(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _from_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    """A forwarder may be in between, though."""
-    return bool(probes) and all(is_loopback(probe.address or "") for probe in probes)
+    """Not where nobody can see what has the port, as on a Mac, nor where a forwarder leads out of loopback."""
+    if run.host(probes) is None or not all(is_loopback(probe.address or "") for probe in probes):
+        return False
+    return not _may_lead_out(run, probes)
+
+
+def _may_lead_out(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """A forwarder of this machine takes them, and passes them on to another address than loopback, or nobody knows."""
+    between = [one for probe in probes if (one := run.forwarder(probe)) is not None]
+    return any(one.to_address is None or not is_loopback(one.to_address) for one in between)
+
+
+# What forwarders of this machine pass on to.
+
+
+def _nobody_behind(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    return _all_behind(run, probes, lambda end: failure_is(end, ProbeStage.CONNECT, Outcome.REFUSED))
+
+
+def _gateway_port_ends(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """In most images that port is the gateway's, and their own forwarder, which may have nobody behind it, another."""
+    return _all_behind(run, probes, lambda end: end.route.port in KIND_OF_PORT and _is_ended(end))
+
+
+def _all_behind(run: RunView, probes: tuple[Probe, ...], wanted: Callable[[Probe], bool]) -> bool:
+    ends = [run.behind(probe) for probe in probes]
+    return bool(ends) and all(end is not None and wanted(end) for end in ends)
+
+
+def _is_ended(probe: Probe) -> bool:
+    ended = (Outcome.CLOSED, Outcome.RESET)
+    return any(failure_is(probe, stage, *ended) for stage in (ProbeStage.QUIET, ProbeStage.HELLO))
 
 
 # How the connections went.
@@ -147,8 +180,7 @@ def closed_by_hello(probes: tuple[Probe, ...]) -> bool:
 
 
 def _all_ended_at(stage: ProbeStage, probes: tuple[Probe, ...], *outcomes: Outcome) -> bool:
-    ends = [failure(probe) for probe in probes]
-    return bool(ends) and all(end and end.stage is stage and end.outcome in outcomes for end in ends)
+    return bool(probes) and all(failure_is(probe, stage, *outcomes) for probe in probes)
 
 
 def _ended_late(run: RunView, probes: tuple[Probe, ...]) -> bool:
@@ -171,10 +203,12 @@ PREDICATES: dict[Sign, Predicate] = {
     Sign.FORWARDER_FOUND_NOBODY: _forwarder_found_nobody,
     Sign.FORWARDER_WAITS: _forwarder_waits,
     Sign.FROM_LOOPBACK: _from_loopback,
+    Sign.GATEWAY_PORT_ENDS: _gateway_port_ends,
     Sign.LISTENS_HERE: _listens_here,
     Sign.LOGGED_IN: _logged_in,
     Sign.LOGGED_IN_ALONE: _logged_in_alone,
     Sign.LOGIN_NOT_KNOWN: lambda run, probes: not _logged_in(run, probes),
+    Sign.NOBODY_BEHIND: _nobody_behind,
     Sign.NOBODY_DIALS: _nobody_dials,
     Sign.NOBODY_LISTENS_HERE: _nobody_listens_here,
     Sign.NOTHING_LEFT_OVER: _nothing_left_over,

@@ -9,7 +9,7 @@ from diagnostics.place.setting import here
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
-from diagnostics.rules.run_view import RunView, failure, is_other_port, name_of, ok, reach, works
+from diagnostics.rules.run_view import RunView, failure, failure_is, is_other_port, name_of, ok, reach, works
 from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
@@ -94,10 +94,20 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
         why = "The routes differ, so this is routing: the gateway itself works"
         if is_other_port(run, broken, best):
             why = "The machine is the same, so it is the port"
+        elif _may_be_another_gateway(run, broken, best, findings):
+            why = "A gateway works; whether this route leads to the same one is not known"
         line += f", but not via {name_of(broken)} as configured: it {does}. {why}. "
         return f"{line}{_code_of_others(run, best, findings)}".rstrip()
     main = next((finding for finding in findings if finding.matters), None)
     return f"{line}." if main is None else f"{line}. Note: {CATALOGUE[main.code].title}. ({main.code})"
+
+
+def _may_be_another_gateway(run: RunView, broken: Probe, best: Probe, findings: tuple[Finding, ...]) -> bool:
+    """Somebody answers there, on what is not known to be the same machine, and nothing shows that it is the way."""
+    answers = ok(broken, ProbeStage.CONNECT) or failure_is(broken, ProbeStage.CONNECT, Outcome.REFUSED)
+    about = _finding_about(broken, findings)
+    of_the_gateway = about is not None and CATALOGUE[about.code].side is Side.GATEWAY
+    return answers and of_the_gateway and not run.same_machine(broken, best)
 
 
 def _session(run: RunView, probe: Probe) -> str:
@@ -145,8 +155,17 @@ def _line_of_failing(run: RunView, findings: tuple[Finding, ...], side: Side) ->
 
 def _session_beside(run: RunView) -> Probe | None:
     """Another port of a machine that does not do what was asked for, with a session all the same."""
-    having = (probe for probe in run.siblings if works(probe, session=True))
-    return next((other for other in having if any(is_other_port(run, probe, other) for probe in run.failing)), None)
+    having = [probe for probe in run.siblings if works(probe, session=True)]
+    pairs = ((probe, other) for probe in run.failing for other in having)
+    return next(
+        (other for probe, other in pairs if is_other_port(run, probe, other) or _is_behind(run, probe, other)), None
+    )
+
+
+def _is_behind(run: RunView, probe: Probe, other: Probe) -> bool:
+    """Whether the second one was had at the address to which a forwarder here passes on the first one."""
+    forwarder = run.forwarder(probe)
+    return forwarder is not None and other.address == forwarder.to_address
 
 
 def _line_of_unfinished(run: RunView) -> str:

@@ -127,6 +127,7 @@ WHY = {
     "loopback": "loopback of this machine",
     "host_address": "an address of this machine",
     "sibling": "another usual port",
+    "behind": "docker-proxy passes on to it what comes to port 4002 here",
 }
 HDI = "host.docker.internal"
 DOCKER0 = "172.17.0.1"
@@ -469,6 +470,33 @@ PEERS = (
     fault("closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY, "301 310 505")(
         BRIDGE_NAMED, *CLOSED_AT_ONCE, log=(*LOGGED_IN, "forwarder_refused")
     ),
+    fault("closed-behind-docker-proxy-by-the-gateway-s-own-port", "301", HELLO, GATEWAY, "302 301 601 602 605 607")(
+        PLAIN,
+        probe("127.0.0.1", "configured", ENDED, port=4002, source="127.0.0.1"),
+        probe("172.17.0.3", "behind", ENDED, port=4002, source="172.17.0.1"),
+        host=replace(
+            view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4002),),
+        ),
+    ),
+    fault("closed-behind-docker-proxy-by-the-image-s-forwarder", "301", HELLO, GATEWAY, "301 302 601 602 605 607")(
+        PLAIN,
+        probe("127.0.0.1", "configured", ENDED, port=4002, source="127.0.0.1"),
+        probe("172.17.0.3", "behind", ENDED, port=4004, source="172.17.0.1"),
+        host=replace(
+            view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
+        ),
+    ),
+    fault("nobody-behind-docker-proxy", "301", HELLO, GATEWAY, "301 601 602 605 607")(
+        PLAIN,
+        probe("127.0.0.1", "configured", ENDED, port=4002, source="127.0.0.1"),
+        probe("172.17.0.3", "behind", REFUSED, port=4004),
+        host=replace(
+            view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
+        ),
+    ),
     fault("peer-rejected", "302", Level.USABLE, ROUTING)(
         PLAIN,
         probe("192.168.1.5", "configured", ENDED, source="192.168.1.5"),
@@ -499,7 +527,7 @@ PEERS = (
         *LOCAL_SILENCE,
         host=replace(
             view(ListeningSocket("0.0.0.0", 4003, 4, 50), close_wait=7),
-            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002),),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
         ),
     ),
     fault("wedged-and-accepting", "305", HELLO, GATEWAY, "305 306")(

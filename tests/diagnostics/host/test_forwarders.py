@@ -9,17 +9,23 @@ from diagnostics.evidence import Forwarder
 from diagnostics.host.forwarders import forwarder, look
 from tests.relay.kit.loopback import until
 
+HERE = ("127.0.0.1", 4002)
 LINES = [
-    ("socat TCP-LISTEN:4003,fork,bind=0.0.0.0 TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003)),
-    ("/usr/bin/socat -d tcp-l:4003,fork tcp:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003)),
-    ("socat TCP6-LISTEN:4003,bind=[::1]:x,fork TCP:127.0.0.1:4002", Forwarder("socat", "::1", 4003)),
-    ("socat TCP4-LISTEN:4003,bind=127.0.0.1 TCP:127.0.0.1:4002", Forwarder("socat", "127.0.0.1", 4003)),
+    ("socat TCP-LISTEN:4003,fork,bind=0.0.0.0 TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, *HERE)),
+    ("/usr/bin/socat -d tcp-l:4003,fork tcp:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, *HERE)),
+    ("socat TCP6-LISTEN:4003,bind=[::1]:x,fork TCP:127.0.0.1:4002", Forwarder("socat", "::1", 4003, *HERE)),
+    ("socat TCP4-LISTEN:4003,bind=127.0.0.1 TCP4:127.0.0.1:4002,nodelay", Forwarder("socat", "127.0.0.1", 4003, *HERE)),
+    ("socat TCP-LISTEN:4003 TCP6-CONNECT:[FD00::2]:4001", Forwarder("socat", "0.0.0.0", 4003, "fd00::2", 4001)),
+    ("socat TCP-LISTEN:4003 TCP:ib-gateway:4004", Forwarder("socat", "0.0.0.0", 4003)),
+    ("socat TCP-LISTEN:4003 TCP:127.0.0.1:99999", Forwarder("socat", "0.0.0.0", 4003)),
+    ("socat TCP-LISTEN:4003 UNIX-CONNECT:/run/x", Forwarder("socat", "0.0.0.0", 4003)),
+    ("socat TCP-LISTEN:4003", Forwarder("socat", "0.0.0.0", 4003)),
     ("socat TCP-LISTEN:4003,fork,range=10.0.0.0/8 TCP:127.0.0.1:4002", None),
     ("socat TCP-LISTEN:4003,tcpwrap TCP:127.0.0.1:4002", None),
     ("socat - TCP:127.0.0.1:4002", None),
     (
         "docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 4002 -container-ip 172.17.0.2 -container-port 4004",
-        Forwarder("docker-proxy", "0.0.0.0", 4002),
+        Forwarder("docker-proxy", "0.0.0.0", 4002, "172.17.0.2", 4004),
     ),
     ("docker-proxy -proto tcp -host-ip :: -host-port 4002 -container-ip x", Forwarder("docker-proxy", "::", 4002)),
     ("docker-proxy -proto udp -host-ip 0.0.0.0 -host-port 4002", None),

@@ -1,15 +1,19 @@
 """Whole runs against real gateways on loopback: what is dialled, who is asked, how long it takes, what is left."""
 
 import contextlib
+import shutil
 import socket
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from diagnostics.evidence import (
     Asked,
+    Forwarder,
     HostView,
     KernelView,
     ListeningSocket,
@@ -38,6 +42,7 @@ from tests.diagnostics.peers import (
     silent,
 )
 from tests.relay.kit.loopback import unused_port
+from tests.relay.kit.scripted import wait_until
 
 OK, REFUSED, SKIPPED, TIMED_OUT = Outcome.OK, Outcome.REFUSED, Outcome.SKIPPED, Outcome.TIMED_OUT
 CLOSED = Outcome.CLOSED
@@ -264,6 +269,31 @@ def test_beside_a_port_that_closes_at_the_hello_the_other_ports_are_looked_at(mo
         probes, _, _ = run((LOOPBACK,), closing)
     assert [one.route.kind for one in probes] == ["configured", "sibling"]
     assert [outcomes(one) for one in probes] == [walked(OK, OK, OK, CLOSED), walked(*[OK] * 6)]
+
+
+@contextlib.contextmanager
+def seen_as(*words):
+    """A process that waits, with this command line."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, executable=shutil.which("cat"), **pipes) as process:
+        wait_until(
+            lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(words[0].encode()), "it is seen"
+        )
+        yield
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+def test_where_a_forwarder_passes_on_what_it_ends_is_dialled_itself(monkeypatch):
+    monkeypatch.setattr("diagnostics.place.routes.SIBLINGS", ())
+    inner = unused_port()
+    with accepting(lambda sock, _: sock.close()) as port:
+        words = ("socat", "-", f"TCP-LISTEN:{port},bind={LOOPBACK}", f"TCP:127.0.0.2:{inner}")
+        with seen_as(*words):
+            probes, view, _ = run((LOOPBACK,), port)
+    assert view.forwarders == (Forwarder("socat", LOOPBACK, port, "127.0.0.2", inner),)
+    assert [(one.route.host, one.route.kind) for one in probes] == [(LOOPBACK, "configured"), ("127.0.0.2", "behind")]
+    assert [outcomes(one) for one in probes] == [walked(OK, OK, CLOSED), walked(OK, REFUSED)]
 
 
 def test_when_one_gets_through_no_other_port_is_looked_at():

@@ -1,8 +1,20 @@
 """Who is asked next, as tables over probes: few handshakes, each for a reason."""
 
+from dataclasses import replace
+
 import pytest
 
-from diagnostics.evidence import HostView, KernelView, ListeningSocket, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.evidence import (
+    Forwarder,
+    HostView,
+    KernelView,
+    ListeningSocket,
+    Outcome,
+    Probe,
+    ProbeStage,
+    Route,
+    StageResult,
+)
 from diagnostics.probing import plan
 
 OK, REFUSED, TIMED_OUT, UNREACHABLE = Outcome.OK, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE
@@ -27,6 +39,7 @@ def hello(address, outcome, **more):
 
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+LOOP = "127.0.0.1"
 LOST = KernelView(1, 3, 17)
 HAVE = KernelView(0, 0, 0)
 
@@ -185,6 +198,39 @@ def test_a_few_listeners_are_enough_and_without_a_look_there_is_none():
     view = HostView(tuple(ListeningSocket("127.0.0.1", port) for port in range(4000, 4020)), 0, 0, 0)
     assert len(plan.seen_listeners(view, ())) == plan.MOST_SEEN
     assert plan.seen_listeners(None, ()) == plan.seen_listeners(HostView(), ()) == ()
+
+
+PROXY = Forwarder("docker-proxy", "127.0.0.1", PORT, "172.17.0.2", 4004)
+BEHIND = (
+    ("accepted and closed", probe(LOOP, OK, OK, CLOSED), (PROXY,), [("172.17.0.2", 4004)]),
+    ("reset at the hello", hello(LOOP, RESET), (PROXY,), [("172.17.0.2", 4004)]),
+    ("silent", hello(LOOP, TIMED_OUT), (PROXY,), [("172.17.0.2", 4004)]),
+    (
+        "on an address of this machine",
+        hello(A, CLOSED, source=A),
+        (replace(PROXY, address="0.0.0.0"),),
+        [("172.17.0.2", 4004)],
+    ),
+    ("refused: no forwarder took it", probe(LOOP, OK, REFUSED), (PROXY,), []),
+    ("not asked", through(LOOP), (PROXY,), []),
+    ("answered", hello(LOOP, OK), (PROXY,), []),
+    ("on another machine", hello(A, CLOSED, source=B), (replace(PROXY, address="0.0.0.0"),), []),
+    ("another address", hello("127.0.0.2", CLOSED), (PROXY,), []),
+    ("another port", hello(LOOP, CLOSED, port=4001), (PROXY,), []),
+    ("nothing known of where it leads", hello(LOOP, CLOSED), (Forwarder("socat", "0.0.0.0", PORT),), []),
+    ("to a place that was tried", hello(LOOP, CLOSED), (replace(PROXY, to_address=LOOP, to_port=PORT),), []),
+)
+
+
+@pytest.mark.parametrize("tried, forwarders, wanted", [case[1:] for case in BEHIND], ids=[case[0] for case in BEHIND])
+def test_where_a_forwarder_passes_on_what_came_to_nothing_is_a_route(tried, forwarders, wanted):
+    found = plan.behind(HostView((), 0, 0, 0, forwarders), [tried])
+    assert [(route.host, route.port) for route in found] == wanted
+    assert all(route.kind == "behind" and "docker-proxy passes on" in route.why for route in found)
+
+
+def test_without_a_look_nobody_knows_where_a_forwarder_leads():
+    assert plan.behind(None, [hello(LOOP, CLOSED)]) == ()
 
 
 def test_the_other_ports_of_a_few_hosts_are_enough():

@@ -4,11 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import HostView, KernelView, ListeningSocket
+from diagnostics.evidence import Forwarder, HostView, KernelView, ListeningSocket
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules.candidates import explanation_of, meaning
 from diagnostics.rules.diagnose import diagnose
-from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, LOCAL_SILENCE, LOGGED_IN, PLAIN, SILENT, probe, run
+from tests.diagnostics.recorded import (
+    BRIDGE,
+    CASES,
+    CLOSED,
+    DOCKER0,
+    ENDED,
+    LOCAL_SILENCE,
+    LOGGED_IN,
+    PLAIN,
+    REFUSED,
+    SILENT,
+    UNKNOWN_PLACE,
+    probe,
+    run,
+)
 
 OPEN = ListeningSocket("0.0.0.0", 4003, 0, 50)
 
@@ -45,6 +59,74 @@ KNOWN = [
         ["IBD305", "IBD307", "IBD304", "IBD306", "IBD309"],
     ),
 ]
+
+
+TAKES = ListeningSocket("127.0.0.1", 4002, 0, 4096)
+HERE = {"port": 4002, "source": "127.0.0.1"}
+
+
+def forwarded(end, *more, program="docker-proxy", to="172.17.0.3", port=4002):
+    """Port 4002 of this machine ends like that, where a forwarder has it."""
+    host = HostView((TAKES,), 0, 0, 0, (Forwarder(program, "127.0.0.1", 4002, to, port),))
+    return run(PLAIN, probe("127.0.0.1", "configured", end, **HERE), *more, host=host)
+
+
+def behind(end, port=4002):
+    return probe("172.17.0.3", "behind", end, port=port, source="172.17.0.1")
+
+
+LOGIN = ["IBD601", "IBD602", "IBD605", "IBD607"]
+FORWARDED = [
+    ("the gateway's own port ends it", forwarded(ENDED, behind(ENDED)), ["IBD302", "IBD301", *LOGIN]),
+    ("and ends it at the hello", forwarded(CLOSED, behind(CLOSED)), ["IBD302", "IBD301", "IBD404", "IBD601"]),
+    (
+        "the port of an image's forwarder ends it",
+        forwarded(ENDED, behind(ENDED, 4004), port=4004),
+        ["IBD301", "IBD302", *LOGIN],
+    ),
+    ("nobody is behind it", forwarded(ENDED, behind(REFUSED, 4004), port=4004), ["IBD301", *LOGIN]),
+    ("what is behind it was not seen", forwarded(ENDED), ["IBD301", "IBD302", *LOGIN]),
+    ("it leads to where a name leads", forwarded(ENDED, program="socat", to=None), ["IBD301", "IBD302", *LOGIN]),
+    (
+        "it leads to loopback, which a gateway trusts",
+        forwarded(ENDED, program="socat", to="127.0.0.1", port=4001),
+        ["IBD301", *LOGIN, "IBD302"],
+    ),
+    (
+        "the same gateway has a session on another port",
+        forwarded(ENDED, behind(ENDED), probe("172.17.0.3", "sibling", port=4004)),
+        ["IBD302", "IBD301"],
+    ),
+    (
+        "the live gateway has a session, and the paper one is asked",
+        forwarded(ENDED, behind(ENDED, 4004), probe("172.17.0.3", "sibling", port=4003), port=4004),
+        ["IBD301", "IBD302", *LOGIN],
+    ),
+    (
+        "silence: what a gateway in a container leaves over is not seen here",
+        forwarded(SILENT),
+        ["IBD305", "IBD304", "IBD306", "IBD210", "IBD309"],
+    ),
+    (
+        "nobody sees what has the port, as on a Mac",
+        run(UNKNOWN_PLACE, probe("127.0.0.1", "configured", ENDED, source="127.0.0.1")),
+        ["IBD301", "IBD302", *LOGIN, "IBD505"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "evidence", "wanted"), FORWARDED, ids=[row[0] for row in FORWARDED])
+def test_behind_a_forwarder_what_it_dials_decides_and_loopback_is_not_what_the_gateway_sees(name, evidence, wanted):
+    assert codes(evidence) == wanted
+
+
+def test_what_a_forwarder_passes_on_to_is_told_and_a_session_beside_it_is_in_the_verdict():
+    diagnosis = diagnose(forwarded(ENDED, behind(ENDED), probe("172.17.0.3", "sibling", port=4004)))
+    assert diagnosis.findings[0].message.endswith("; docker-proxy passes it on to 172.17.0.3:4002, which ends it, too")
+    assert "; but 172.17.0.3:4004 works, session usable" in diagnosis.verdict.line
+    for end, does in ((REFUSED, "refuses"), (SILENT, "gives no answer, either")):
+        message = diagnose(forwarded(CLOSED, behind(end))).findings[0].message
+        assert message.endswith(f"; docker-proxy passes it on to 172.17.0.3:4002, which {does}")
 
 
 @pytest.mark.parametrize(("name", "evidence", "wanted"), KNOWN, ids=[row[0] for row in KNOWN])
