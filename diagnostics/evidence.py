@@ -126,11 +126,23 @@ class ListeningSocket:
 
 @dataclass(frozen=True, slots=True)
 class Forwarder:
-    """A program of this machine that takes connections on a port asked about and passes them on, whoever calls."""
+    """A program of this machine that takes connections on a port asked about and passes them on."""
 
     program: str
-    address: str  # it listens there
+    address: str  # it listens there; "" where that is not known
     port: int
+    upstream: str | None = None  # "host:port" to which it passes them on; None where that is not known
+    open: bool = True  # it looks at nobody's address
+    assumed: bool = False  # port or upstream is its default: its command line names none, its configuration may
+
+
+@dataclass(frozen=True, slots=True)
+class DialSeen:
+    """A connection from this machine to one of the ports asked about, open or not answered yet."""
+
+    address: str
+    port: int
+    source_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +155,8 @@ class HostView:
     syn_sent: int | None = None  # dials towards these ports that are not answered
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
     forwarders: tuple[Forwarder, ...] = ()  # as far as command lines tell
+    # Those that somebody made after we had looked first; known only where we waited for an answer in vain
+    dials: tuple[DialSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What is known of one code: its entry, with everything that depends on the code alone.
 
 Words in capitals in a command or a check stand for something of the user's: HOST and PORT of the route (of a redirect:
-of where it leads), ADDRESS for what HOST stands for, GATEWAY and CLIENT for the names of the two containers, NETWORK
-for the name of a Docker network.
+of where it leads), UPSTREAM for where the answer comes from, which is the route itself or what a forwarder there leads
+to, APIPORT for the port of that, ADDRESS for what HOST stands for, GATEWAY and CLIENT for the names of the two
+containers, NETWORK for the name of a Docker network.
 """
 
 from __future__ import annotations

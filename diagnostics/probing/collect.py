@@ -116,12 +116,13 @@ def examine(
 def merged(before: HostView | None, silence: HostView | None) -> HostView | None:
     """What the namespace showed before we dialled and while we waited for an answer, each where it says more.
 
-    Connections that wait unaccepted and dials of a proxy in between are caused by our waiting. Sockets that wait to be
-    closed are a mark of earlier clients only as long as our own have not come and gone.
+    Connections that wait unaccepted and the dial of a forwarder in between are caused by our waiting. Sockets that wait
+    to be closed are a mark of earlier clients only as long as our own have not come and gone.
     """
     if before is None or silence is None:
-        return before
-    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders)
+        return before and replace(before, dials=())
+    made = tuple(one for one in silence.dials if one not in before.dials)
+    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders, dials=made)
 
 
 def _handshakes(

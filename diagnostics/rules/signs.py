@@ -8,6 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
+from diagnostics.rules.between import answering
 from diagnostics.rules.log_view import is_logged_in, state_holds
 from diagnostics.rules.run_view import RunView, failure
 from diagnostics.rules.sessions import MAX_CLIENTS
@@ -67,7 +68,7 @@ def _not_only_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _queue_has_room(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    serving = [listener for probe in probes for listener in run.serving(probe)]
+    serving = [listener for probe in probes for listener in answering(run, probe)]
     return bool(serving) and all(listener.queue == 0 for listener in serving)
 
 
