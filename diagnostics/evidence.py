@@ -135,6 +135,12 @@ class Forwarder:
     open: bool = True  # it looks at nobody's address
     assumed: bool = False  # port or upstream is its default: its command line names none, its configuration may
 
+    @property
+    def upstream_port(self) -> int | None:
+        """The port of the upstream; None where that is not known, or is no number in a file."""
+        port = (self.upstream or "").rpartition(":")[2]
+        return int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else None
+
 
 @dataclass(frozen=True, slots=True)
 class DialSeen:

@@ -100,9 +100,11 @@ def examine(
     `strangers`: addresses whose other ports are not ours to look at.
     """
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
+    seen = forwarders.look(ports)
+    ports |= {one.upstream_port for one in seen if one.upstream_port is not None}
     before = sockets.look(ports)
     if before is not None:
-        before = replace(before, forwarders=forwarders.look(ports))
+        before = replace(before, forwarders=seen)
     port = routes[0].port if routes else DEFAULT_PORT
     routes = (*routes, *plan.seen_listeners(before, routes))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
@@ -136,7 +138,10 @@ def _handshakes(
         later = min(asked.timeout, max(LATER_AT_LEAST, asked.timeout * LATER))
         timeout = later if silences else asked.timeout
         probes[index] = probe.handshake(
-            probes[index], asked, timeout=timeout, on_silence=lambda: silences.append(look())
+            probes[index],
+            asked,
+            timeout=timeout,
+            on_silence=lambda: silences.append(_without_ours(look(), probes[index])),
         )
 
     for _ in range(plan.MOST_HANDSHAKES):
@@ -147,6 +152,12 @@ def _handshakes(
     for index in plan.rest(probes) if every_route else ():
         ask(index)
     return silences[0] if silences else None
+
+
+def _without_ours(view: HostView | None, waiting: Probe) -> HostView | None:
+    """Without the connection that we wait on: what is left was made by others."""
+    ours = waiting.address, waiting.route.port
+    return view and replace(view, dials=tuple(one for one in view.dials if (one.address, one.port) != ours))
 
 
 def nobody_accepts(view: HostView | None, route: Probe) -> bool:

@@ -77,7 +77,7 @@ def between(run: RunView, probe: Probe | None) -> Between | None:
 
 def _seen(host: HostView, probe: Probe) -> Between | None:
     port, known, dialled = probe.route.port, _forwarder_at(host, probe), _dialled(host, probe)
-    if known is not None and (known.upstream is not None and not known.assumed):
+    if known is not None and known.upstream is not None and not known.assumed:
         return Between(port, known.upstream, known.program, Basis.SEEN)
     if dialled is not None:
         return Between(port, dialled, known.program, Basis.SEEN) if known else _likely(port, dialled)
@@ -91,8 +91,9 @@ def _likely(port: int, upstream: str) -> Between:
 
 
 def _forwarder_at(host: HostView, probe: Probe) -> Forwarder | None:
-    """Whose port it is, by the command lines; docker-proxy's are of this network, others may be a container's."""
-    there = [one for one in host.forwarders if one.port == probe.route.port and _takes(one, probe)]
+    """Which leads from there to a known place; docker-proxy's port is of this network, others' may be a container's."""
+    mine = (one for one in host.forwarders if one.port == probe.route.port and _takes(one, probe))
+    there = [one for one in mine if one.upstream_port is not None]
     return min(there, key=lambda one: one.program != "docker-proxy", default=None)
 
 

@@ -27,7 +27,16 @@ from diagnostics.probing import collect as module
 from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
 from diagnostics.probing.talk import SETTLE
-from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice, silent
+from tests.diagnostics.peers import (
+    FILTER_ONLY,
+    LINUX_ONLY,
+    LOOPBACK,
+    accepting,
+    black_hole,
+    data_hole,
+    practice,
+    silent,
+)
 from tests.relay.kit.loopback import unused_port
 
 OK, REFUSED, SKIPPED, TIMED_OUT = Outcome.OK, Outcome.REFUSED, Outcome.SKIPPED, Outcome.TIMED_OUT
@@ -152,6 +161,23 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert (outcomes(probes[0]), probes[0].attempts) == (walked(OK, OK, OK, TIMED_OUT), 1)
     assert view == HostView((ListeningSocket(LOOPBACK, port, 2, 8),), 0, 0, 1)
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+def test_the_dial_of_a_forwarder_is_seen_while_we_wait_and_not_our_own_nor_an_older_one(monkeypatch):
+    with silent() as behind, socket.create_connection((LOOPBACK, behind)) as older, contextlib.ExitStack() as stack:
+        port_of_older = older.getsockname()[1]
+
+        def serve(sock, _):
+            stack.enter_context(sock)
+            stack.enter_context(socket.create_connection((LOOPBACK, behind)))
+
+        with accepting(serve) as port:
+            monkeypatch.setattr(module, "SIBLINGS", ((behind, "the gateway's"),))
+            _, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
+    assert {(one.address, one.port) for one in view.dials} == {(LOOPBACK, behind)}
+    assert port_of_older not in [one.source_port for one in view.dials]
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ ROWS = [
         Between(4003, UP, "ib-relay", Basis.PORT),
     ),
     ("one that leads nobody knows where", PLAIN, AT_4001, seen(Forwarder("socat", "", 4001)), None),
+    ("one whose place is no place, in a file", PLAIN, AT_4001, seen(Forwarder("socat", "", 4001, "x:y")), None),
     ("its port", PLAIN, HERE, None, Between(4003, UP, "ib-relay", Basis.PORT)),
     ("another port", PLAIN, AT_4001, seen(), None),
     ("it is itself that does not accept", PLAIN, HERE, seen(RELAY, queue=1), None),
