@@ -1,7 +1,8 @@
 """The words of a finding where a forwarder stands between: it is about what answers, which is at another port.
 
 The blanks are those of rules/between.py: {program} has {port} and leads to {upstream}. {change} is how it is made to
-lead elsewhere, {log} where it says how its dial went. Commands have APIPORT and UPSTREAM, as everywhere (entry.py).
+lead elsewhere, {log} where it says how its dial went, {stranger} what it says there of an upstream that is no gateway.
+Commands have APIPORT and UPSTREAM, as everywhere (entry.py).
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ class ProgramWords(NamedTuple):
 
     change: str
     log: str
+    stranger: str = ""  # what it says itself of an upstream that is no gateway (relay/logs/explain.py)
 
 
 PROGRAMS = {
     OURS: ProgramWords(
         "set upstream in its configuration and run ib-relay service install, or start ib-relay run with --upstream",
         "journalctl -t ib-relay, or its terminal",
+        "; its log says 'what answered is no IB gateway'",
     ),
     "socat": ProgramWords("start it with that address at its end", "its terminal, with -d -d"),
     DOCKERS: ProgramWords("publish that port of the container", "the log of the container behind it"),
@@ -78,7 +81,7 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
                 "It leads to a service that is no gateway. Let it lead to the gateway's API, 4001 or 4002 of IB "
                 "Gateway, 7496 or 7497 of TWS: {change}."
             ),
-            check="ss -ltnp on the machine of {program} names the program at {upstream}.",
+            check="ss -ltnp on the machine of {program} names the program at {upstream}{stranger}.",
             commands=("ss -ltnp 'sport = :APIPORT'", "docker port GATEWAY"),
             where_to_look=_LEADS_ASTRAY,
         ),
@@ -89,7 +92,9 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
                 "It leads to a web server. Let it lead to the TWS API, 4001 or 4002 of IB Gateway, 7496 or 7497 of "
                 "TWS: {change}."
             ),
-            check="curl of {upstream}, on its machine, gets an HTTP answer; through a relay it may get an empty one.",
+            check=(
+                "curl of {upstream} on its machine gets an HTTP answer, which it may not through {program}{stranger}."
+            ),
             where_to_look=_LEADS_ASTRAY,
         ),
     ),
@@ -99,7 +104,10 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
                 "It leads to a TLS server. Let it lead to the gateway's own port, which speaks without TLS, or to the "
                 "client end of the tunnel: {change}."
             ),
-            check="openssl s_client of {upstream}, on its machine, shows a certificate; through a relay it may not.",
+            check=(
+                "openssl s_client of {upstream} on its machine shows a certificate, which it may not through "
+                "{program}{stranger}."
+            ),
             where_to_look=_LEADS_ASTRAY,
         ),
     ),
@@ -117,7 +125,7 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
     "IBD405": (
         BehindWords(
             fix="Find out which program answers at {upstream}, and dial it there without {program} between.",
-            check="ss -ltnp on the machine of {program} names the program at {upstream}.",
+            check="ss -ltnp on the machine of {program} names the program at {upstream}{stranger}.",
         ),
     ),
     "IBD501": (
@@ -150,7 +158,7 @@ def behind_words(code: str, program: str) -> BehindWords | None:
 def said_behind(text: str, program: str, port: int, upstream: str) -> str:
     """The text with its blanks filled."""
     words = PROGRAMS.get(program, ANY_OTHER)
-    return text.format(program=program, port=port, upstream=upstream, change=words.change, log=words.log)
+    return text.format(program=program, port=port, upstream=upstream, **words._asdict())
 
 
 def is_about_what_answers(code: str, texts: tuple[str, ...]) -> bool:
