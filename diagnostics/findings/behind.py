@@ -59,6 +59,18 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
             commands=("ib-relay check-config", "ss -tn '( dport = :APIPORT )'"),
         ),
     ),
+    "IBD303": (
+        BehindWords(
+            ours=True,
+            commands=(
+                "ss -tn state close-wait '( sport = :APIPORT )'",
+                "ss -ltn 'sport = :APIPORT'",
+                "ib-relay service status",
+                "docker inspect --format '{{.State.Status}} paused={{.State.Paused}}' GATEWAY",
+                "docker logs --tail 50 GATEWAY",
+            ),
+        ),
+    ),
     "IBD304": (
         BehindWords(
             ours=True,
