@@ -1,8 +1,7 @@
 """The words of a finding where a forwarder stands between: it is about what answers, which is at another port.
 
-The blanks are those of rules/between.py: {program} has {port} and leads to {upstream}. {change} is how it is made to
-lead elsewhere, {log} where it says how its dial went, {stranger} what it says there of an upstream that is no gateway.
-Commands have APIPORT and UPSTREAM, as everywhere (entry.py).
+The blanks are those of rules/between.py, {program} has {port} and leads to {upstream}, and what differs from program to
+program (ProgramWords). Commands have APIPORT and UPSTREAM, as everywhere (entry.py).
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ DOCKERS = "docker-proxy"  # what it leads to is in a container, and so are that 
 class ProgramWords(NamedTuple):
     """What is different from program to program."""
 
-    change: str
-    log: str
+    change: str  # how it is made to lead elsewhere
+    log: str  # where it says how its dial went
+    hides: str = ""  # it lets nothing but an IB client through
     stranger: str = ""  # what it says itself of an upstream that is no gateway (relay/logs/explain.py)
 
 
@@ -27,7 +27,8 @@ PROGRAMS = {
     OURS: ProgramWords(
         "set upstream in its configuration and run ib-relay service install, or start ib-relay run with --upstream",
         "journalctl -t ib-relay, or its terminal",
-        "; its log says 'what answered is no IB gateway'",
+        ", but not through the relay",
+        "; the relay's log says 'what answered is no IB gateway'",
     ),
     "socat": ProgramWords("start it with that address at its end", "its terminal, with -d -d"),
     DOCKERS: ProgramWords("publish that port of the container", "the log of the container behind it"),
@@ -104,9 +105,7 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
                 "It leads to a web server. Let it lead to the TWS API, 4001 or 4002 of IB Gateway, 7496 or 7497 of "
                 "TWS: {change}."
             ),
-            check=(
-                "curl of {upstream} on its machine gets an HTTP answer, which it may not through {program}{stranger}."
-            ),
+            check="curl of {upstream} on its machine gets an HTTP answer{hides}{stranger}.",
             where_to_look=_LEADS_ASTRAY,
         ),
     ),
@@ -116,10 +115,7 @@ BEHIND: dict[str, tuple[BehindWords, ...]] = {  # by code; the first that holds 
                 "It leads to a TLS server. Let it lead to the gateway's own port, which speaks without TLS, or to the "
                 "client end of the tunnel: {change}."
             ),
-            check=(
-                "openssl s_client of {upstream} on its machine shows a certificate, which it may not through "
-                "{program}{stranger}."
-            ),
+            check="openssl s_client of {upstream} on its machine shows a certificate{hides}{stranger}.",
             where_to_look=_LEADS_ASTRAY,
         ),
     ),

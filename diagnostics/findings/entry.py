@@ -35,7 +35,7 @@ class Sign(Enum):
     DIALS_LOOPBACK = auto()  # a route to 127.0.0.1 or localhost
     ENDED_LATE = auto()  # in answer to our hello, but seconds after it
     FEW_CLIENTS = auto()  # fewer connections than a gateway takes
-    FORWARDER_FOUND_NOBODY = auto()  # the log of the forwarder says that its dial was refused
+    FORWARDER_FOUND_NOBODY = auto()  # its log says that its dial was refused, or nobody listens where it leads
     FORWARDER_WAITS = auto()  # the log of the forwarder says that its dial got no answer
     FROM_LOOPBACK = auto()  # the other end sees a loopback address, which a gateway trusts
     LISTENS_HERE = auto()  # this machine is the other end, and somebody has the port

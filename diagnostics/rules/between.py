@@ -123,7 +123,20 @@ def answering(run: RunView, probe: Probe) -> tuple[ListeningSocket, ...]:
     behind = between(run, probe)
     if behind is None or not behind.is_sure:
         return run.serving(probe)
+    return _at_upstream(run, probe, behind) or ()
+
+
+def nobody_behind(run: RunView, probe: Probe) -> bool:
+    """Whether a forwarder that was seen leads to a port of this machine on which nobody listens."""
+    behind = between(run, probe)
+    return behind is not None and behind.is_sure and _at_upstream(run, probe, behind) == ()
+
+
+def _at_upstream(run: RunView, probe: Probe, behind: Between) -> tuple[ListeningSocket, ...] | None:
+    """The listeners there; None where they cannot be seen from here."""
     host, address = run.host((probe,)), behind.upstream.rpartition(":")[0].strip("[]")
-    listeners = host.listeners if host is not None and host.listeners is not None and is_loopback(address) else ()
-    there = [one for one in listeners if one.port == behind.upstream_port]
-    return tuple(one for one in there if one.address in (address, *WILDCARDS))
+    if host is None or host.listeners is None or not is_loopback(address):
+        return None
+    names = ("127.0.0.1", "::1") if address == "localhost" else (address,)
+    there = (one for one in host.listeners if one.port == behind.upstream_port)
+    return tuple(one for one in there if one.address in (*names, *WILDCARDS))

@@ -8,7 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
-from diagnostics.rules.between import answering
+from diagnostics.rules.between import answering, nobody_behind
 from diagnostics.rules.log_view import is_logged_in, state_holds
 from diagnostics.rules.run_view import RunView, failure
 from diagnostics.rules.sessions import MAX_CLIENTS
@@ -43,7 +43,8 @@ def _logged_in_alone(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _forwarder_found_nobody(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return "forwarder_refused" in run.evidence.log_states
+    told = "forwarder_refused" in run.evidence.log_states
+    return told or (bool(probes) and all(nobody_behind(run, probe) for probe in probes))
 
 
 def _forwarder_waits(run: RunView, probes: tuple[Probe, ...]) -> bool:

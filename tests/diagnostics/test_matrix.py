@@ -249,7 +249,7 @@ def test_a_failure_that_is_played_gets_the_code_of_its_cause(at, diagnoses):
 # Each row: what is behind it, its name, the finding, the explanation that comes first, what else it could be, and what
 # the relay's log then says, where that is the check that decides.
 RELAYED = (
-    (nobody, "nothing listens", "IBD404", "IBD301", "IBD302 IBD404", "connection_refused"),
+    (nobody, "nothing listens", "IBD404", "IBD301", "IBD404", "connection_refused"),
     (black_hole, "no answer", "IBD404", "IBD307", "IBD301", "connect_timeout"),
     (silent, "never accepts", "IBD305", "IBD305", "IBD306", ""),
     (frozen, "stopped", "IBD305", "IBD305", "IBD306", ""),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from diagnostics.evidence import DialSeen, Forwarder, ListeningSocket
-from diagnostics.rules.between import Basis, Between, answering, between
+from diagnostics.rules.between import Basis, Between, answering, between, nobody_behind
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.run_view import look_at
 from tests.diagnostics.recorded import (
@@ -128,6 +128,24 @@ def test_who_answers_is_behind_a_forwarder_that_was_seen():
     assert listeners(replace(FULL, forwarders=())) == (OPEN,), "a default port proves nothing"
     assert listeners(replace(FULL, forwarders=(SOCAT,))) == (), "what is on another machine is not seen here"
     assert listeners(replace(FULL, listeners=None)) == ()
+    assert listeners(replace(FULL, forwarders=(replace(RELAY, upstream="localhost:4002"),))) == (GATEWAY,)
+
+
+@pytest.mark.parametrize(
+    ("host", "nobody"),
+    [
+        (FULL, False),
+        (seen(RELAY), True),
+        (seen(BY_DEFAULT), False),
+        (seen(SOCAT), False),
+        (replace(seen(RELAY), listeners=None), False),
+        (None, False),
+    ],
+    ids=["somebody", "nobody", "not sure", "another machine", "not looked at", "elsewhere"],
+)
+def test_that_nobody_is_behind_it_is_known_only_where_it_was_seen(host, nobody):
+    run_here = look_at(run(PLAIN, HERE, host=host))
+    assert nobody_behind(run_here, HERE) is nobody
 
 
 def test_a_wedged_gateway_is_found_behind_the_relay_and_looked_for_there():
