@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from ipaddress import ip_address
 
 from relay.wire.events import MAX_ACCOUNTS_SHOWN
 from relay.wire.versions import version_said
@@ -137,13 +138,37 @@ class ListeningSocket:
 
 @dataclass(frozen=True, slots=True)
 class Forwarder:
-    """A program of this machine that takes connections on a port asked about and passes them on, whoever calls."""
+    """A program of this machine that takes connections on a port asked about and passes them on."""
 
     program: str
-    address: str  # it listens there
+    address: str  # it listens there; "" where that is not known
     port: int
-    to_address: str | None = None  # it passes on to this; None where a name is, or nothing is known
-    to_port: int | None = None
+    upstream: str | None = None  # "host:port" to which it passes them on; None where that is not known
+    open: bool = True  # it looks at nobody's address
+    assumed: bool = False  # port or upstream is its default: its command line names none, its configuration may
+
+    @property
+    def upstream_address(self) -> str | None:
+        """The address of the upstream; None where a name is, or nothing is known."""
+        try:
+            return str(ip_address((self.upstream or "").rpartition(":")[0].removeprefix("[").removesuffix("]")))
+        except ValueError:
+            return None
+
+    @property
+    def upstream_port(self) -> int | None:
+        """The port of the upstream; None where that is not known, or is no port."""
+        port = (self.upstream or "").rpartition(":")[2]
+        return int(port) if port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16 else None
+
+
+@dataclass(frozen=True, slots=True)
+class DialSeen:
+    """A connection from this machine to one of the ports asked about, open or not answered yet."""
+
+    address: str
+    port: int
+    source_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +181,8 @@ class HostView:
     syn_sent: int | None = None  # dials towards these ports that are not answered
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
     forwarders: tuple[Forwarder, ...] = ()  # as far as command lines tell
+    # Those that somebody made after we had looked first; known only where we waited for an answer in vain
+    dials: tuple[DialSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

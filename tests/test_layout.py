@@ -52,7 +52,7 @@ DIAGNOSTICS_ROOMS = {
     "rules": "evidence findings place",
     "probing": "evidence host place",
     "place": "evidence",
-    "host": "evidence",
+    "host": "evidence place",
     "bundle": "archive",
     "findings": "place",
     "evidence": "",

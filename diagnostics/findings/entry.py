@@ -1,8 +1,9 @@
 """What is known of one code: its entry, with everything that depends on the code alone.
 
 Words in capitals in a command or a check stand for something of the user's: HOST and PORT of the route (of a redirect:
-of where it leads), ADDRESS for what HOST stands for, GATEWAY and CLIENT for the names of the two containers, NETWORK
-for the name of a Docker network.
+of where it leads), UPSTREAM for where the answer comes from, which is the route itself or what a forwarder there leads
+to, APIPORT for the port of that, ADDRESS for what HOST stands for, GATEWAY and CLIENT for the names of the two
+containers, NETWORK for the name of a Docker network.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Sign(Enum):
     DIALS_LOOPBACK = auto()  # a route to 127.0.0.1 or localhost
     ENDED_LATE = auto()  # in answer to our hello, but seconds after it
     FEW_CLIENTS = auto()  # fewer connections than a gateway takes
-    FORWARDER_FOUND_NOBODY = auto()  # the log of the forwarder says that its dial was refused
+    FORWARDER_FOUND_NOBODY = auto()  # its log says that its dial was refused, or nobody listens where it leads
     FORWARDER_WAITS = auto()  # the log of the forwarder says that its dial got no answer
     FROM_LOOPBACK = auto()  # the other end sees a loopback address, which a gateway trusts
     GATEWAY_PORT_ENDS = auto()  # a forwarder here dials a port of the gateway's own, which ends our connections, too

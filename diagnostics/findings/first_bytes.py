@@ -9,7 +9,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD401",
         slug="not-ib-banner",
-        title="another service is on this port: it speaks first",
+        title="another service answers, no IB gateway",
         severity="error",
         side=Side.LOCAL,
         causes=("the port belongs to another program, such as SSH or VNC",),
@@ -29,7 +29,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD402",
         slug="not-ib-http",
-        title="a web server is on this port",
+        title="a web server answers",
         severity="error",
         side=Side.LOCAL,
         causes=(
@@ -38,8 +38,8 @@ ENTRIES = (
         ),
         fix="Use the TWS API's port: 4001 or 4002 of IB Gateway, 7496 or 7497 of TWS.",
         commands=(
-            "curl -sI http://HOST:PORT/",
-            "ss -ltnp 'sport = :PORT'",
+            "curl -sI http://UPSTREAM/",
+            "ss -ltnp 'sport = :APIPORT'",
         ),
         check="curl gets an HTTP answer.",
         docs=(
@@ -52,7 +52,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD403",
         slug="not-ib-tls",
-        title="a TLS server is on this port",
+        title="a TLS server answers",
         severity="error",
         side=Side.LOCAL,
         causes=(
@@ -61,8 +61,8 @@ ENTRIES = (
         ),
         fix=("Dial the gateway's own port, which speaks without TLS, or go through the client end of the tunnel."),
         commands=(
-            "openssl s_client -connect HOST:PORT",
-            "ss -ltnp 'sport = :PORT'",
+            "openssl s_client -connect UPSTREAM",
+            "ss -ltnp 'sport = :APIPORT'",
         ),
         check="openssl s_client shows a certificate.",
         docs=(
@@ -153,8 +153,8 @@ ENTRIES = (
         ),
         fix="Find out which program has the port, and dial the gateway without anything between.",
         commands=(
-            "ss -ltnp 'sport = :PORT'",
-            "ib-diagnose --target HOST:PORT --verbose",
+            "ss -ltnp 'sport = :APIPORT'",
+            "ib-diagnose --target UPSTREAM --verbose",
         ),
         check="ss -ltnp on the host names the program.",
         docs=(

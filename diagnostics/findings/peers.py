@@ -107,7 +107,8 @@ ENTRIES = (
             "restart; a dialog on its screen has to be answered; a paused container has to go on."
         ),
         commands=(
-            "ss -tn state close-wait '( sport = :PORT )'",
+            "ss -tn state close-wait '( sport = :APIPORT )'",
+            "ss -ltn 'sport = :APIPORT'",
             "docker inspect --format '{{.State.Status}} paused={{.State.Paused}}' GATEWAY",
             "docker logs --tail 50 GATEWAY",
         ),
@@ -195,7 +196,8 @@ ENTRIES = (
             "give up in the middle of the handshake, reconnecting within seconds."
         ),
         commands=(
-            "ss -tn state close-wait '( sport = :PORT )'",
+            "ss -tn state close-wait '( sport = :APIPORT )'",
+            "ss -ltn 'sport = :APIPORT'",
             "docker restart GATEWAY",
         ),
         check=("CLOSE_WAIT or waiting connections on the API port, for every client, also from 127.0.0.1."),
@@ -236,7 +238,9 @@ ENTRIES = (
             "decides."
         ),
         silenced_by=NAME_FAULTS,
-        doubted_by=(Sign.QUEUE_HAS_ROOM,),  # the queue is that of the listener that is seen, which may be a relay's
+        doubted_by=(
+            Sign.QUEUE_HAS_ROOM,
+        ),  # where nobody knows better, that of the port dialled, which may be a relay's
     ),
     FindingEntry(
         code="IBD307",

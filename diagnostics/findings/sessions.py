@@ -137,7 +137,7 @@ ENTRIES = (
         ),
         fix=("Close clients that are not needed; restart the gateway if they are gone and it still counts them."),
         commands=(
-            "ss -tn state established '( sport = :PORT )'",
+            "ss -tn state established '( sport = :APIPORT )'",
             "docker restart GATEWAY",
         ),
         check="Count the established connections on the API port: the limit is 32.",
@@ -164,7 +164,7 @@ ENTRIES = (
             "closes both sides."
         ),
         commands=(
-            "ss -tn state close-wait '( sport = :PORT )'",
+            "ss -tn state close-wait '( sport = :APIPORT )'",
             "ib-relay run",
         ),
         check="CLOSE_WAIT on the gateway's side: the peer is gone, and the gateway has not closed.",

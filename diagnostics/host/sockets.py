@@ -19,9 +19,10 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from diagnostics.evidence import HostView, ListeningSocket
+from diagnostics.evidence import DialSeen, HostView, ListeningSocket
 
 MAX_LISTENERS = 64  # kept; the ports asked about are a dozen
+MAX_DIALS = 256  # kept; a gateway takes 32 clients
 MAX_TABLE = 8 << 20  # bytes of each file; some 50,000 sockets
 
 ESTABLISHED, SYN_SENT, CLOSE_WAIT, LISTEN = 1, 2, 8, 10  # linux/tcp_states.h
@@ -31,7 +32,7 @@ _MAPPED = b"\0" * 10 + b"\xff" * 2  # an IPv4 address in an IPv6 socket
 
 @dataclass(frozen=True, slots=True)
 class SocketRow:
-    """One socket: its own address and port, the port at the other end, and for a listener its queue."""
+    """One socket: its own address and port, those of the other end, and for a listener its queue."""
 
     state: int
     address: str
@@ -39,6 +40,7 @@ class SocketRow:
     remote_port: int
     queue: int
     backlog: int | None = None
+    remote_address: str = ""
 
 
 def look(ports: Collection[int], folder: str = "/proc/net") -> HostView | None:
@@ -55,6 +57,7 @@ def summary(rows: Iterable[SocketRow], ports: Collection[int]) -> HostView:
     Clients are counted per port and the largest number is told: with a relay in front, the same client has two ports.
     """
     listeners: list[ListeningSocket] = []
+    dials: list[DialSeen] = []
     clients = dict.fromkeys(ports, 0)
     close_wait = syn_sent = 0
     for row in rows:
@@ -64,7 +67,9 @@ def summary(rows: Iterable[SocketRow], ports: Collection[int]) -> HostView:
         syn_sent += row.state == SYN_SENT and row.remote_port in ports
         if row.state == ESTABLISHED and row.port in ports:
             clients[row.port] += 1
-    return HostView(tuple(listeners), close_wait, syn_sent, max(clients.values(), default=0))
+        if row.state in (ESTABLISHED, SYN_SENT) and row.remote_port in ports and len(dials) < MAX_DIALS:
+            dials.append(DialSeen(row.remote_address, row.remote_port, row.port))
+    return HostView(tuple(listeners), close_wait, syn_sent, max(clients.values(), default=0), dials=tuple(dials))
 
 
 def printed(address: bytes) -> str:
@@ -90,7 +95,8 @@ def parse(table: str) -> Iterator[SocketRow]:
             state = int(columns[3], 16)
             if state in _STATES:
                 queue = int(columns[4].partition(":")[2], 16)
-                yield SocketRow(state, *_place(columns[1]), _place(columns[2])[1], queue)
+                remote_address, remote_port = _place(columns[2])
+                yield SocketRow(state, *_place(columns[1]), remote_port, queue, None, remote_address)
         except (ValueError, IndexError):
             continue
 
@@ -122,7 +128,7 @@ _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 _QUERY = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2: family, protocol, extensions, states, socket id
-_ANSWER = struct.Struct("=BBxx2s2s16s32xII")  # struct inet_diag_msg: family, state, ports, address, ..., rqueue, wqueue
+_ANSWER = struct.Struct("=BBxx2s2s16s16s16xII")  # struct inet_diag_msg: family, state, ports, addresses, ..., queues
 _MASK = sum(1 << state for state in _STATES)
 _PATIENCE = 0.2  # seconds for each datagram; the kernel has it ready when the request returns
 _MAX_DATAGRAMS = 256  # of at most 32 KiB
@@ -165,7 +171,10 @@ def read_answer(data: bytes, rows: list[SocketRow]) -> int | None:
     return None
 
 
-def _row(family: int, state: int, port: bytes, remote: bytes, address: bytes, queue: int, limit: int) -> SocketRow:
-    place = printed(address[:4] if family == socket.AF_INET else address)
+def _row(
+    family: int, state: int, port: bytes, remote: bytes, address: bytes, its: bytes, queue: int, limit: int
+) -> SocketRow:
+    size = 4 if family == socket.AF_INET else 16
     ours, theirs = int.from_bytes(port, "big"), int.from_bytes(remote, "big")
-    return SocketRow(state, place, ours, theirs, queue, limit if state == LISTEN else None)
+    backlog = limit if state == LISTEN else None
+    return SocketRow(state, printed(address[:size]), ours, theirs, queue, backlog, printed(its[:size]))

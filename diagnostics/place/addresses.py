@@ -7,6 +7,7 @@ import ipaddress
 from diagnostics.evidence import Route
 
 DEFAULT_PORT = 4003  # where our relay listens
+DEFAULT_UPSTREAM = "127.0.0.1:4002"  # and where it leads, as long as nobody says otherwise
 
 SIBLINGS = (  # (port, whose it usually is): the image's README, or IBKR's default
     (4001, "IB Gateway, live; with the gnzsnz image the published live port"),

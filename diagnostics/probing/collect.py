@@ -102,9 +102,11 @@ def examine(
     `strangers`: addresses whose other ports are not ours to look at.
     """
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
+    seen = forwarders.look(ports)
+    ports |= {one.upstream_port for one in seen if one.upstream_port is not None}
     before = sockets.look(ports)
     if before is not None:
-        before = replace(before, forwarders=forwarders.look(ports))
+        before = replace(before, forwarders=seen)
     port = routes[0].port if routes else DEFAULT_PORT
     routes = (*routes, *plan.seen_listeners(before, routes))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
@@ -124,12 +126,13 @@ def examine(
 def merged(before: HostView | None, silence: HostView | None) -> HostView | None:
     """What the namespace showed before we dialled and while we waited for an answer, each where it says more.
 
-    Connections that wait unaccepted and dials of a proxy in between are caused by our waiting. Sockets that wait to be
-    closed are a mark of earlier clients only as long as our own have not come and gone.
+    Connections that wait unaccepted and the dial of a forwarder in between are caused by our waiting. Sockets that wait
+    to be closed are a mark of earlier clients only as long as our own have not come and gone.
     """
     if before is None or silence is None:
-        return before
-    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders)
+        return before and replace(before, dials=())
+    made = tuple(one for one in silence.dials if one not in before.dials)
+    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders, dials=made)
 
 
 @dataclass(slots=True)
@@ -155,12 +158,18 @@ class _Handshakes:
         later = min(self.asked.timeout, max(LATER_AT_LEAST, self.asked.timeout * LATER))
         timeout = later if self.was_silent else self.asked.timeout
         self.probes[index] = probe.handshake(
-            self.probes[index], self.asked, timeout=timeout, on_silence=self._look_on_silence
+            self.probes[index], self.asked, timeout=timeout, on_silence=lambda: self._look_on_silence(index)
         )
 
-    def _look_on_silence(self) -> None:
+    def _look_on_silence(self, waiting: int) -> None:
         if not self.was_silent:
-            self.was_silent, self.silence = True, self.look()
+            self.was_silent, self.silence = True, _without_ours(self.look(), self.probes[waiting])
+
+
+def _without_ours(view: HostView | None, waiting: Probe) -> HostView | None:
+    """Without the connection that we wait on: what is left was made by others."""
+    ours = waiting.address, waiting.route.port
+    return view and replace(view, dials=tuple(one for one in view.dials if (one.address, one.port) != ours))
 
 
 def nobody_accepts(view: HostView | None, route: Probe) -> bool:

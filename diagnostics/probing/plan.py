@@ -100,11 +100,12 @@ def behind(view: HostView | None, probes: Sequence[Probe]) -> tuple[Route, ...]:
     known = {_place(probe) for probe in probes}
     found: dict[tuple[str | None, int], Route] = {}
     for probe in filter(_is_accepted_in_vain, probes):
-        for one in forwarders:
-            serves = one.port == probe.route.port and one.address in (probe.address, "0.0.0.0", "::")
-            if serves and one.to_address is not None and one.to_port is not None:
+        for one in (one for one in forwarders if not one.assumed):
+            serves = one.port == probe.route.port and one.address in ("", probe.address, "0.0.0.0", "::")
+            address, port = one.upstream_address, one.upstream_port
+            if serves and address is not None and port is not None:
                 why = f"{one.program} passes on to it what comes to port {one.port} here"
-                found.setdefault((one.to_address, one.to_port), Route(one.to_address, one.to_port, "behind", why))
+                found.setdefault((address, port), Route(address, port, "behind", why))
     return tuple(route for place, route in found.items() if place not in known)[:MOST_SEEN]
 
 

@@ -180,6 +180,7 @@ def _finding(finding: Finding) -> Html:
     entry = CATALOGUE[finding.code]
     title = entry.title[:1].upper() + entry.title[1:]
     parts = [tag("h3", tag("span", finding.code, class_="code"), title), *_field("Seen", finding.message)]
+    parts += _field("Between", finding.between)
     if finding.candidates:
         causes = [
             tag("li", tag("strong", f"{cause.code} {meaning(finding.code, cause.code)}"), Html("<br>"), cause.check)

@@ -10,7 +10,7 @@
     routes               route, host, port, kind, why, address, addresses, source, same_as, server_version, accounts,
                          codes, farms, stages
     routes.stages        stage, outcome, seconds, detail, error
-    findings             code, slug, severity, title, seen, routes, fix, commands, check, candidates
+    findings             code, slug, severity, title, seen, between, routes, fix, commands, check, candidates
     findings.candidates  code, slug, meaning, check
     facts                name, value, source, confidence
     evidence             all that was seen, as --save writes it and --from reads it
@@ -68,6 +68,7 @@ def _finding(finding: Finding) -> Json:
             "severity": entry.severity,
             "title": entry.title,
             "seen": finding.message,
+            "between": finding.between,
             "routes": list(finding.routes),
             "fix": finding.fix,
             "commands": list(finding.commands),

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 PLACEHOLDERS = {
     "HOST": "the host that is dialled",
     "PORT": "the port that is dialled",
+    "UPSTREAM": "the gateway's own host and port, as a forwarder in between dials it",
+    "APIPORT": "the gateway's own port, which is another one than is dialled where a forwarder is in between",
     "ADDRESS": "the address that this host has",
     "HOSTIP": "the host's own address in its network",
     "GATEWAY": "the name of the gateway's container",

@@ -123,6 +123,7 @@ def _finding(page: Page, finding: Finding) -> None:
     colour = SEVERITY_COLOURS[entry.severity]
     page.wrapped(f"{entry.severity} {finding.code}: {entry.title}", "", "  ", f"{BOLD};{colour}")
     _field(page, "seen", printable(finding.message))
+    _field(page, "via", printable(finding.between))
     if finding.candidates:
         _field(page, "why", "one of these, the likeliest first; what decides is below each")
         for number, candidate in enumerate(finding.candidates, 1):

@@ -1,4 +1,6 @@
-"""What a finding advises here: the words for this kind of place, filled in for the route and with what the user typed.
+"""What a finding advises here: the words for this kind of place, and for a forwarder in between, filled in.
+
+They are filled in for the route and with what the user typed.
 
 A command of ours keeps the target that was asked for: without it, it would look at another place than the finding.
 """
@@ -9,9 +11,17 @@ import re
 from dataclasses import dataclass
 
 from diagnostics.evidence import Probe
+from diagnostics.findings.behind import (
+    behind_words,
+    commands_behind,
+    commands_for_both,
+    is_about_what_answers,
+    said_behind,
+)
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.wording import commands_for, worded
 from diagnostics.place.addresses import DEFAULT_PORT, host_and_port
+from diagnostics.rules.between import Between, between
 from diagnostics.rules.run_view import RunView
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
@@ -26,6 +36,7 @@ class Advice:
     fix: str
     check: str
     commands: tuple[str, ...]
+    between: str = ""  # what stands between, where the finding is about what is behind that
 
 
 def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
@@ -36,20 +47,52 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     if here is not None:
         fix, check = here.fix or fix, here.check or check
         commands = commands if here.commands is None else here.commands
+    about = probes[0] if probes else run.best
+    said = Advice(fix, check, commands)
+    if (behind := between(run, about)) is not None:
+        said = _behind(said, code, behind)
+    commands = commands_for(setting, said.commands)
+    if behind is not None and not behind.is_sure:
+        commands = commands_for_both(commands)
     return Advice(
-        worded(setting, fix),
-        filled_in(worded(setting, check), probes[0] if probes else run.best),
-        tuple(command_of(command, run, probes) for command in commands_for(setting, commands)),
+        worded(setting, said.fix),
+        filled_in(worded(setting, said.check), about, behind),
+        tuple(command_of(command, run, probes) for command in commands),
+        said.between,
     )
 
 
-def filled_in(text: str, probe: Probe | None) -> str:
-    """The text with HOST, PORT and ADDRESS of this route.
+def _behind(said: Advice, code: str, behind: Between) -> Advice:
+    """The same for what is behind that, if the finding is about it."""
+    row = behind_words(code, behind.program)
+    if not is_about_what_answers(code, said.commands):
+        return said
+    fix, check, commands = said.fix, said.check, said.commands
+    if row is not None:
+        commands = commands if row.commands is None else row.commands
+        check = _said(row.check, behind) or check
+        fix = _fix_behind(_said(row.fix, behind), fix, behind)
+    return Advice(fix, check, commands_behind(behind.program, commands), behind.said)
+
+
+def _said(text: str, behind: Between) -> str:
+    return said_behind(text, behind.program, behind.port, behind.upstream)
+
+
+def _fix_behind(fix: str, otherwise: str, behind: Between) -> str:
+    if not fix or behind.is_sure:
+        return fix or otherwise
+    return f"If {behind.program} has port {behind.port}: {fix[0].lower()}{fix[1:]} Otherwise: {otherwise}"
+
+
+def filled_in(text: str, probe: Probe | None, behind: Between | None = None) -> str:
+    """The text with HOST, PORT and ADDRESS of this route, UPSTREAM and APIPORT of what is behind it.
 
     A host that is not plainly a name or an address is not put in: it may come from a file.
     """
     if probe is None:
         return text
+    text = _put_upstream(text, probe, behind)
     if probe.redirect and "HOST:PORT" in text:
         return text.replace("HOST:PORT", probe.redirect) if _is_plain(probe.redirect) else text
     host, port, address = probe.route.host, probe.route.port, probe.address or ""
@@ -63,6 +106,13 @@ def filled_in(text: str, probe: Probe | None) -> str:
     return _put(text, "PORT", str(port))
 
 
+def _put_upstream(text: str, probe: Probe, behind: Between | None) -> str:
+    if behind is None:
+        return _put(_put(text, "UPSTREAM", "HOST:PORT"), "APIPORT", "PORT")
+    text = _put(text, "APIPORT", str(behind.upstream_port))
+    return _put(text, "UPSTREAM", behind.upstream) if _is_plain(behind.upstream.strip("[").replace("]", "")) else text
+
+
 def command_of(command: str, run: RunView, probes: tuple[Probe, ...]) -> str:
     """The command for a finding about these probes; none: about the gateway as a whole."""
     configured = tuple(probe for probe in run.evidence.probes if probe.route.kind == "configured")
@@ -70,7 +120,8 @@ def command_of(command: str, run: RunView, probes: tuple[Probe, ...]) -> str:
     about = (asked_for or probes or configured or ((run.best,) if run.best else ()))[:1]
     if command.startswith("ib-diagnose "):
         command = _with_options(command, run, asked_for or about if probes else configured or about)
-    return filled_in(command, probes[0] if probes else about[0] if about else None)
+    shown = probes[0] if probes else about[0] if about else None
+    return filled_in(command, shown, between(run, shown))
 
 
 def _with_options(command: str, run: RunView, targets: tuple[Probe, ...]) -> str:

@@ -14,6 +14,7 @@ from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Explanation, FindingEntry, Sign
 from diagnostics.findings.wording import worded
 from diagnostics.rules.advice import filled_in
+from diagnostics.rules.between import between
 from diagnostics.rules.diagnosis import Candidate
 from diagnostics.rules.proved import is_disproved, is_doubted
 from diagnostics.rules.run_view import RunView
@@ -52,7 +53,8 @@ def candidates(
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
     check = after_fin or explanation.check or CATALOGUE[explanation.code].check
-    return filled_in(worded(run.setting, check), probes[0] if probes else None)
+    about = probes[0] if probes else None
+    return filled_in(worded(run.setting, check), about, between(run, about))
 
 
 def explanation_of(code: str, candidate: str) -> Explanation | None:

@@ -80,7 +80,7 @@ def _finding(run: RunView, code: str, match: Match, known_false: frozenset[str])
     routes = tuple(name_of(probe) for probe in match.probes)
     advised, causes = advice(run, code, match.probes), candidates(run, code, match.probes, known_false)
     commands = tuple(command for command in advised.commands if not _names_a_dead_end(run, command, routes))
-    return Finding(code, match.message, routes, causes, commands, advised.fix, advised.check)
+    return Finding(code, match.message, routes, causes, commands, advised.fix, advised.check, advised.between)
 
 
 def _names_a_dead_end(run: RunView, command: str, routes: tuple[str, ...]) -> bool:

@@ -38,6 +38,7 @@ class Finding:
     commands: tuple[str, ...] = ()  # the catalogue's, for this place, with what the user typed filled in
     fix: str = ""
     check: str = ""
+    between: str = ""  # what stands between, where the finding is about what is behind that
 
     @property
     def matters(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.findings.client_libraries import needing_more_than
 from diagnostics.place.addresses import is_loopback
+from diagnostics.rules.between import answering, between
 from diagnostics.rules.log_view import is_logged_in, log_view
 from diagnostics.rules.rulebook import (
     Match,
@@ -80,15 +81,20 @@ def _wedged(run: RunView) -> Match | None:
         left = (host.close_wait or 0) if host else 0
         dialling = host.syn_sent if host else None
         if waiting or (left and not dialling):
-            signs = [f"{counted(waiting, 'connection')} not accepted yet"] if waiting else []
+            signs = [f"{counted(waiting, 'connection')} not accepted yet{_where_behind(run, probe)}"] if waiting else []
             signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
             return match((probe,), f"no answer to the hello, and here {' and '.join(signs)}")
     return None
 
 
 def _waiting(run: RunView, probe: Probe) -> int:
-    """Connections to this address that the program has not accepted."""
-    return sum(listener.queue or 0 for listener in run.serving(probe))
+    """Connections that the program which has to answer has not accepted."""
+    return sum(listener.queue or 0 for listener in answering(run, probe))
+
+
+def _where_behind(run: RunView, probe: Probe) -> str:
+    behind = between(run, probe)
+    return f" at {behind.upstream}, where {behind.program} leads" if behind is not None and behind.is_sure else ""
 
 
 def _proxy_dialing(run: RunView) -> Match | None:

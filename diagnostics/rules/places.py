@@ -28,7 +28,7 @@ def _port_exposed(run: RunView) -> Match | None:
     host = run.evidence.host
     if host is None or not run.shares_the_host or run.setting in ROOTLESS:
         return None
-    open_to_all = [one for one in host.forwarders if one.address in WILDCARDS]
+    open_to_all = [one for one in host.forwarders if one.open and one.address in WILDCARDS]
     told = ", ".join(dict.fromkeys(f"{one.program} for port {one.port}" for one in open_to_all[:4]))
     return Match(f"on all addresses of this machine, for everybody: {told}") if told else None
 

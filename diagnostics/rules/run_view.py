@@ -160,18 +160,26 @@ class RunView:
         addresses = (probe.address, *WILDCARDS)
         return tuple(listener for listener in self.listeners(probe) or () if listener.address in addresses)
 
-    def forwarder(self, probe: Probe) -> Forwarder | None:
-        """The forwarder of this machine that takes the connections of a local probe; None if none is known."""
-        host, addresses = self.host((probe,)), (probe.address, *WILDCARDS)
+    def forwarders(self, probe: Probe) -> tuple[Forwarder, ...]:
+        """Those of this machine that take the connections of a local probe; docker-proxy first.
+
+        Its ports are surely of this network, where those of another program may be a container's.
+        """
+        host, addresses = self.host((probe,)), ("", probe.address, *WILDCARDS)
         known = host.forwarders if host is not None else ()
-        return next((one for one in known if one.port == probe.route.port and one.address in addresses), None)
+        takers = (one for one in known if one.port == probe.route.port and one.address in addresses)
+        return tuple(sorted(takers, key=lambda one: one.program != "docker-proxy"))
+
+    def forwarder(self, probe: Probe) -> Forwarder | None:
+        """The first of them whose ports were seen, and are no defaults; None if there is none."""
+        return next((one for one in self.forwarders(probe) if not one.assumed), None)
 
     def behind(self, probe: Probe) -> Probe | None:
         """What the run saw of the place to which a forwarder of this machine passes on what comes by this route."""
         forwarder = self.forwarder(probe)
-        if forwarder is None or forwarder.to_address is None:
+        if forwarder is None or forwarder.upstream_address is None:
             return None
-        place = forwarder.to_address, forwarder.to_port
+        place = forwarder.upstream_address, forwarder.upstream_port
         return next((one for one in self.evidence.probes if (one.address, one.route.port) == place), None)
 
     def failed_at(self, stage: ProbeStage, *outcomes: Outcome) -> tuple[Probe, ...]:

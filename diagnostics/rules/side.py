@@ -9,8 +9,9 @@ from __future__ import annotations
 from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
+from diagnostics.rules.between import Between, between
 from diagnostics.rules.diagnosis import Finding
-from diagnostics.rules.run_view import REACHES_HELLO, RunView, failure, failures, is_other_port, reach
+from diagnostics.rules.run_view import REACHES_HELLO, RunView, failure, failures, is_other_port, name_of, reach
 
 Way = tuple[ProbeStage, Outcome]  # a way to fail
 
@@ -45,6 +46,12 @@ def main_finding(findings: tuple[Finding, ...]) -> Finding | None:
     return next(errors, findings[0] if findings else None)
 
 
+def behind_main(run: RunView, main: Finding) -> Between | None:
+    """What stands between on the first route of a finding that is about what answers."""
+    probe = next((one for one in run.failing if name_of(one) in main.routes), None)
+    return between(run, probe) if main.between else None
+
+
 def side_of_working(run: RunView, findings: tuple[Finding, ...]) -> Side:
     """The side where something works."""
     others = [probe for probe in run.failing if probe is not run.best]
@@ -63,6 +70,8 @@ def side_of_failing(run: RunView, findings: tuple[Finding, ...]) -> Side:
     if main.code == "IBD205" and any(finding.code == "IBD207" for finding in findings):
         return Side.GATEWAY
     known = CATALOGUE[main.code].side
+    if known is Side.LOCAL and (forwarder := behind_main(run, main)) is not None:
+        return Side.GATEWAY if forwarder.is_sure else Side.UNCLEAR
     if known is not Side.GATEWAY or not main.routes:
         return known
     if same_everywhere(run):

@@ -8,6 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
+from diagnostics.rules.between import answering, nobody_behind
 from diagnostics.rules.log_view import is_logged_in, state_holds
 from diagnostics.rules.run_view import KIND_OF_PORT, RunView, failure_is, ok
 from diagnostics.rules.sessions import MAX_CLIENTS
@@ -42,7 +43,8 @@ def _logged_in_alone(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _forwarder_found_nobody(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return "forwarder_refused" in run.evidence.log_states
+    told = "forwarder_refused" in run.evidence.log_states
+    return told or (bool(probes) and all(nobody_behind(run, probe) for probe in probes))
 
 
 def _forwarder_waits(run: RunView, probes: tuple[Probe, ...]) -> bool:
@@ -70,7 +72,7 @@ def _queue_has_room(run: RunView, probes: tuple[Probe, ...]) -> bool:
     """Once connected, we do not wait in the queue of a forwarder, but for what it passes us on to."""
     if _may_lead_out(run, tuple(probe for probe in probes if ok(probe, ProbeStage.CONNECT))):
         return False
-    serving = [listener for probe in probes for listener in run.serving(probe)]
+    serving = [listener for probe in probes for listener in answering(run, probe)]
     return bool(serving) and all(listener.queue == 0 for listener in serving)
 
 
@@ -123,7 +125,7 @@ def _from_loopback(run: RunView, probes: tuple[Probe, ...]) -> bool:
 def _may_lead_out(run: RunView, probes: tuple[Probe, ...]) -> bool:
     """A forwarder of this machine takes them, and passes them on to another address than loopback, or nobody knows."""
     between = [one for probe in probes if (one := run.forwarder(probe)) is not None]
-    return any(one.to_address is None or not is_loopback(one.to_address) for one in between)
+    return any(one.upstream_address is None or not is_loopback(one.upstream_address) for one in between)
 
 
 # What forwarders of this machine pass on to.

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from diagnostics.evidence import Outcome, Probe, ProbeStage
+from diagnostics.findings.behind import behind_words, said_behind
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.place.setting import here
+from diagnostics.rules.between import Between
 from diagnostics.rules.candidates import explanation_of
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
 from diagnostics.rules.run_view import RunView, failure, failure_is, is_other_port, name_of, ok, reach, works
-from diagnostics.rules.side import Way, distinct, main_finding, same_everywhere, side_of_failing, side_of_working, ways
+from diagnostics.rules.side import (
+    Way,
+    behind_main,
+    distinct,
+    main_finding,
+    same_everywhere,
+    side_of_failing,
+    side_of_working,
+    ways,
+)
 
 # What a route does, by the way it fails; "every route" or "HOST:PORT" comes before it. An entry's `does` goes first.
 FAILS: dict[Way, str] = {
@@ -165,7 +176,7 @@ def _session_beside(run: RunView) -> Probe | None:
 def _is_behind(run: RunView, probe: Probe, other: Probe) -> bool:
     """Whether the second one was had at the address to which a forwarder here passes on the first one."""
     forwarder = run.forwarder(probe)
-    return forwarder is not None and other.address == forwarder.to_address
+    return forwarder is not None and other.address == forwarder.upstream_address
 
 
 def _line_of_unfinished(run: RunView) -> str:
@@ -201,6 +212,9 @@ def _tried_via(run: RunView, probe: Probe) -> str:
 
 
 def _where_to_look(run: RunView, side: Side, main: Finding) -> str:
+    entry, behind = CATALOGUE[main.code], behind_main(run, main)
+    if entry.side is Side.LOCAL and behind is not None:
+        return _sentence(_where_behind(main.code, behind))
     if side is Side.GATEWAY:
         return _at_the_gateway(run, main)
     if side is Side.ROUTING:
@@ -211,6 +225,13 @@ def _where_to_look(run: RunView, side: Side, main: Finding) -> str:
     if len(ways(run.failing)) > 1:
         return "The routes fail differently, so this does not tell on which side the fault is."
     return "This does not tell whether the gateway or the way to it is at fault."
+
+
+def _where_behind(code: str, behind: Between) -> str:
+    row, asked_for = behind_words(code, behind.program), CATALOGUE[code].where_to_look
+    if behind.is_sure and row is not None:
+        return said_behind(row.where_to_look, behind.program, behind.port, behind.upstream)
+    return f"{asked_for}, or {behind.program} has the port and leads to one"
 
 
 def _at_the_gateway(run: RunView, main: Finding) -> str:

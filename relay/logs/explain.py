@@ -106,8 +106,8 @@ def explain(record: Record) -> str:
     text = _EXPLANATIONS[cause.reason]
     if cause.reason not in _UNDER_WAY:
         return text
-    if cause.by == "client" and record.server_version is None and (record.opaque or "").startswith("gateway"):
-        return f"what answered is no IB gateway ({record.opaque}); the client left" + _sequel(record)
+    if (left := _left_a_stranger(record, cause)) is not None:
+        return f"what answered is no IB gateway ({record.opaque}); {left}" + _sequel(record)
     announced = announced_said(record)
     text += announced
     if cause.reason in _GATEWAY_WENT and not announced and record.ib_stage in _UNREADY:
@@ -117,6 +117,16 @@ def explain(record: Record) -> str:
     if record.opaque is not None:
         text += f"; the session was not understood: {record.opaque}"
     return text + _sequel(record)
+
+
+_STRANGER_WENT = {Reason.UPSTREAM_CLOSED: "it closed the connection", Reason.UPSTREAM_RESET: "it reset the connection"}
+
+
+def _left_a_stranger(record: Record, cause: Cause) -> str | None:
+    """Who ended a connection whose first bytes from upstream were no gateway's; None where they were, or none came."""
+    if record.server_version is not None or not (record.opaque or "").startswith("gateway"):
+        return None
+    return "the client left" if cause.by == "client" else _STRANGER_WENT.get(cause.reason)
 
 
 _ID_IN_USE = 326

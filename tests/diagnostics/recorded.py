@@ -16,6 +16,7 @@ from pathlib import Path
 
 from diagnostics.evidence import (
     Asked,
+    DialSeen,
     Evidence,
     Fact,
     Forwarder,
@@ -216,6 +217,15 @@ def view(*listeners: ListeningSocket, close_wait=0, syn_sent=0, established=1) -
 
 
 OPEN = ListeningSocket("0.0.0.0", 4003, 0, 50)
+
+
+def behind(queue: int) -> HostView:
+    """A relay that leads to port 4002 of this machine, where so many connections wait."""
+    relay = Forwarder("ib-relay", "", 4003, "127.0.0.1:4002", open=False, assumed=True)
+    listeners = OPEN, ListeningSocket("127.0.0.1", 4002, queue, 50)
+    return replace(view(*listeners), forwarders=(relay,), dials=(DialSeen("127.0.0.1", 4002, 50116),))
+
+
 STARTED = ("started", "forwarder_up", "starting", "logging_in")
 LOGGED_IN = (*STARTED, "logged_in", "configured")
 
@@ -476,7 +486,7 @@ PEERS = (
         probe("172.17.0.3", "behind", ENDED, port=4002, source="172.17.0.1"),
         host=replace(
             view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
-            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4002),),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3:4002"),),
         ),
     ),
     fault("closed-behind-docker-proxy-by-the-image-s-forwarder", "301", HELLO, GATEWAY, "301 302 601 602 605 607")(
@@ -485,7 +495,7 @@ PEERS = (
         probe("172.17.0.3", "behind", ENDED, port=4004, source="172.17.0.1"),
         host=replace(
             view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
-            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3:4004"),),
         ),
     ),
     fault("nobody-behind-docker-proxy", "301", HELLO, GATEWAY, "301 601 602 605 607")(
@@ -494,7 +504,7 @@ PEERS = (
         probe("172.17.0.3", "behind", REFUSED, port=4004),
         host=replace(
             view(ListeningSocket("127.0.0.1", 4002, 0, 4096)),
-            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3:4004"),),
         ),
     ),
     fault("peer-rejected", "302", Level.USABLE, ROUTING)(
@@ -527,12 +537,15 @@ PEERS = (
         *LOCAL_SILENCE,
         host=replace(
             view(ListeningSocket("0.0.0.0", 4003, 4, 50), close_wait=7),
-            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.17.0.3", 4004),),
+            forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.18.0.3:4004"),),
+            dials=(DialSeen("127.0.0.1", 4002, 50116),),
         ),
     ),
     fault("wedged-and-accepting", "305", HELLO, GATEWAY, "305 306")(
         HOST_NETWORK, *LOCAL_SILENCE, host=view(OPEN, close_wait=7)
     ),
+    fault("wedged-behind-a-relay", "305", HELLO, GATEWAY, "305 306")(PLAIN, *LOCAL_SILENCE, host=behind(1)),
+    fault("silence-behind-a-relay", "303", HELLO, GATEWAY, "305 304 306 309")(PLAIN, *LOCAL_SILENCE, host=behind(0)),
     fault("wedged-while-others-dial-it", "305", HELLO, GATEWAY, "305 306")(
         PLAIN, *LOCAL_SILENCE, host=view(ListeningSocket("0.0.0.0", 4003, 51, 50), close_wait=51, syn_sent=2)
     ),
@@ -555,14 +568,17 @@ PEERS = (
     fault("api-never-opened", "310", TCP, GATEWAY)(
         PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view(), log=LOGGED_IN
     ),
-    fault("ssh", "401", HELLO, LOCAL)(
+    fault("ssh", "401", HELLO, UNCLEAR)(
         BRIDGE, probe(DOCKER0, "configured", BANNER, first_bytes="ssh", spoke_first=True)
     ),
-    fault("http", "402", HELLO, LOCAL)(
+    fault("http", "402", HELLO, UNCLEAR)(
         BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="http", bytes_received=47)
     ),
+    fault("http-behind-a-relay", "402", HELLO, GATEWAY)(
+        PLAIN, probe("127.0.0.1", "configured", STRANGER, first_bytes="http", bytes_received=47), host=behind(0)
+    ),
     fault("tls", "403", HELLO, LOCAL)(
-        BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="tls", bytes_received=7)
+        BRIDGE, probe(DOCKER0, "configured", STRANGER, port=4001, first_bytes="tls", bytes_received=7)
     ),
     fault("closed-after-hello", "404", HELLO, GATEWAY, "302 301 404 601 505")(
         BRIDGE, probe(DOCKER0, "configured", CLOSED)

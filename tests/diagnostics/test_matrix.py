@@ -266,10 +266,10 @@ def test_a_port_that_turns_us_away_beside_one_with_a_session_is_the_wrong_port(n
 # Each row: what is behind it, its name, the finding, the explanation that comes first, what else it could be, and what
 # the relay's log then says, where that is the check that decides.
 RELAYED = (
-    (nobody, "nothing listens", "IBD404", "IBD301", "IBD302 IBD404", "connection_refused"),
+    (nobody, "nothing listens", "IBD404", "IBD301", "IBD404", "connection_refused"),
     (black_hole, "no answer", "IBD404", "IBD307", "IBD301", "connect_timeout"),
-    (silent, "never accepts", "IBD303", "IBD305", "IBD304", ""),
-    (frozen, "stopped", "IBD303", "IBD305", "IBD306", ""),
+    (silent, "never accepts", "IBD305", "IBD305", "IBD306", ""),
+    (frozen, "stopped", "IBD305", "IBD305", "IBD306", ""),
     (behaviour("silent"), "silent", "IBD303", "IBD305", "IBD304", ""),
     (behaviour("close"), "closes at once", "IBD404", "", "IBD301 IBD302 IBD404", ""),
     (behaviour("http"), "http", "IBD402", "", "", ""),
@@ -280,15 +280,15 @@ GIVES_UP = 2.2  # seconds the relay gives its dial here; less could be a refusal
 
 @pytest.fixture(scope="module")
 def behind_the_relay(plain_machine):
-    """(diagnosis, why the relay ended the connection with the handshake) of every row."""
+    """Of every row: diagnosis, why the relay ended the connection with the handshake, its port and its upstream's."""
 
     def diagnosed(play):
-        timeout = GIVES_UP + 0.4 if play is black_hole else 0.6
-        with play() as upstream, RelayProcess(upstream, protocol="ib", connect_timeout=GIVES_UP) as relay:
+        timeout, more = (GIVES_UP + 0.4, {"connect_timeout": GIVES_UP}) if play is black_hole else (0.6, {})
+        with play() as upstream, RelayProcess(upstream, protocol="ib", **more) as relay:
             evidence = collect((ProbeTarget(LOOPBACK, relay.port, "--target"),), None, Asked(timeout=timeout))
             ends = wait_until(lambda: relay.records(CLOSE)[1:], "the relay tells how the handshake ended")
         outside_a_window = dataclasses.replace(evidence, created=1_790_000_000.0)
-        return diagnose(outside_a_window), ends[0]["end.reason"]
+        return diagnose(outside_a_window), ends[0]["end.reason"], (relay.port, upstream)
 
     with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
         return list(pool.map(diagnosed, [row[0] for row in RELAYED]))
@@ -298,13 +298,27 @@ def behind_the_relay(plain_machine):
 @pytest.mark.slow
 @pytest.mark.parametrize("at", range(len(RELAYED)), ids=[row[1] for row in RELAYED])
 def test_what_is_behind_our_own_relay_is_told_apart_or_its_log_decides(at, behind_the_relay):
-    (_, _, code, first, others, decides), (diagnosis, reason) = RELAYED[at], behind_the_relay[at]
+    (_, _, code, first, others, decides), (diagnosis, reason, _) = RELAYED[at], behind_the_relay[at]
     found = diagnosis.findings[0] if diagnosis.findings else None
     explanations = [one.code for one in found.candidates] if found else []
     assert (found.code if found else "") == code, diagnosis
     assert (explanations[0] if first else "") == first and set(others.split()) <= set(explanations), diagnosis
     assert not decides or (reason == decides and decides in found.candidates[0].check)
     assert diagnosis.verdict.level.value == ("usable" if not code else "no_handshake")
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(len(RELAYED)), ids=[row[1] for row in RELAYED])
+def test_behind_our_own_relay_the_port_of_its_upstream_is_looked_at(at, behind_the_relay):
+    """The relay's flags say where it leads; where a file does, the port that was dialled is all there is to look at."""
+    (play, *_), (diagnosis, _, (port, upstream)) = RELAYED[at], behind_the_relay[at]
+    looks = [
+        command for one in diagnosis.findings for command in one.commands if "sport" in command or "curl" in command
+    ]
+    assert all(f":{port if play is black_hole else upstream}" in command for command in looks), looks
+    seen = f"ib-relay has port {port} and leads to {LOOPBACK}:{upstream}, as seen on this machine."
+    assert all(one.between == ("" if play is black_hole else seen) for one in diagnosis.findings)
 
 
 @LINUX_ONLY

@@ -13,7 +13,7 @@ EVERY = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.code)
 # Programs somebody has on the gateway's host or in a container, or gets with one package.
 PROGRAMS = {"cat", "curl", "docker", "getent", "grep", "ib-diagnose", "ib-relay"}
 PROGRAMS |= {"ip", "iptables", "nft", "openssl", "ps", "ss", "ufw"}
-PLACEHOLDERS = {"ADDRESS", "HOST", "HOSTIP", "PORT", "GATEWAY", "CLIENT", "NETWORK", "SUBNET"}
+PLACEHOLDERS = {"ADDRESS", "APIPORT", "UPSTREAM", "HOST", "HOSTIP", "PORT", "GATEWAY", "CLIENT", "NETWORK", "SUBNET"}
 
 
 @EVERY

@@ -6,31 +6,41 @@ import subprocess
 import pytest
 
 from diagnostics.evidence import Forwarder
-from diagnostics.host.forwarders import forwarder, look
+from diagnostics.host.forwarders import forwarders, look
 from tests.relay.kit.loopback import until
 
-HERE = ("127.0.0.1", 4002)
+UP = "127.0.0.1:4002"
+RELAY = "/usr/bin/python3 -I -S /usr/local/lib/ib-relay/ib-relay.pyz run"
 LINES = [
-    ("socat TCP-LISTEN:4003,fork,bind=0.0.0.0 TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, *HERE)),
-    ("/usr/bin/socat -d tcp-l:4003,fork tcp:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, *HERE)),
-    ("socat TCP6-LISTEN:4003,bind=[::1]:x,fork TCP:127.0.0.1:4002", Forwarder("socat", "::1", 4003, *HERE)),
-    ("socat TCP4-LISTEN:4003,bind=127.0.0.1 TCP4:127.0.0.1:4002,nodelay", Forwarder("socat", "127.0.0.1", 4003, *HERE)),
-    ("socat TCP-LISTEN:4003 TCP6-CONNECT:[FD00::2]:4001", Forwarder("socat", "0.0.0.0", 4003, "fd00::2", 4001)),
-    ("socat TCP-LISTEN:4003 TCP:ib-gateway:4004", Forwarder("socat", "0.0.0.0", 4003)),
-    ("socat TCP-LISTEN:4003 TCP:127.0.0.1:99999", Forwarder("socat", "0.0.0.0", 4003)),
-    ("socat TCP-LISTEN:4003 UNIX-CONNECT:/run/x", Forwarder("socat", "0.0.0.0", 4003)),
-    ("socat TCP-LISTEN:4003", Forwarder("socat", "0.0.0.0", 4003)),
-    ("socat TCP-LISTEN:4003,fork,range=10.0.0.0/8 TCP:127.0.0.1:4002", None),
-    ("socat TCP-LISTEN:4003,tcpwrap TCP:127.0.0.1:4002", None),
+    ("socat TCP-LISTEN:4003,fork,bind=0.0.0.0 TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, UP)),
+    ("/usr/bin/socat -d tcp-l:4003,fork tcp:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, UP)),
+    ("socat TCP6-LISTEN:4003,bind=[::1]:x TCP6:[::1]:4002,x", Forwarder("socat", "::1", 4003, "[::1]:4002")),
+    ("socat TCP4-LISTEN:4003,bind=127.0.0.1 TCP-CONNECT:gw:4001", Forwarder("socat", "127.0.0.1", 4003, "gw:4001")),
+    ("socat TCP-LISTEN:4003 EXEC:cat", Forwarder("socat", "0.0.0.0", 4003)),
+    ("socat TCP-LISTEN:4003,fork,range=10.0.0.0/8 TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, UP, False)),
+    ("socat TCP-LISTEN:4003,tcpwrap TCP:127.0.0.1:4002", Forwarder("socat", "0.0.0.0", 4003, UP, False)),
     ("socat - TCP:127.0.0.1:4002", None),
     (
         "docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 4002 -container-ip 172.17.0.2 -container-port 4004",
-        Forwarder("docker-proxy", "0.0.0.0", 4002, "172.17.0.2", 4004),
+        Forwarder("docker-proxy", "0.0.0.0", 4002, "172.17.0.2:4004"),
+    ),
+    (
+        "docker-proxy -proto tcp -host-ip :: -host-port 4002 -container-ip fd00::2 -container-port 4004",
+        Forwarder("docker-proxy", "::", 4002, "[fd00::2]:4004"),
     ),
     ("docker-proxy -proto tcp -host-ip :: -host-port 4002 -container-ip x", Forwarder("docker-proxy", "::", 4002)),
     ("docker-proxy -proto udp -host-ip 0.0.0.0 -host-port 4002", None),
     ("docker-proxy", None),
     ("docker-proxy -proto tcp -host-port x", None),
+    (RELAY, Forwarder("ib-relay", "", 4003, UP, False, True)),
+    ("python3 /venv/bin/ib-relay run --config x.toml", Forwarder("ib-relay", "", 4003, UP, False, True)),
+    ("python3 -m relay run --upstream 127.0.0.1:4001", Forwarder("ib-relay", "", 4003, "127.0.0.1:4001", False, True)),
+    (f"{RELAY} --listen=auto:5003 --upstream={UP}", Forwarder("ib-relay", "", 5003, UP, False, False)),
+    (f"{RELAY} --listen [::1]:4003 --upstream gw:4001", Forwarder("ib-relay", "::1", 4003, "gw:4001", False, False)),
+    (f"{RELAY} --listen systemd:ib-relay", None),
+    ("ib-relay practice --listen 127.0.0.1:4002", None),
+    ("ib-relay check-config", None),
+    ("vi ib-relay run.txt", None),
     ("python bot.py TCP-LISTEN:4003", None),
     ("", None),
 ]
@@ -38,7 +48,12 @@ LINES = [
 
 @pytest.mark.parametrize(("line", "expected"), LINES)
 def test_what_a_command_line_forwards(line, expected):
-    assert forwarder(tuple(line.split(" "))) == expected
+    assert forwarders(tuple(line.split(" "))) == ((expected,) if expected else ())
+
+
+def test_a_relay_that_listens_on_several_ports_is_one_forwarder_for_each():
+    words = f"{RELAY} --listen 127.0.0.1:4003 --listen auto:4005 --upstream {UP}"
+    assert [one.port for one in forwarders(tuple(words.split(" ")))] == [4003, 4005]
 
 
 @pytest.fixture
@@ -58,6 +73,15 @@ def test_where_nothing_can_be_read_there_is_none(tmp_path):
     assert look({4003}, str(tmp_path / "missing")) == ()
     (tmp_path / "17").mkdir()
     assert look({4003}, str(tmp_path)) == ()
+
+
+def test_one_that_is_known_to_have_another_network_is_a_containers(tmp_path):
+    for number, network in (("17", "net:[1]"), ("18", "net:[2]"), ("self", "net:[1]"), ("19", None)):
+        (tmp_path / number / "ns").mkdir(parents=True)
+        (tmp_path / number / "cmdline").write_bytes(f"socat\0TCP-LISTEN:4003,bind=10.0.0.{number}".encode())
+        if network:
+            (tmp_path / number / "ns" / "net").symlink_to(network)
+    assert {one.address for one in look({4003}, str(tmp_path))} == {"10.0.0.17", "10.0.0.19"}
 
 
 @pytest.mark.parametrize(("ports", "found"), [({4003}, 1), ({4002}, 0)])

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from diagnostics.evidence import HostView, ListeningSocket
+from diagnostics.evidence import DialSeen, HostView, ListeningSocket
 from diagnostics.host import sockets
 from diagnostics.host.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_SENT, SocketRow
 from tests.diagnostics.peers import LINUX_ONLY, black_hole
@@ -27,17 +27,25 @@ TABLES = (
     (
         "a listener with two waiting",
         line(V4, "00000000:0000", "0A", "00000000:00000002"),
-        [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2)],
+        [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2, None, "0.0.0.0")],
     ),
-    ("the wildcard of IPv6", line(V6_ANY, "0" * 32 + ":0000", "0A"), [SocketRow(LISTEN, "::", 4001, 0, 0)]),
-    ("a mapped IPv4 address", line(MAPPED, "0" * 32 + ":0000", "0A"), [SocketRow(LISTEN, "127.0.0.1", 4002, 0, 0)]),
+    ("the wildcard of IPv6", line(V6_ANY, "0" * 32 + ":0000", "0A"), [SocketRow(LISTEN, "::", 4001, 0, 0, None, "::")]),
+    (
+        "a mapped IPv4 address",
+        line(MAPPED, "0" * 32 + ":0000", "0A"),
+        [SocketRow(LISTEN, "127.0.0.1", 4002, 0, 0, None, "::")],
+    ),
     (
         "a peer that is gone",
         line(V4, V4_PEER, "08", "00000000:00000012"),
-        [SocketRow(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18)],
+        [SocketRow(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18, None, "127.0.0.1")],
     ),
-    ("a dial", line(V4_PEER, V4, "02", "00000001:00000000"), [SocketRow(SYN_SENT, "127.0.0.1", 40000, 4003, 0)]),
-    ("a client", line(V4, V4_PEER, "01"), [SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40000, 0)]),
+    (
+        "a dial",
+        line(V4_PEER, V4, "02", "00000001:00000000"),
+        [SocketRow(SYN_SENT, "127.0.0.1", 40000, 4003, 0, None, "127.0.0.1")],
+    ),
+    ("a client", line(V4, V4_PEER, "01"), [SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40000, 0, None, "127.0.0.1")]),
     ("states that do not matter", line(V4, V4_PEER, "03") + line(V4, V4_PEER, "06"), []),
     ("cut in the middle", line(V4, "00000000:0000", "0A")[:30], []),
     ("no hexadecimal", line("gggggggg:0FA3", "00000000:0000", "0A"), []),
@@ -58,12 +66,13 @@ def test_only_the_ports_asked_about_count():
         SocketRow(LISTEN, "0.0.0.0", 22, 0, 0, 128),
         SocketRow(CLOSE_WAIT, "127.0.0.1", 4003, 40000, 18),
         SocketRow(CLOSE_WAIT, "127.0.0.1", 40000, 4003, 0),  # the other end: a client of ours
-        SocketRow(SYN_SENT, "127.0.0.1", 40001, 4003, 0),
+        SocketRow(SYN_SENT, "127.0.0.1", 40002, 4003, 0, None, "127.0.0.2"),
         SocketRow(SYN_SENT, "127.0.0.1", 4003, 443, 0),
         SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40001, 0),
-        SocketRow(ESTABLISHED, "127.0.0.1", 40001, 4003, 0),
+        SocketRow(ESTABLISHED, "127.0.0.1", 40001, 4003, 0, None, "127.0.0.1"),
     ]
-    assert sockets.summary(rows, {4003}) == HostView((ListeningSocket("0.0.0.0", 4003, 1, 128),), 1, 1, 1)
+    dials = (DialSeen("127.0.0.2", 4003, 40002), DialSeen("127.0.0.1", 4003, 40001))
+    assert sockets.summary(rows, {4003}) == HostView((ListeningSocket("0.0.0.0", 4003, 1, 128),), 1, 1, 1, dials=dials)
 
 
 def test_a_client_of_a_relay_is_not_counted_twice():
@@ -75,6 +84,11 @@ def test_a_client_of_a_relay_is_not_counted_twice():
 def test_a_thousand_listeners_are_not_kept():
     rows = [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 0)] * 1000
     assert len(sockets.summary(rows, {4003}).listeners) == sockets.MAX_LISTENERS
+
+
+def test_a_thousand_dials_are_not_kept():
+    rows = [SocketRow(ESTABLISHED, "127.0.0.1", 40000, 4003, 0, None, "127.0.0.1")] * 1000
+    assert len(sockets.summary(rows, {4003}).dials) == sockets.MAX_DIALS
 
 
 def test_without_the_tables_it_is_unknown(tmp_path):
@@ -112,6 +126,7 @@ def test_real_sockets_are_seen():
         assert by_port(view)[first] == ListeningSocket("127.0.0.1", first, 1, 5)
         assert second is None or by_port(view)[second] == ListeningSocket("::", second, 0, 3)
         assert (view.close_wait, view.syn_sent, view.established) == (1, 1, 1)  # what fills the black hole
+        assert {(one.address, one.port) for one in view.dials} == {("127.0.0.1", lost)} and len(view.dials) == 2
 
 
 @LINUX_ONLY
@@ -123,7 +138,7 @@ def test_the_files_say_the_same_without_the_limit(monkeypatch):
         files = sockets.look({first, second, lost})
     assert by_port(files)[first] == ListeningSocket("127.0.0.1", first, 1, None)
     assert (files.close_wait, files.syn_sent) == (with_kernel.close_wait, with_kernel.syn_sent) == (1, 1)
-    assert set(by_port(files)) == set(by_port(with_kernel))
+    assert set(by_port(files)) == set(by_port(with_kernel)) and set(files.dials) == set(with_kernel.dials)
 
 
 @LINUX_ONLY
@@ -153,4 +168,4 @@ DATAGRAMS = (
 def test_an_answer_of_the_kernel_is_read(data, count, end):
     rows = []
     assert sockets.read_answer(data, rows) == end
-    assert rows == [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2, 5)] * count
+    assert rows == [SocketRow(LISTEN, "127.0.0.1", 4003, 0, 2, 5, "0.0.0.0")] * count

@@ -170,6 +170,23 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
 
 @pytest.mark.slow
 @LINUX_ONLY
+def test_the_dial_of_a_forwarder_is_seen_while_we_wait_and_not_our_own_nor_an_older_one(monkeypatch):
+    with silent() as behind, socket.create_connection((LOOPBACK, behind)) as older, contextlib.ExitStack() as stack:
+        port_of_older = older.getsockname()[1]
+
+        def serve(sock, _):
+            stack.enter_context(sock)
+            stack.enter_context(socket.create_connection((LOOPBACK, behind)))
+
+        with accepting(serve) as port:
+            monkeypatch.setattr(module, "SIBLINGS", ((behind, "the gateway's"),))
+            _, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
+    assert {(one.address, one.port) for one in view.dials} == {(LOOPBACK, behind)}
+    assert port_of_older not in [one.source_port for one in view.dials]
+
+
+@pytest.mark.slow
+@LINUX_ONLY
 @pytest.mark.long
 def test_clients_that_were_left_behind_are_counted_without_our_own():
     with silent() as port:
@@ -291,7 +308,7 @@ def test_where_a_forwarder_passes_on_what_it_ends_is_dialled_itself(monkeypatch)
         words = ("socat", "-", f"TCP-LISTEN:{port},bind={LOOPBACK}", f"TCP:127.0.0.2:{inner}")
         with seen_as(*words):
             probes, view, _ = run((LOOPBACK,), port)
-    assert view.forwarders == (Forwarder("socat", LOOPBACK, port, "127.0.0.2", inner),)
+    assert view.forwarders == (Forwarder("socat", LOOPBACK, port, f"127.0.0.2:{inner}"),)
     assert [(one.route.host, one.route.kind) for one in probes] == [(LOOPBACK, "configured"), ("127.0.0.2", "behind")]
     assert [outcomes(one) for one in probes] == [walked(OK, OK, CLOSED), walked(OK, REFUSED)]
 

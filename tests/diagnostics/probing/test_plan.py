@@ -200,7 +200,7 @@ def test_a_few_listeners_are_enough_and_without_a_look_there_is_none():
     assert plan.seen_listeners(None, ()) == plan.seen_listeners(HostView(), ()) == ()
 
 
-PROXY = Forwarder("docker-proxy", "127.0.0.1", PORT, "172.17.0.2", 4004)
+PROXY = Forwarder("docker-proxy", "127.0.0.1", PORT, "172.17.0.2:4004")
 BEHIND = (
     ("accepted and closed", probe(LOOP, OK, OK, CLOSED), (PROXY,), [("172.17.0.2", 4004)]),
     ("reset at the hello", hello(LOOP, RESET), (PROXY,), [("172.17.0.2", 4004)]),
@@ -218,7 +218,7 @@ BEHIND = (
     ("another address", hello("127.0.0.2", CLOSED), (PROXY,), []),
     ("another port", hello(LOOP, CLOSED, port=4001), (PROXY,), []),
     ("nothing known of where it leads", hello(LOOP, CLOSED), (Forwarder("socat", "0.0.0.0", PORT),), []),
-    ("to a place that was tried", hello(LOOP, CLOSED), (replace(PROXY, to_address=LOOP, to_port=PORT),), []),
+    ("to a place that was tried", hello(LOOP, CLOSED), (replace(PROXY, upstream=f"{LOOP}:{PORT}"),), []),
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from diagnostics.evidence import (
     Asked,
+    DialSeen,
     Evidence,
     Fact,
     Forwarder,
@@ -76,6 +77,7 @@ def test_the_files_have_a_value_for_every_field_of_the_format():
     known = set().union(*(keys_with_values(plain_object(BY_NAME[name].evidence)) for name in STORED))
     kinds = (
         Asked,
+        DialSeen,
         Evidence,
         Fact,
         Forwarder,

@@ -260,7 +260,12 @@ EXPLAINED = [
     (
         "another service",
         record(Cause("upstream", "fin", Reason.UPSTREAM_CLOSED), "opaque", opaque="gateway: first bytes are SSH"),
-        "the gateway closed the session; the session was not understood: gateway: first bytes are SSH",
+        "what answered is no IB gateway (gateway: first bytes are SSH); it closed the connection",
+    ),
+    (
+        "another service that aborts",
+        record(Cause("upstream", "rst", Reason.UPSTREAM_RESET), "opaque", opaque="gateway: first bytes are TLS"),
+        "what answered is no IB gateway (gateway: first bytes are TLS); it reset the connection",
     ),
     (
         "a client id in use",
