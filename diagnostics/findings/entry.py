@@ -35,7 +35,9 @@ class Sign(Enum):
     DIALS_LOOPBACK = auto()  # a route to 127.0.0.1 or localhost
     ENDED_LATE = auto()  # in answer to our hello, but seconds after it
     FEW_CLIENTS = auto()  # fewer connections than a gateway takes
-    FORWARDER_FOUND_NOBODY = auto()  # its log says that its dial was refused, or nobody listens where it leads
+    FORWARDER_FOUND_NOBODY = (
+        auto()
+    )  # its log says that its dial was refused, or where it leads nobody listens or refuses
     FORWARDER_WAITS = auto()  # the log of the forwarder says that its dial got no answer
     FROM_LOOPBACK = auto()  # the other end sees a loopback address, which a gateway trusts
     GATEWAY_PORT_ENDS = auto()  # a forwarder here dials a port of the gateway's own, which ends our connections, too
@@ -43,7 +45,6 @@ class Sign(Enum):
     LOGGED_IN = auto()  # the gateway's log says so
     LOGGED_IN_ALONE = auto()  # and it does not mention another session of the same user
     LOGIN_NOT_KNOWN = auto()  # no log, or one that does not say that the login is complete
-    NOBODY_BEHIND = auto()  # a forwarder here dials a port that refuses
     NOBODY_DIALS = auto()  # no forwarder on this machine waits for an answer to its dial
     NOBODY_LISTENS_HERE = auto()  # this machine is the other end, and nobody has the port
     NOTHING_LEFT_OVER = auto()  # no connection waits to be accepted or closed on the gateway's side

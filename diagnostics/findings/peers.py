@@ -57,7 +57,7 @@ ENTRIES = (
             Explanation(code="IBD310"),
             Explanation(code="IBD505"),
         ),
-        supported_by=(Sign.FORWARDER_FOUND_NOBODY, Sign.NOBODY_BEHIND, Sign.RESET_AT_ONCE),
+        supported_by=(Sign.FORWARDER_FOUND_NOBODY, Sign.RESET_AT_ONCE),
         where_to_look="the fault is at the gateway or at what forwards to it, not on the way from here",
         may_be_maintenance=True,
     ),
@@ -86,7 +86,7 @@ ENTRIES = (
             "connections without an answer, so clients report a lost connection or a time-out."
         ),
         silenced_by=NAME_FAULTS,
-        excluded_by=(Sign.FORWARDER_FOUND_NOBODY, Sign.NOBODY_BEHIND),
+        excluded_by=(Sign.FORWARDER_FOUND_NOBODY,),
         supported_by=(Sign.GATEWAY_PORT_ENDS, Sign.RESET_AT_ACCEPT),
         doubted_by=(Sign.FROM_LOOPBACK,),
     ),

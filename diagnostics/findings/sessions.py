@@ -146,7 +146,7 @@ ENTRIES = (
             "nothing on the connection says why; only the number of connections does."
         ),
         silenced_by=NAME_FAULTS,
-        excluded_by=(Sign.FEW_CLIENTS, Sign.NOBODY_BEHIND),
+        excluded_by=(Sign.FEW_CLIENTS, Sign.FORWARDER_FOUND_NOBODY),
         title_in_verdict=True,
     ),
     FindingEntry(

@@ -44,7 +44,8 @@ def _logged_in_alone(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 def _forwarder_found_nobody(run: RunView, probes: tuple[Probe, ...]) -> bool:
     told = "forwarder_refused" in run.evidence.log_states
-    return told or (bool(probes) and all(nobody_behind(run, probe) for probe in probes))
+    refused = _all_behind(run, probes, lambda end: failure_is(end, ProbeStage.CONNECT, Outcome.REFUSED))
+    return told or refused or (bool(probes) and all(nobody_behind(run, probe) for probe in probes))
 
 
 def _forwarder_waits(run: RunView, probes: tuple[Probe, ...]) -> bool:
@@ -131,10 +132,6 @@ def _may_lead_out(run: RunView, probes: tuple[Probe, ...]) -> bool:
 # What forwarders of this machine pass on to.
 
 
-def _nobody_behind(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return _all_behind(run, probes, lambda end: failure_is(end, ProbeStage.CONNECT, Outcome.REFUSED))
-
-
 def _gateway_port_ends(run: RunView, probes: tuple[Probe, ...]) -> bool:
     """In most images that port is the gateway's, and their own forwarder, which may have nobody behind it, another."""
     return _all_behind(run, probes, lambda end: end.route.port in KIND_OF_PORT and _is_ended(end))
@@ -210,7 +207,6 @@ PREDICATES: dict[Sign, Predicate] = {
     Sign.LOGGED_IN: _logged_in,
     Sign.LOGGED_IN_ALONE: _logged_in_alone,
     Sign.LOGIN_NOT_KNOWN: lambda run, probes: not _logged_in(run, probes),
-    Sign.NOBODY_BEHIND: _nobody_behind,
     Sign.NOBODY_DIALS: _nobody_dials,
     Sign.NOBODY_LISTENS_HERE: _nobody_listens_here,
     Sign.NOTHING_LEFT_OVER: _nothing_left_over,

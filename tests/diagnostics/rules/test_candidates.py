@@ -67,7 +67,9 @@ HERE = {"port": 4002, "source": "127.0.0.1"}
 
 def forwarded(end, *more, program="docker-proxy", to="172.17.0.3", port=4002):
     """Port 4002 of this machine ends like that, where a forwarder has it."""
-    host = HostView((TAKES,), 0, 0, 0, (Forwarder(program, "127.0.0.1", 4002, to and f"{to}:{port}"),))
+    host = HostView(
+        (TAKES, replace(TAKES, port=4001)), 0, 0, 0, (Forwarder(program, "127.0.0.1", 4002, to and f"{to}:{port}"),)
+    )
     return run(PLAIN, probe("127.0.0.1", "configured", end, **HERE), *more, host=host)
 
 
