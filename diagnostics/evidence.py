@@ -62,7 +62,7 @@ class Route:
 
     host: str  # a name or an address, as a user would write it
     port: int
-    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling
+    kind: str  # configured | name | address | gateway | bridge | loopback | host_address | sibling
     why: str  # why it is a candidate, for people
 
 
@@ -108,6 +108,8 @@ class Probe:
     attempts: int = 1  # handshakes tried on this route
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
     account_count: int | None = None  # all of them; None in files from before it was kept
+    # A later address of the name that was heard, by yes or no, while clients wait at `address`, which is silent
+    answering: str | None = None
 
     def result(self, stage: ProbeStage) -> StageResult:
         """How that stage went; one that is missing was skipped."""

@@ -26,10 +26,13 @@ MOST_SEEN = 4  # listeners of our own loopback that are tried because they were 
 def same_as(
     index: int, routes: Sequence[Route], addresses: Sequence[tuple[str, ...]], dialled: Collection[int]
 ) -> int | None:
-    """The route among `dialled` that leads to the same addresses and port as this one; the first of them."""
-    mine = frozenset(addresses[index]), routes[index].port
+    """The route among `dialled` that leads to the same addresses, in the same order, and port as this one.
+
+    The first of them.
+    """
+    mine = addresses[index], routes[index].port
     for other in sorted(dialled):
-        if other != index and (frozenset(addresses[other]), routes[other].port) == mine:
+        if other != index and (addresses[other], routes[other].port) == mine:
             return other
     return None
 
@@ -72,6 +75,22 @@ def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
     return tuple(indexes[:MOST_ROUTES])
 
 
+def behind_silence(probes: Sequence[Probe]) -> dict[int, Route]:
+    """The addresses that clients do not come to because one before it in the name is silent, as routes of their own.
+
+    By the index of the name's probe. None for one that is a route already.
+    """
+    known = {(probe.addresses, probe.route.port) for probe in probes}
+    routes: dict[int, Route] = {}
+    for index, probe in enumerate(probes):
+        address, port = probe.answering, probe.route.port
+        if address is not None and ((address,), port) not in known:
+            why = f"an address of {probe.route.host}, behind one that is silent"
+            routes[index] = Route(address, port, "address", why)
+            known.add(((address,), port))
+    return routes
+
+
 def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Route, ...]:
     """What listens on the usual ports of our own loopback, as routes; none where loopback is a candidate already.
 
@@ -92,11 +111,13 @@ def want_siblings(probes: Sequence[Probe]) -> bool:
     """Is it worth looking at the neighbouring ports? If nothing gets through, and what counts did not stay silent.
 
     What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
+    A name that is held up by one address counts by the other, which is a route of its own.
     """
     if any(gets_through(probe) or probe.result(ProbeStage.QUIET).outcome is Outcome.BAD_PEER for probe in probes):
         return False
-    configured = [probe for probe in probes if probe.route.kind == "configured"]
-    counted = [probe for probe in configured or probes if probe.same_as is None]
+    counts = {"configured", "address"} if any(probe.route.kind == "configured" for probe in probes) else None
+    asked_for = [probe for probe in probes if counts is None or probe.route.kind in counts]
+    counted = [probe for probe in asked_for if probe.same_as is None and probe.answering is None]
     silent = any(_connect(probe) is Outcome.TIMED_OUT for probe in counted)
     return not silent and any(_turns_away(probe) for probe in counted)
 
