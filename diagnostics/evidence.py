@@ -67,7 +67,7 @@ class Route:
 
     host: str  # a name or an address, as a user would write it
     port: int
-    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling | behind
+    kind: str  # configured | name | address | gateway | bridge | loopback | host_address | sibling | behind
     why: str  # why it is a candidate, for people
 
 
@@ -113,6 +113,8 @@ class Probe:
     attempts: int = 1  # handshakes tried on this route
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
     account_count: int | None = None  # all of them; None in files from before it was kept
+    # A later address of the name that was heard, by yes or no, while clients wait at `address`, which is silent
+    answering: str | None = None
 
     @property
     def number_of_accounts(self) -> int | None:

@@ -82,11 +82,12 @@ ENTRIES = (
             "The same port on an IPv4 address of the same machine: it answers with this finding and fails with IBD201."
         ),
         docs=(
-            "Clients try the addresses of a name in the resolver's order, and many give up at the first. Here "
-            "that was an IPv6 address which failed, while an IPv4 address works. An IPv6 source address also "
-            "misses an entry of the gateway's trusted addresses that was written as IPv4."
+            "Clients try the addresses of a name in the resolver's order. ib_async and ib_insync go on after one that "
+            "fails, and ibapi dials IPv4 only; some programs give up at the first. Here that was an IPv6 address "
+            "which failed, while an IPv4 address works. An IPv6 source address also misses an entry of the "
+            "gateway's trusted addresses that was written as IPv4."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD108"),
     ),
     FindingEntry(
         code="IBD104",
@@ -136,7 +137,7 @@ ENTRIES = (
             "So the gateway is running and its port is open: only the address behind the runtime's own name "
             "is out of date."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD108"),
         excluded_by=(Sign.NO_HOST_NAME,),
     ),
     FindingEntry(
@@ -190,5 +191,62 @@ ENTRIES = (
             "Some programs remove blanks by themselves, so this is a warning and no error."
         ),
         silenced_by=(),
+    ),
+    FindingEntry(
+        code="IBD108",
+        slug="name-held-up",
+        title="an address of the name is silent, and clients wait there",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "the name has an IPv6 address, and packets to it are lost: no IPv6 on the way, or a firewall that drops it",
+            "the name has an old address beside the one that is right, in DNS, extra_hosts or hostAliases",
+            "the machine has several addresses, and one of them cannot be reached from here",
+        ),
+        fix=(
+            "Dial the address that answers instead of the name. Or mend the name: take the silent address out of DNS, "
+            "or out of /etc/hosts and what writes it. If it is IPv6, the line precedence ::ffff:0:0/96 100 in "
+            "/etc/gai.conf puts IPv4 first (glibc only)."
+        ),
+        commands=(
+            "getent ahosts HOST",
+            "ip route get ADDRESS",
+        ),
+        check="Use the address that answers as the host in your program: if it connects at once, it was this.",
+        docs=(
+            "ib_async and ib_insync dial the addresses of a name one after the other. After a refusal they go on at "
+            "once. At an address that says nothing they wait, and give up after 4 seconds by default. ibapi dials the "
+            "first IPv4 address only, and waits for minutes. curl and browsers try the next address after a moment, "
+            "so with those the name seems to work."
+        ),
+        silenced_by=NAME_FAULTS,
+        does="keeps clients waiting at an address that does not answer",
+        where_to_look="the fault is in what the name stands for: another of its addresses answers",
+    ),
+    FindingEntry(
+        code="IBD109",
+        slug="not-for-ibapi",
+        title="ibapi does not dial the address that works",
+        severity="info",
+        side=Side.LOCAL,
+        causes=(
+            "the name has IPv6 addresses only, or an IPv6 address was configured",
+            "the first IPv4 address of the name does not take connections, and another one does",
+        ),
+        fix=(
+            "Nothing, for ib_async and ib_insync. For ibapi use an IPv4 address that works, for the machine itself "
+            "127.0.0.1, or let the relay listen on one."
+        ),
+        commands=(
+            "getent ahosts HOST",
+            "ss -ltn 'sport = :PORT'",
+        ),
+        check="Does your program import ibapi? If not, this does not concern it.",
+        docs=(
+            "ibapi makes an IPv4 socket and connects it to the name: the first IPv4 address that the resolver gives "
+            "is dialled, and no other. A name without an IPv4 address cannot be looked up for it. Clients that use "
+            "asyncio go through all addresses."
+        ),
+        silenced_by=NAME_FAULTS,
     ),
 )

@@ -174,7 +174,7 @@ ENTRIES = (
             "whose queue has filled up; they cannot be told apart on the wire. If another port of the same host "
             "answers, it is a rule for this port or the queue."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD105", "IBD207", "IBD209"),
+        silenced_by=(*NAME_FAULTS, "IBD105", "IBD108", "IBD207", "IBD209"),
         explanations=(
             Explanation(
                 code="IBD205",

@@ -102,6 +102,7 @@ PROSE = (  # of a part of a sentence; all that match, in order
     Replacement(MAC | NOT_ON_LINUX, r"\bip route\b", "netstat -rn"),
     Replacement(MAC | NOT_ON_LINUX, r" \(nft list ruleset\)", ""),
     Replacement(MAC, r"\bgetent hosts HOST", "dscacheutil -q host -a name HOST"),
+    Replacement(MAC, r" If it is IPv6, the line precedence .*", ""),  # only glibc has gai.conf
     Replacement(NO_CONTAINER | SYSTEM, r" inside the container\b", " here"),
     Replacement(POD, r" inside the container\b", " in the pod"),
     Replacement(POD, r"the published port leads to the", "the Service's targetPort is the"),

@@ -133,6 +133,7 @@ class Look:
             word, what = ("OK", self._success()) if self.ready else ("FAIL", self._offline())
             return printable(f"{word} {self.route}: {what}", LONGEST_LINE)
         why = self.finding or failed.detail or failed.error or ""
+        why += f" ({failed.detail})" if self.finding and self.probe.answering else ""
         how = f"{failed.stage.value} {failed.outcome.value}{': ' if why else ''}{why}"
         return printable(f"FAIL {self.route}: {how}", LONGEST_LINE)
 

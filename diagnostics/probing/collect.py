@@ -1,7 +1,7 @@
 """A whole run: look around, dial every candidate at once, handshake where `plan` wants it; all of it as Evidence.
 
-    facts -> routes -> names and TCP of all routes together -> siblings, if all turn away -> handshakes, one at a time
-                                                                   ^ or later, if these are ended by the hello
+    facts -> routes -> names and TCP of all routes together -> addresses behind a silent one -> siblings, if all turn
+    away -> handshakes, one at a time; siblings after them, if these are ended by the hello
     What a forwarder seen here passes on to is dialled, too, if nothing came of what it took.
 
 The time it takes is bounded whatever the network does: BUDGET for names and connects together, then `asked.timeout` for
@@ -25,7 +25,7 @@ from diagnostics.probing.dial_all import dial_all
 from diagnostics.probing.resolve import Resolution, literal
 
 BUDGET = 4.6  # seconds from the start until the last connect is given up: a slow name leaves less time to its connect
-SIBLING_BUDGET = 1.0  # seconds; their hosts have just refused another port, and that took milliseconds
+ANSWERED = 1.0  # seconds for what has just answered, which took milliseconds: a host on another port, an address again
 
 # Of `asked.timeout`, for handshakes after one that was not answered: who answers at all does so within 70 ms, and the
 # first one was given more in case of a gateway that is merely slow.
@@ -99,6 +99,8 @@ def examine(
 ) -> tuple[tuple[Probe, ...], HostView | None]:
     """A Probe for each route and each listener seen here, then the siblings if any were tried; and the host's side.
 
+    An address that clients do not come to has a Probe behind that of its name.
+
     `strangers`: addresses whose other ports are not ours to look at.
     """
     ports = {route.port for route in routes} | {number for number, _ in SIBLINGS}
@@ -111,6 +113,7 @@ def examine(
     routes = (*routes, *plan.seen_listeners(before, routes))
     progress(f"dialling {len(routes)} route{'s' * (len(routes) != 1)}")
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
+    probes = _with_addresses(probes, progress)
     handshakes = _Handshakes(probes, asked, progress, lambda: sockets.look(ports))
     for _ in range(2):  # a port may turn us away at the dial, or at the hello
         ends = plan.behind(before, probes)
@@ -181,6 +184,18 @@ def nobody_accepts(view: HostView | None, route: Probe) -> bool:
     )
 
 
+def _with_addresses(probes: list[Probe], tell: Progress) -> list[Probe]:
+    """The probes, each with what lies behind the silence in its name."""
+    behind = plan.behind_silence(probes)
+    if not behind:
+        return probes
+    routes = list(behind.values())
+    tell(f"dialling {', '.join(label(route) for route in routes)}, which a silent address holds up")
+    resolutions = [Resolution((route.host,), 0.0) for route in routes]
+    found = dict(zip(behind, dial_all(routes, resolutions, ANSWERED), strict=True))
+    return [one for index, probe in enumerate(probes) for one in (probe, found.get(index)) if one is not None]
+
+
 def _siblings(probes: Sequence[Probe], port: int, strangers: Collection[str], tell: Progress) -> list[Probe]:
     """The usual other ports of the hosts that refused, or took the connection and closed it."""
     hosts = plan.refused(probes, strangers)
@@ -190,4 +205,4 @@ def _siblings(probes: Sequence[Probe], port: int, strangers: Collection[str], te
     known = {(tried.addresses, tried.route.port) for tried in probes}
     routes = [route for route in siblings(tuple(hosts), port) if (hosts[route.host], route.port) not in known]
     routes = routes[: plan.MOST_SIBLINGS]
-    return dial_all(routes, [Resolution(hosts[route.host], 0.0) for route in routes], SIBLING_BUDGET)
+    return dial_all(routes, [Resolution(hosts[route.host], 0.0) for route in routes], ANSWERED)

@@ -28,10 +28,13 @@ MOST_SEEN = 4  # listeners of our own loopback, or ends of forwarders, that are 
 def same_as(
     index: int, routes: Sequence[Route], addresses: Sequence[tuple[str, ...]], dialled: Collection[int]
 ) -> int | None:
-    """The route among `dialled` that leads to the same addresses and port as this one; the first of them."""
-    mine = frozenset(addresses[index]), routes[index].port
+    """The route among `dialled` that leads to the same addresses, in the same order, and port as this one.
+
+    The first of them.
+    """
+    mine = addresses[index], routes[index].port
     for other in sorted(dialled):
-        if other != index and (frozenset(addresses[other]), routes[other].port) == mine:
+        if other != index and (addresses[other], routes[other].port) == mine:
             return other
     return None
 
@@ -73,6 +76,22 @@ def rest(probes: Sequence[Probe]) -> tuple[int, ...]:
             indexes.append(index)
             places.add(_place(probe))
     return tuple(indexes[:MOST_ROUTES])
+
+
+def behind_silence(probes: Sequence[Probe]) -> dict[int, Route]:
+    """The addresses that clients do not come to because one before it in the name is silent, as routes of their own.
+
+    By the index of the name's probe. None for one that is a route already.
+    """
+    known = {(probe.addresses, probe.route.port) for probe in probes}
+    routes: dict[int, Route] = {}
+    for index, probe in enumerate(probes):
+        address, port = probe.answering, probe.route.port
+        if address is not None and ((address,), port) not in known:
+            why = f"an address of {probe.route.host}, behind one that is silent"
+            routes[index] = Route(address, port, "address", why)
+            known.add(((address,), port))
+    return routes
 
 
 def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Route, ...]:
@@ -120,13 +139,15 @@ def want_siblings(probes: Sequence[Probe]) -> bool:
 
     If nothing gets through, or every handshake was ended in answer to the hello; and what counts did not stay silent.
     What counts is what was configured, if anything was: of the candidates we think of, some are always somewhere else.
+    A name that is held up by one address counts by the other, which is a route of its own.
     """
     hellos = {_hello(probe) for probe in probes} - {Outcome.SKIPPED}
     done = hellos <= set(ENDED) if hellos else not any(map(gets_through, probes))
     if not done or any(_is_answered_otherwise(probe) or probe.route.kind == "sibling" for probe in probes):
         return False
-    configured = [probe for probe in probes if probe.route.kind == "configured"]
-    counted = [probe for probe in configured or probes if probe.same_as is None]
+    counts = {"configured", "address"} if any(probe.route.kind == "configured" for probe in probes) else None
+    asked_for = [probe for probe in probes if counts is None or probe.route.kind in counts]
+    counted = [probe for probe in asked_for if probe.same_as is None and probe.answering is None]
     silent = any(_connect(probe) is Outcome.TIMED_OUT for probe in counted)
     return not silent and any(_turns_away(probe) for probe in counted)
 

@@ -106,7 +106,7 @@ def opened(
         return untouched(route, resolution), DialResult(Outcome.UNREACHABLE, 0.0)
     dialled = dial(resolution.addresses, route.port, timeout)
     results = [_resolve_result(resolution), _connect_result(dialled)]
-    probe = Probe(route, (), resolution.addresses, dialled.address)
+    probe = Probe(route, (), resolution.addresses, dialled.address, answering=dialled.answering)
     if dialled.sock is None:
         return replace(probe, stages=all_stages(results)), dialled
     heard = QuietResult(Outcome.RESET, 0.0, error="ECONNRESET") if dialled.reset else listen(dialled.sock, quiet)

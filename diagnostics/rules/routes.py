@@ -130,6 +130,49 @@ def _repaired_setting(run: RunView) -> Match | None:
     return Match("; ".join(sentences), configured)
 
 
+def _held_up(run: RunView) -> Match | None:
+    """An address of the name is silent, and one behind it is not: clients do not come to that one."""
+    probes = tuple(probe for probe in _without_answer(run) if probe.answering is not None)
+    return Match("; ".join(_waiting(run, probe) for probe in probes[:2]), probes) if probes else None
+
+
+def _waiting(run: RunView, probe: Probe) -> str:
+    place = probe.answering, probe.route.port
+    there = (one for one in run.evidence.probes if (one.route.host, one.route.port) == place)
+    outcome = next((one.result(ProbeStage.CONNECT).outcome for one in there), Outcome.SKIPPED)
+    heard = {Outcome.OK: "takes connections", Outcome.REFUSED: "refuses"}.get(outcome, "answers")
+    first = _first_ipv4(probe)
+    clients = "ib_async, ib_insync and ibapi" if first == probe.address else "ib_async and ib_insync"
+    ibapi = f"; ibapi dials {first} at once" if first == probe.answering else ""
+    return (
+        f"{name_of(probe)} stands for {', '.join(probe.addresses[:4])}, in this order; {probe.address} does not answer"
+        f"{time_at((probe,), ProbeStage.CONNECT)}, and {clients} wait there, although {probe.answering} {heard}{ibapi}"
+    )
+
+
+def _first_ipv4(probe: Probe) -> str | None:
+    return next((address for address in probe.addresses if ":" not in address), None)
+
+
+def _not_for_ibapi(run: RunView) -> Match | None:
+    """It works, for clients that dial every address of a name: ibapi dials the first IPv4 address and no other.
+
+    Of a name that is ::1 nothing is said: glibc makes 127.0.0.1 of it where IPv4 is asked for (nss/nss_files).
+    """
+    for probe in run.counted:
+        address, first = probe.address, _first_ipv4(probe)
+        works = probe.route.kind == "configured" and ok(probe, ProbeStage.CONNECT)
+        if not works or address is None or address not in probe.addresses or "::1" in probe.addresses:
+            continue
+        before = probe.addresses[: probe.addresses.index(address)]
+        if first is None:
+            return Match(f"{name_of(probe)} is {address} and has no IPv4 address, which ibapi needs", (probe,))
+        if first in before:
+            seen = f"{first} did not take the connection and {address} did; ibapi dials {first} only"
+            return Match(f"{name_of(probe)}: {seen}", (probe,))
+    return None
+
+
 # 2xx: the way there.
 
 
@@ -278,6 +321,8 @@ ROUTE_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD105", _name_stale),
     ("IBD106", _localhost_in_container),
     ("IBD107", _repaired_setting),
+    ("IBD108", _held_up),
+    ("IBD109", _not_for_ibapi),
     ("IBD201", _port_refuses),
     ("IBD202", _loopback_bind),
     ("IBD203", _other_bridge),

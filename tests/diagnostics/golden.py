@@ -43,6 +43,7 @@ NAMES = (
     "id-in-use-by-a-ghost",
     "twofa-pending",
     "maintenance",
+    "name-held-up",
 )
 VERBOSE = NAMES[:2]  # of these the long text is kept too
 

@@ -2,7 +2,7 @@
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
-Twelve of them are stored as files, which pin the format; the others are only here.
+Thirteen of them are stored as files, which pin the format; the others are only here.
 
 Gateway logs, phones, Windows and Macs are not at hand where tests run; everything here is built from what the fields of
 Evidence mean, with the addresses and times measured on the real thing where there was one.
@@ -129,6 +129,7 @@ WHY = {
     "host_address": "an address of this machine",
     "sibling": "another usual port",
     "behind": "docker-proxy passes on to it what comes to port 4002 here",
+    "address": "an address of gw.example, behind one that is silent",
 }
 HDI = "host.docker.internal"
 DOCKER0 = "172.17.0.1"
@@ -368,6 +369,22 @@ HEALTHY = (
     healthy("healthy-in-a-maintenance-window", BRIDGE, probe(DOCKER0, "configured"), created=RESET_NIGHT),
 )
 
+
+def at_first(host: str, *addresses: str) -> Probe:
+    """A name with several addresses, the first of which works."""
+    return replace(probe(host, "configured", FINE, addresses[0]), addresses=addresses)
+
+
+def held_up(host: str, silent: str, answering: str) -> Probe:
+    """A name whose first address is silent, and whose second one answers."""
+    detail = f"{silent} did not answer in 3.5 s; {answering} answered"
+    waits = fails(S.CONNECT, O.TIMED_OUT, 3.5, None, detail)
+    found = probe(host, "configured", waits, silent)
+    return replace(found, addresses=(silent, answering), answering=answering)
+
+
+HELD_UP = held_up("gw.example", "fd00::7", "192.168.1.7")
+
 NAMES = (
     fault("name-unknown", "101", TCP, LOCAL)(
         BRIDGE, probe("ib-gatway", "configured", UNKNOWN), probe(HDI, "name", UNKNOWN)
@@ -407,6 +424,31 @@ NAMES = (
     fault("localhost-in-a-place-unknown", "201", TCP, UNCLEAR, "106 201 601 602 208")(
         UNKNOWN_PLACE, probe("127.0.0.1", "configured", REFUSED)
     ),
+    fault("name-held-up", "108", Level.USABLE, ROUTING)(
+        BRIDGE, HELD_UP, probe("192.168.1.7", "address"), probe(DOCKER0, "gateway", REFUSED)
+    ),
+    fault("name-held-up-and-that-is-all-that-was-asked", "108", TCP, LOCAL)(BRIDGE, HELD_UP),
+    fault("host-name-held-up", "108", Level.USABLE, ROUTING)(
+        DESKTOP, held_up(HDI, "fdc4::254", "192.168.65.254"), probe("192.168.65.254", "address")
+    ),
+    fault("name-held-up-by-an-old-address", "108", Level.USABLE, ROUTING)(
+        PLAIN, held_up("gw.example", "192.168.1.8", "192.168.1.7"), probe("192.168.1.7", "address")
+    ),
+    fault("name-held-up-and-the-port-refuses", "108 201", TCP, LOCAL)(
+        BRIDGE, HELD_UP, probe("192.168.1.7", "address", REFUSED)
+    ),
+    works("name-is-ipv6-only-and-works", "109", side=Side.NONE)(
+        PLAIN, probe("gw.example", "configured", FINE, "fd00::5")
+    ),
+    works("name-whose-second-ipv4-address-works", "109", side=Side.NONE)(
+        PLAIN,
+        replace(
+            probe("gw.example", "configured", FINE, "192.168.1.7"),
+            addresses=("192.168.1.8", "192.168.1.7"),
+        ),
+    ),
+    healthy("healthy-on-ipv6-before-ipv4", PLAIN, at_first("gw.example", "fd00::5", "192.168.1.7")),
+    healthy("healthy-localhost-on-ipv6", PLAIN, probe("localhost", "configured", FINE, "::1", source="::1")),
     works("setting-repaired", "107", side=LOCAL)(
         BRIDGE,
         probe("gw", "configured", address=DOCKER0),
@@ -765,6 +807,7 @@ STORED = (
     "dialog-open",
     "api-read-only",
     "setting-repaired",
+    "name-held-up",
 )
 
 

@@ -58,6 +58,13 @@ FULL = Evidence(
 
 def test_what_is_saved_is_read_back_the_same():
     assert load(dump(FULL)) == FULL
+
+
+@pytest.mark.parametrize("field", ["farms", "account_count", "answering"])
+def test_a_file_from_before_a_field_was_kept_is_read(field):
+    saved = json.loads(dump(FULL))
+    del saved["probes"][0][field]
+    assert load(json.dumps(saved)) == FULL
     assert load(dump(Evidence(1.0, "0.1.0", Asked()))) == Evidence(1.0, "0.1.0", Asked())
 
 

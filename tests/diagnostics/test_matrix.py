@@ -1,7 +1,7 @@
 """The failure matrix on loopback: real peers play a failure; its cause must be named first, or be a candidate.
 
-What needs containers, a firewall or other machines is played in tests/docker. `test_every_code_is_played_somewhere`
-walks the catalogue over both and over the recorded runs.
+What needs containers, a firewall or other machines is played in tests/docker, a name with several addresses in
+tests/host. `test_every_code_is_played_somewhere` walks the catalogue over all of them and over the recorded runs.
 """
 
 import concurrent.futures
@@ -381,7 +381,8 @@ def played():
     yield from WARNED
     for codes, _, _ in MATRIX:
         yield from codes.split()
-    yield from re.findall(r"IBD\d{3}", (ROOT / "tests/docker/test_routes.py").read_text(encoding="utf-8"))
+    for elsewhere in ("tests/docker/test_routes.py", "tests/host/test_names.py"):
+        yield from re.findall(r"IBD\d{3}", (ROOT / elsewhere).read_text(encoding="utf-8"))
 
 
 def recorded():

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 
 from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.looks.check import EXIT_CODES, Goal, Look, look, route_of
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.targets import ProbeTarget
+from diagnostics.probing import resolve
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import EXIT, exit_code
 from relay.practice import Practice, PracticeGateway
+from tests.diagnostics.peers import LINUX_ONLY, black_hole, practice
 from tests.relay.kit.loopback import unused_port
 
 HOST = "127.0.0.1"
@@ -63,6 +66,19 @@ async def test_a_look_says_how_far_it_came_and_why_not_further(behaviour, goal, 
 async def test_a_port_where_nothing_listens_is_no_tcp():
     seen = await looked(unused_port())
     assert (seen.exit_code, seen.line.split(": ")[1]) == (2, "connect REFUSED")
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+def test_a_name_whose_first_address_is_silent_is_no_tcp_though_the_second_one_answers(monkeypatch):
+    monkeypatch.setattr(resolve, "look_up", lambda host, port: resolve.Resolution(("127.0.0.2", HOST), 0.001))
+    with practice() as gateway, black_hole("127.0.0.2", gateway.port):
+        route = Route("gate.example", gateway.port, "configured", "a test")
+        seen = look(route, Goal.HELLO, Asked(session=False), 2.0)
+    found = f"IBD108 {CATALOGUE['IBD108'].title}"
+    assert (seen.exit_code, seen.finding) == (2, found)
+    assert seen.line.startswith(f"FAIL gate.example:{gateway.port}: connect TIMED_OUT: {found} (127.0.0.2 did not ")
+    assert seen.line.endswith(" s; 127.0.0.1 answered)")
 
 
 async def test_looks_that_tell_the_same_have_the_same_state():

@@ -30,6 +30,7 @@ from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing import collect as module
 from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
+from diagnostics.probing.resolve import Resolution
 from diagnostics.probing.talk import SETTLE
 from tests.diagnostics.peers import (
     FILTER_ONLY,
@@ -122,6 +123,24 @@ def test_only_the_first_target_is_one_connection_and_nothing_else(plain_machine)
         assert gateway.accepted == 1
     assert [outcomes(one) for one in evidence.probes] == [walked(OK, OK, OK, OK)]
     assert evidence.host is None
+
+
+# A name with several addresses.
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+def test_a_name_whose_first_address_is_silent_fails_and_the_one_behind_it_is_a_route(monkeypatch):
+    told = []
+    name = Resolution(("127.0.0.2", LOOPBACK), 0.001)
+    monkeypatch.setattr(resolve, "look_up", lambda host, port: name)
+    monkeypatch.setattr(module, "BUDGET", 0.6)
+    with practice() as gateway, black_hole("127.0.0.2", gateway.port):
+        probes, _, _ = run(("gate.example", "127.0.0.3"), gateway.port, progress=told.append)
+    assert [outcomes(one) for one in probes] == [walked(OK, TIMED_OUT), walked(*[OK] * 6), walked(OK, REFUSED)]
+    assert (probes[0].address, probes[0].answering) == ("127.0.0.2", LOOPBACK)
+    assert [one.route.kind for one in probes] == ["configured", "address", "configured"]
+    assert told[1] == f"dialling {LOOPBACK}:{gateway.port}, which a silent address holds up"
 
 
 # Silence.

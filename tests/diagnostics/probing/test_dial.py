@@ -1,5 +1,6 @@
 """Connects over real sockets: every outcome, and nothing without a bound."""
 
+import errno
 import socket
 import struct
 import threading
@@ -74,17 +75,69 @@ def test_the_address_after_a_refused_one_is_tried(port):
 
 @LINUX_ONLY
 @pytest.mark.slow  # the second address has its turn after STAGGER
-def test_an_address_that_says_nothing_does_not_use_up_the_time_of_the_next(port):
+def test_an_address_that_says_nothing_keeps_clients_from_the_next(port):
     with black_hole("127.0.0.2", port):
-        dialled = dial.dial(("127.0.0.2", LOOPBACK), port)
-    with dialled.sock:
-        assert (dialled.outcome, dialled.address) == (Outcome.OK, LOOPBACK)
-    assert dialled.detail.startswith("127.0.0.2 did not answer in 0.")
+        dialled = dial.dial(("127.0.0.2", LOOPBACK, "127.0.0.3"), port, timeout=0.6)
+    assert (dialled.outcome, dialled.sock) == (Outcome.TIMED_OUT, None)
+    assert (dialled.address, dialled.answering) == ("127.0.0.2", LOOPBACK)
+    assert dialled.detail == "127.0.0.2 did not answer in 0.6 s; 127.0.0.1 answered"
+    assert dialled.seconds >= 0.6
+
+
+@LINUX_ONLY
+@pytest.mark.slow
+def test_an_address_behind_a_silent_one_may_refuse():
+    with black_hole("127.0.0.2") as port:
+        dialled = dial.dial(("127.0.0.2", "127.0.0.3"), port, timeout=0.6)
+    assert (dialled.outcome, dialled.address, dialled.answering) == (Outcome.TIMED_OUT, "127.0.0.2", "127.0.0.3")
+    assert dialled.detail == "127.0.0.2 did not answer in 0.6 s; 127.0.0.3 refused"
+
+
+def attempt(address, error=None, seconds=0.0):
+    return dial._Attempt(address, 0.0, error=error, seconds=seconds)
+
+
+NO_ROUTE, REFUSES = errno.EHOSTUNREACH, errno.ECONNREFUSED
+# (what is known of the addresses in their order, the one a client ends at, what holds it up and what it misses by that)
+ORDERS = (
+    ("the first", [attempt("a", 0)], "a", None),
+    ("reset at once is connected, too", [attempt("a", errno.ECONNRESET)], "a", None),
+    ("after a refusal", [attempt("a", REFUSES), attempt("b", 0)], "b", None),
+    ("after an address that nobody has", [attempt("a", NO_ROUTE, 3.1), attempt("b", 0)], "b", None),
+    (
+        "after two of these a client has given up",
+        [attempt("a", NO_ROUTE, 3.06), attempt("b", NO_ROUTE, 3.1), attempt("c", 0)],
+        None,
+        ("b", "c"),
+    ),
+    ("held up by the first", [attempt("a"), attempt("b", 0)], None, ("a", "b")),
+    ("held up by the second", [attempt("a", REFUSES), attempt("b"), attempt("c", 0)], None, ("b", "c")),
+    ("missing a refusal", [attempt("a"), attempt("b", REFUSES)], None, ("a", "b")),
+    (
+        "missing a connection more than a refusal",
+        [attempt("a"), attempt("b", REFUSES), attempt("c", 0)],
+        None,
+        ("a", "c"),
+    ),
+    ("a refusal that clients come to is not missed", [attempt("a", REFUSES), attempt("b")], None, ("b", None)),
+    ("all are silent", [attempt("a"), attempt("b")], None, ("a", None)),
+    ("nobody has the other", [attempt("a"), attempt("b", NO_ROUTE, 3.1)], None, ("a", None)),
+    ("all refuse", [attempt("a", REFUSES), attempt("b", REFUSES)], None, (None, None)),
+    ("none", [], None, (None, None)),
+)
+
+
+@pytest.mark.parametrize("attempts, winner, missed", [case[1:] for case in ORDERS], ids=[case[0] for case in ORDERS])
+def test_the_addresses_are_judged_in_the_order_in_which_clients_dial_them(attempts, winner, missed):
+    won = dial._winner(attempts)
+    assert (won.address if won else None) == winner
+    if won is None:
+        assert tuple(one and one.address for one in dial._holding_up(attempts)) == missed
 
 
 @LINUX_ONLY
 @pytest.mark.slow  # until the kernel's second SYN, a second after the first
-def test_an_address_that_was_slow_still_wins_when_the_next_ones_fail():
+def test_an_address_that_is_slow_is_waited_for():
 
     def make_room():
         """For one more in the queue."""
@@ -97,7 +150,7 @@ def test_an_address_that_was_slow_still_wins_when_the_next_ones_fail():
         dialled = dial.dial((place[0], LOOPBACK), place[1])
         timer.join()
     dialled.sock.close()
-    assert (dialled.outcome, dialled.detail) == (Outcome.OK, "127.0.0.1 refused; 127.0.0.3 answered")
+    assert (dialled.outcome, dialled.detail) == (Outcome.OK, "127.0.0.3 answered; 127.0.0.1 refused")
 
 
 def test_no_socket_is_left_behind_by_an_error(port, monkeypatch):

@@ -125,6 +125,26 @@ def test_every_route_has_an_end():
     assert len(plan.rest([through(f"10.0.0.{at}") for at in range(100)])) == plan.MOST_ROUTES
 
 
+HELD_UP = replace(
+    probe(A, OK, TIMED_OUT, kind="configured", host="gate"), addresses=(A, B), answering=B
+)  # B answers, and clients wait at A
+
+BEHIND = (
+    ("nobody is held up", [probe(A, OK, TIMED_OUT), through(B)], {}),
+    ("the address that answers", [through(C), HELD_UP], {1: B}),
+    ("it is a route already", [HELD_UP, through(B)], {}),
+    ("it is another port of that route", [HELD_UP, through(B, port=4002)], {0: B}),
+    ("two names with one address", [HELD_UP, replace(HELD_UP, addresses=(C, B))], {0: B}),
+)
+
+
+@pytest.mark.parametrize("probes, expected", [case[1:] for case in BEHIND], ids=[case[0] for case in BEHIND])
+def test_an_address_that_clients_do_not_come_to_is_a_route_of_its_own(probes, expected):
+    why = "an address of gate, behind one that is silent"
+    routes = {index: Route(address, PORT, "address", why) for index, address in expected.items()}
+    assert plan.behind_silence(probes) == routes
+
+
 SIBLINGS = (
     ("all refused", [probe(A, OK, REFUSED), probe(B, OK, REFUSED)], True),
     ("refused, and names that are not known", [probe(None, UNREACHABLE), probe(A, OK, REFUSED)], True),
@@ -150,6 +170,8 @@ SIBLINGS = (
     ("closed in answer to one hello, answered on another route", [hello(A, CLOSED), hello(B, OK)], False),
     ("a stranger answers", [hello(A, BAD_PEER)], False),
     ("they were looked at before", [probe(A, OK, REFUSED), hello(A, CLOSED, port=4002, kind="sibling")], False),
+    ("held up before an address that refuses", [HELD_UP, probe(B, OK, REFUSED, kind="address")], True),
+    ("held up before an address that is silent by now", [HELD_UP, probe(B, OK, TIMED_OUT, kind="address")], False),
     ("nothing at all", [], False),
 )
 
@@ -238,15 +260,16 @@ def test_the_other_ports_of_a_few_hosts_are_enough():
 
 
 ROUTES = [
-    Route(host, port, "name", "") for host, port in (("a", 4003), ("b", 4003), ("c", 4002), ("d", 4003), ("e", 4003))
+    Route(host, port, "name", "")
+    for host, port in (("a", 4003), ("b", 4003), ("c", 4002), ("d", 4003), ("e", 4003), ("f", 4003))
 ]
-ADDRESSES = [(A, B), (B, A), (A, B), (A,), ()]
+ADDRESSES = [(A, B), (B, A), (A, B), (A,), (), (A, B)]
 SAME = (
     ("the first has nobody before it", 0, [], None),
-    ("the same addresses in another order", 1, [0], 0),
+    ("the same addresses in another order: clients go another way", 1, [0], None),
     ("another port", 2, [0, 1], None),
     ("only one of the addresses", 3, [0, 1, 2], None),
-    ("a later one that was dialled before", 0, [1, 3], 1),
+    ("a later one that was dialled before", 0, [1, 2, 3, 5], 5),
     ("itself", 0, [0], None),
 )
 
