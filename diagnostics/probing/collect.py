@@ -117,7 +117,7 @@ def examine(
     handshakes = _Handshakes(probes, asked, progress, lambda: sockets.look(ports))
     for _ in range(2):  # a port may turn us away at the dial, or at the hello
         ends = plan.behind(before, probes)
-        probes += dial_all(ends, [literal(route.host, route.port) for route in ends], SIBLING_BUDGET)
+        probes += dial_all(ends, [literal(route.host, route.port) for route in ends], ANSWERED)
         if plan.want_siblings(probes):
             probes += _siblings(probes, port, strangers, progress)
         handshakes.ask_those_wanted()
