@@ -56,9 +56,9 @@ class Between:
         """How it is known, as a sentence for people."""
         where = f"port {self.port} and leads to {self.upstream}"
         return {
-            Basis.SEEN: f"{self.program} has {where}, as seen on this machine.",
+            Basis.SEEN: f"{self.program} has {where}, as seen here.",
             Basis.DIALLED: f"Most likely {self.program} has {where}: a connection to there was made after our hello.",
-            Basis.DEFAULTS: f"{self.program} runs on this machine; by its defaults it has {where}.",
+            Basis.DEFAULTS: f"{self.program} runs here; by its defaults it has {where}.",
             Basis.PORT: f"{self.port} is {self.program}'s default port, and by default it leads to {self.upstream} "
             "on its own machine.",
         }[self.basis]

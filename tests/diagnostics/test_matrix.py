@@ -317,7 +317,7 @@ def test_behind_our_own_relay_the_port_of_its_upstream_is_looked_at(at, behind_t
         command for one in diagnosis.findings for command in one.commands if "sport" in command or "curl" in command
     ]
     assert all(f":{port if play is black_hole else upstream}" in command for command in looks), looks
-    seen = f"ib-relay has port {port} and leads to {LOOPBACK}:{upstream}, as seen on this machine."
+    seen = f"ib-relay has port {port} and leads to {LOOPBACK}:{upstream}, as seen here."
     assert all(one.between == ("" if play is black_hole else seen) for one in diagnosis.findings)
 
 

@@ -42,7 +42,7 @@ def words_of(code, program, upstream=UP):
 @pytest.mark.parametrize("code", ABOUT)
 def test_nothing_is_looked_for_at_the_port_that_the_client_dials(code, program):
     said = words_of(code, program)
-    assert said.between == f"{program} has port 4003 and leads to {UP}, as seen on this machine."
+    assert said.between == f"{program} has port 4003 and leads to {UP}, as seen here."
     for command in said.commands:
         if not command.startswith("ib-diagnose "):  # which keeps the target that was typed
             assert "4003" not in command or "4002" in command, "both, where the clients are looked for, too"

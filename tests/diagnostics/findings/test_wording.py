@@ -59,7 +59,7 @@ ONLY_IN = {
     "IBD104": IN_VM,
     "IBD211": ROOTLESS,
     "IBD901": {Setting.LINUX} | HOST_NETWORK,
-    "IBD106": (DOCKERS | PODMANS) - HOST_NETWORK,
+    "IBD106": (DOCKERS | PODMANS | {Setting.SYSTEM_CONTAINER}) - HOST_NETWORK,
 }
 
 
@@ -95,13 +95,15 @@ def unnamed(host):
 
 
 def report(known, case):
-    """What a recorded run would say in that place, a line for each text; the hosts that were dialled have no names."""
+    """What a recorded run would say in that place, a line for each text; what was dialled and seen has no names."""
     facts = [fact for fact in case.evidence.facts if fact.name not in OF_A_PLACE]
     facts += [Fact(name, value, "a test") for name, value in known.items()]
     evidence = replace(case.evidence, facts=tuple(facts), host=unnamed(case.evidence.host))
     told = text_report(evidence, diagnose(evidence), width=10_000)
     for host in sorted({one.route.host for one in evidence.probes}, key=len, reverse=True):
         told = told.replace(host, "TARGET")
+    for forwarder in evidence.host.forwarders if evidence.host else ():
+        told = re.sub(rf"\b{forwarder.program}(?= (passes|has|leads|for) )", "PROGRAM", told)
     return told
 
 
