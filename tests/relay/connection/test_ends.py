@@ -15,7 +15,7 @@ from relay.logs.record import EndPhase, Reason
 from relay.net import offsets
 from relay.wire.framing import encode_frame, join_fields
 from tests.relay.connection.test_connection import READY, SERVER_HELLO, ib_session, narrow, narrow_gateway
-from tests.relay.kit.loopback import SMALL, Rig, until
+from tests.relay.kit.loopback import PATIENCE, SMALL, Rig, until
 
 ORDER = encode_frame(join_fields(3, 17, 0, "AAPL"))
 TICK = encode_frame(join_fields(1, 6, 1, 1, "1.0", 100, 0))
@@ -43,8 +43,9 @@ async def session_at(rig, stage):
     return await (rig.session() if stage == "raw" else ib_session(rig, stage))
 
 
-def rig_at(stage, **bounds):
-    return Rig(Protocol.RAW if stage == "raw" else Protocol.IB, half_close_timeout=0.2, **bounds)
+def rig_at(stage, half_close_timeout=10 * PATIENCE, **bounds):
+    protocol = Protocol.RAW if stage == "raw" else Protocol.IB
+    return Rig(protocol, half_close_timeout=half_close_timeout, **bounds)
 
 
 def ends(connection):
@@ -93,7 +94,7 @@ async def test_a_reset_is_the_first_end(stage, first):
 @pytest.mark.parametrize("first", OTHER)
 @pytest.mark.parametrize("stage", STAGES)
 async def test_what_follows_a_fin_does_not_change_who_ended_it(stage, first, second):
-    async with rig_at(stage) as rig:
+    async with rig_at(stage, 0.2 if second == "silence" else 10 * PATIENCE) as rig:
         client, gateway, connection = await session_at(rig, stage)
         sides = {"client": client, "upstream": gateway}
         sides[first].finish()
