@@ -89,16 +89,11 @@ def test_no_word_of_a_fix_a_check_or_a_command_is_foreign(known, setting):
 OF_A_PLACE = ("os", "container", "runtime", "flavour", "network_mode", "rootless")
 
 
-def unnamed(host):
-    """The same view, where the forwarders that were seen are of a program that is everywhere."""
-    return host and replace(host, forwarders=tuple(replace(one, program="socat") for one in host.forwarders))
-
-
 def report(known, case):
     """What a recorded run would say in that place, a line for each text; what was dialled and seen has no names."""
     facts = [fact for fact in case.evidence.facts if fact.name not in OF_A_PLACE]
     facts += [Fact(name, value, "a test") for name, value in known.items()]
-    evidence = replace(case.evidence, facts=tuple(facts), host=unnamed(case.evidence.host))
+    evidence = replace(case.evidence, facts=tuple(facts))
     told = text_report(evidence, diagnose(evidence), width=10_000)
     for host in sorted({one.route.host for one in evidence.probes}, key=len, reverse=True):
         told = told.replace(host, "TARGET")
