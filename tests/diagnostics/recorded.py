@@ -519,7 +519,7 @@ PEERS = (
     fault("reset-at-once", "301", HELLO, GATEWAY, "302 301 601 602 605 607 505")(
         BRIDGE, probe(DOCKER0, "configured", RESET)
     ),
-    fault("closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY, "301 310 505")(
+    fault("closed-at-once-and-the-forwarder-found-nobody", "301", HELLO, GATEWAY, "301 310")(
         BRIDGE_NAMED, *CLOSED_AT_ONCE, log=(*LOGGED_IN, "forwarder_refused")
     ),
     fault("closed-behind-docker-proxy-by-the-gateway-s-own-port", "301", HELLO, GATEWAY, "302 301 601 602 605 607")(
