@@ -43,7 +43,7 @@ class Outcome(Enum):
     TIMED_OUT = "TIMED_OUT"
     CLOSED = "CLOSED"  # the peer said FIN
     RESET = "RESET"
-    BAD_PEER = "BAD_PEER"  # what answered does not speak the IB API
+    BAD_PEER = "BAD_PEER"  # what answered does not speak the IB API, or none of the versions asked for
     SKIPPED = "SKIPPED"  # `detail` says because of what
 
 
@@ -112,6 +112,8 @@ class Probe:
     attempts: int = 1  # handshakes tried on this route
     farms: tuple[str, ...] = ()  # IB's data farms that the text of each code named, with blanks between; or unknown
     account_count: int | None = None  # all of them; None in files from before it was kept
+    # Bytes of the gateway's hello as its first ones say, where it did not come whole; None: that is not known.
+    hello_length: int | None = None
 
     @property
     def number_of_accounts(self) -> int | None:

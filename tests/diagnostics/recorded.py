@@ -2,7 +2,7 @@
 
     python -m tests.diagnostics.recorded      writes tests/data/evidence anew; look at what git shows as changed
 
-Twelve of them are stored as files, which pin the format; the others are only here.
+Thirteen of them are stored as files, which pin the format; the others are only here.
 
 Gateway logs, phones, Windows and Macs are not at hand where tests run; everything here is built from what the fields of
 Evidence mean, with the addresses and times measured on the real thing where there was one.
@@ -551,7 +551,10 @@ PEERS = (
     fault("garbage", "405", HELLO, UNCLEAR)(
         BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="garbage", bytes_received=64)
     ),
-    fault("half-a-hello", "405", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9)),
+    fault("half-a-hello", "408", HELLO, UNCLEAR)(
+        BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9, hello_length=30)
+    ),
+    fault("a-hello-that-ends", "408", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", CLOSED, bytes_received=3)),
     works("old-server", "406")(BRIDGE, probe(DOCKER0, "configured", server_version=142)),
     fault("older-than-the-client-asks-for", "406", HELLO, GATEWAY)(
         BRIDGE,
@@ -721,6 +724,7 @@ STORED = (
     "dialog-open",
     "api-read-only",
     "setting-repaired",
+    "half-a-hello",
 )
 
 
