@@ -180,8 +180,8 @@ ENTRIES = (
         docs=(
             "The gateway announces a server version outside of the range that a client asks for; ib_insync, ib_async "
             "and @stoqey/ib then disconnect by themselves. With --client-versions the range given is judged, else "
-            f"these: {', '.join(map(str, CLIENT_LIBRARIES))}. A gateway newer than a client is no fault: it answers with "
-            "the newest version it was asked for."
+            f"these: {', '.join(map(str, CLIENT_LIBRARIES))}. A gateway newer than a client is no fault: it answers "
+            "with the newest version it was asked for."
         ),
         silenced_by=(),
         where_to_look="gateway and client have no server version in common, the way to it is not broken",

@@ -545,6 +545,9 @@ PEERS = (
     fault("nothing-behind-the-relay-on-this-machine", "404", HELLO, GATEWAY, "301 404 601 302")(
         PLAIN, probe("127.0.0.1", "configured", REFUSED_BEHIND, source="127.0.0.1"), host=view(OPEN)
     ),
+    fault("reset-at-no-dials-time", "404", HELLO, GATEWAY, "302 301 307 404 601 505")(
+        BRIDGE_NAMED, probe(HDI, "configured", replace(DROPPED_BEHIND, seconds=2.0), DOCKER0)
+    ),
     fault("no-answer-behind-the-relay", "404", HELLO, GATEWAY, "307 301 404 601 302")(
         PLAIN, probe("127.0.0.1", "configured", DROPPED_BEHIND, source="127.0.0.1"), host=view(OPEN, syn_sent=0)
     ),

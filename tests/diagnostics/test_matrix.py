@@ -280,7 +280,7 @@ RELAYED = (
     (behaviour("http"), "http", "IBD402", "", "", ""),
     (behaviour("normal"), "healthy", "", "", "", ""),
 )
-GIVES_UP = 2.2  # seconds the relay gives its dial here; less could be a refusal that was heard late
+GIVES_UP = 3.2  # seconds the relay gives its dial here: as long as a dial to an address that nobody has takes
 
 
 @pytest.fixture(scope="module")
