@@ -434,6 +434,7 @@ WAYS = (
         BRIDGE, probe(DOCKER0, "configured", DROPPED, source="172.17.0.2")
     ),
     fault("no-such-host", "206", TCP, ROUTING, "206 208")(BRIDGE, probe("172.17.0.9", "configured", NOBODY)),
+    fault("filtered-on-loopback", "205", TCP, UNCLEAR, "207 205")(PLAIN, probe("127.0.0.1", "configured", DROPPED)),
     fault("listen-queue-full", "207", TCP, GATEWAY)(
         PLAIN,
         probe("127.0.0.1", "configured", DROPPED),

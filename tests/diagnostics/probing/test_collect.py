@@ -166,6 +166,17 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
 @pytest.mark.slow
 @LINUX_ONLY
 @pytest.mark.long
+def test_a_queue_that_our_first_connection_fills_is_seen_when_the_next_dial_got_no_answer():
+    with socket.create_server((LOOPBACK, 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
+    assert outcomes(probes[0]) == walked(OK, TIMED_OUT)
+    assert view.listeners == (ListeningSocket(LOOPBACK, port, 1, 0),)
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+@pytest.mark.long
 def test_clients_that_were_left_behind_are_counted_without_our_own():
     with silent() as port:
         with socket.create_connection((LOOPBACK, port)):
