@@ -68,6 +68,11 @@ class EndsSeen:
         if not again and (by, how) not in known:
             self.later += (Later(by, how, now - self.at),)
 
+    def in_hello(self, held: bytes) -> None:
+        """The gateway's FIN came behind this beginning of its hello."""
+        if (self.first.by, self.first.how) == ("upstream", "fin"):
+            self.first = self.first._replace(cut_off=_part_of_hello(held, "upstream"))
+
     def heard(self, observer: Observer, now: float) -> None:
         """The gateway has said something: is it what a client that is gone had waited for?"""
         awaited = self.first.awaited
