@@ -44,7 +44,7 @@ class Outcome(Enum):
     TIMED_OUT = "TIMED_OUT"
     CLOSED = "CLOSED"  # the peer said FIN
     RESET = "RESET"
-    BAD_PEER = "BAD_PEER"  # what answered does not speak the IB API
+    BAD_PEER = "BAD_PEER"  # what answered does not speak the IB API, or none of the versions asked for
     SKIPPED = "SKIPPED"  # `detail` says because of what
 
 
@@ -115,6 +115,8 @@ class Probe:
     account_count: int | None = None  # all of them; None in files from before it was kept
     # A later address of the name that was heard, by yes or no, while clients wait at `address`, which is silent
     answering: str | None = None
+    # Bytes of the gateway's hello as its first ones say, where it did not come whole; None: that is not known.
+    hello_length: int | None = None
 
     @property
     def number_of_accounts(self) -> int | None:

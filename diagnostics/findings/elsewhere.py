@@ -12,6 +12,7 @@ class Elsewhere:
     """What is right in these kinds of place instead of the entry's own words; "" and None: those are."""
 
     where: frozenset[Setting]
+    to_loopback: bool = False  # and only for a target on loopback
     fix: str = ""
     check: str = ""
     commands: tuple[str, ...] | None = None

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from diagnostics.findings.elsewhere import DOCKER_SWARM, MACOS, POD, SYSTEM_CONTAINER, WSL_MIRRORED, WSL_NAT, Elsewhere
-from diagnostics.place.setting import HOST_NETWORK, IN_VM, NO_CONTAINER, NO_NETWORK, PODMANS, ROOTLESS, WSL
+from diagnostics.place.setting import (
+    HOST_NETWORK,
+    IN_VM,
+    NO_CONTAINER,
+    NO_NETWORK,
+    PODMANS,
+    ROOTLESS,
+    WSL,
+    Setting,
+)
 
 WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds counts
     "IBD201": (
@@ -130,6 +139,19 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
                 "it is a firewall."
             ),
             commands=("netstat.exe -ano -p TCP",),
+        ),
+        Elsewhere(
+            where=frozenset(Setting),
+            to_loopback=True,
+            fix=(
+                "The target is on this machine, where hardly any firewall drops packets: look at the accept queue of "
+                "what listens there, and restart that program if the queue is full."
+            ),
+            check=(
+                "ss -ltn: Recv-Q above Send-Q is a full queue (IBD207); at zero it is a rule of this machine's own "
+                "firewall."
+            ),
+            commands=("ss -ltn 'sport = :PORT'",),
         ),
         Elsewhere(
             where=DOCKER_SWARM,

@@ -33,7 +33,7 @@ class Sign(Enum):
     BYTES_ARRIVED = auto()  # our bytes were acknowledged
     CONNECT_TOOK_SECONDS = auto()  # longer than it takes to learn that nobody has an address
     DIALS_LOOPBACK = auto()  # a route to 127.0.0.1 or localhost
-    ENDED_LATE = auto()  # in answer to our hello, but seconds after it
+    ENDED_LIKE_A_DIAL = auto()  # in answer to our hello, after as long as a relay's dial without an answer takes
     FEW_CLIENTS = auto()  # fewer connections than a gateway takes
     FORWARDER_FOUND_NOBODY = (
         auto()

@@ -158,8 +158,8 @@ ENTRIES = (
         ),
         check="ss -ltnp on the host names the program.",
         docs=(
-            "Bytes came that are no frame of the API: a length that cannot be, a hello that is no version and "
-            "time, or half a message and then nothing. They fit no other protocol known here either."
+            "Bytes came that are no frame of the API: a length that cannot be, or a hello that is no version and "
+            "time. They fit no other protocol known here either. What begins like a hello is IBD408."
         ),
         silenced_by=(*NAME_FAULTS, "IBD401", "IBD402", "IBD403", "IBD407"),
         does="connects, and the answer is not the IB protocol",
@@ -167,7 +167,7 @@ ENTRIES = (
     FindingEntry(
         code="IBD406",
         slug="server-version-low",
-        title="the gateway is older than clients ask for",
+        title="the gateway's server version is outside of what clients ask for",
         severity="warning",
         side=Side.GATEWAY,
         causes=(
@@ -178,14 +178,14 @@ ENTRIES = (
         commands=("docker pull ghcr.io/gnzsnz/ib-gateway:stable",),
         check="ib-diagnose with --client-versions and the range of your client library says what that client gets.",
         docs=(
-            "The gateway announces a server version below the range that a client asks for; ib_insync, ib_async and "
-            "@stoqey/ib then disconnect by themselves. With --client-versions the range given is judged, else these: "
-            f"{', '.join(map(str, CLIENT_LIBRARIES))}. A gateway newer than a client is no fault: it answers with the "
-            "newest version it was asked for."
+            "The gateway announces a server version outside of the range that a client asks for; ib_insync, ib_async "
+            "and @stoqey/ib then disconnect by themselves. With --client-versions the range given is judged, else "
+            f"these: {', '.join(map(str, CLIENT_LIBRARIES))}. A gateway newer than a client is no fault: it answers "
+            "with the newest version it was asked for."
         ),
         silenced_by=(),
-        where_to_look="the gateway is too old for the client, not the way to it broken",
-        does="answers with a server version older than what was asked for",
+        where_to_look="gateway and client have no server version in common, the way to it is not broken",
+        does="answers with a server version that was not asked for",
     ),
     FindingEntry(
         code="IBD407",
@@ -204,5 +204,32 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
         does="reaches a gateway that sends us elsewhere",
+    ),
+    FindingEntry(
+        code="IBD408",
+        slug="hello-incomplete",
+        title="the answer begins like a gateway's hello and does not come whole",
+        severity="error",
+        side=Side.UNCLEAR,
+        causes=(
+            "the gateway got stuck or ended in the middle of its hello",
+            "something on the way holds back, slows down or cuts the stream",
+        ),
+        fix=(
+            "Try it beside the gateway, with nothing between. If the hello comes whole there, look at what forwards; "
+            "else restart the gateway."
+        ),
+        commands=(
+            "ss -tn '( sport = :PORT )'",
+            "docker logs --tail 50 GATEWAY",
+            "ib-diagnose --timeout 20",
+        ),
+        check="From 127.0.0.1 beside the gateway the hello comes whole: then it is the way, else the gateway.",
+        docs=(
+            "A gateway's hello is one small packet that says its own length. Its beginning came, and hardly another "
+            "service begins like that; the rest did not come in time, or the connection was ended before it."
+        ),
+        silenced_by=NAME_FAULTS,
+        does="connects, and only a part of the gateway's hello comes",
     ),
 )

@@ -266,7 +266,7 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
         excluded_by=(Sign.NOBODY_DIALS,),
-        supported_by=(Sign.FORWARDER_WAITS, Sign.ENDED_LATE),
+        supported_by=(Sign.FORWARDER_WAITS, Sign.ENDED_LIKE_A_DIAL),
         does="connects to a forwarder that cannot reach the gateway",
     ),
     FindingEntry(

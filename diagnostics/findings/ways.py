@@ -187,6 +187,7 @@ ENTRIES = (
             Explanation(code="IBD206", check="Wait longer than 3.2 s: then it says that nobody has the address."),
             Explanation(code="IBD105"),
         ),
+        doubted_by=(Sign.FROM_LOOPBACK,),  # firewalls let a machine talk to itself
     ),
     FindingEntry(
         code="IBD206",
@@ -215,7 +216,7 @@ ENTRIES = (
             Explanation(code="IBD206"),
             Explanation(code="IBD208"),
         ),
-        excluded_by=(Sign.CONNECT_TOOK_SECONDS, Sign.ACCEPTED_BEFORE),
+        excluded_by=(Sign.CONNECT_TOOK_SECONDS, Sign.ACCEPTED_BEFORE, Sign.FROM_LOOPBACK),
         does="is an address that no machine has",
     ),
     FindingEntry(

@@ -172,14 +172,33 @@ def look(route: Route, goal: Goal, asked: Asked, limit: float = float("inf")) ->
     result = Look(
         goal, label(route), walk(route, asked, LAST[goal], limit=limit, settle=goal is Goal.ONLINE), asked=asked
     )
-    return result if result.ready else replace(result, finding=_finding(result.probe, asked))
+    return result if result.ready else replace(result, finding=_finding(result))
 
 
-def _finding(failed: Probe, asked: Asked) -> str:
-    """What the rules make of it: code and title of the first finding, "" if there is none."""
+def _finding(look: Look) -> str:
+    """What the rules make of it: code and title of the finding that explains the failure, "" if there is none.
+
+    A finding that the same run has without what failed is about something beside it, like a setting or a version.
+    """
     from diagnostics.findings.catalogue import CATALOGUE
     from diagnostics.place.facts import look_around
     from diagnostics.rules.diagnose import diagnose
 
-    findings = diagnose(Evidence(time.time(), "", asked, look_around(), (failed,))).findings
-    return f"{findings[0].code} {CATALOGUE[findings[0].code].title}" if findings else ""
+    evidence = Evidence(time.time(), "", look.asked, look_around(), (look.probe,))
+    beside = replace(evidence, probes=(_before_the_failure(look.probe, look.failed),))
+    known = {finding.code for finding in diagnose(beside).findings}
+    code = next((finding.code for finding in diagnose(evidence).findings if finding.code not in known), None)
+    return f"{code} {CATALOGUE[code].title}" if code is not None else ""
+
+
+def _before_the_failure(probe: Probe, failed: StageResult | None) -> Probe:
+    """The probe as if nobody had tried the stage that failed, nor the gateway had said anything of itself there."""
+    probe = replace(probe, codes=(), farms=())
+    if failed is None:
+        return probe
+    stages = list(ProbeStage)
+    left = stages[: stages.index(failed.stage)]
+    probe = replace(probe, stages=tuple(result for result in probe.stages if result.stage in left), kernel=None)
+    if failed.stage not in (ProbeStage.START_API, ProbeStage.SYNC):
+        probe = replace(probe, server_version=None, redirect=None, first_bytes=None, bytes_received=0)
+    return probe

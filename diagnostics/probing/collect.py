@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from diagnostics.evidence import Asked, Evidence, Fact, HostView, Probe, ProbeStage, Route
+from diagnostics.evidence import Asked, Evidence, Fact, HostView, Outcome, Probe, ProbeStage, Route
 from diagnostics.host import forwarders, sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
@@ -115,6 +115,8 @@ def examine(
     probes = dial_all(routes, [literal(route.host, route.port) for route in routes], BUDGET)
     probes = _with_addresses(probes, progress)
     handshakes = _Handshakes(probes, asked, progress, lambda: sockets.look(ports))
+    for tried in probes:
+        handshakes.look_if_unanswered(tried)
     for _ in range(2):  # a port may turn us away at the dial, or at the hello
         ends = plan.behind(before, probes)
         probes += dial_all(ends, [literal(route.host, route.port) for route in ends], ANSWERED)
@@ -140,7 +142,7 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
 
 @dataclass(slots=True)
 class _Handshakes:
-    """The handshakes of a run, one after the other; `silence` is what was seen when the first got no answer."""
+    """The handshakes of a run, one after the other; `silence` is what was seen when a dial or one got no answer."""
 
     probes: list[Probe]
     asked: Asked
@@ -163,6 +165,12 @@ class _Handshakes:
         self.probes[index] = probe.handshake(
             self.probes[index], self.asked, timeout=timeout, on_silence=lambda: self._look_on_silence(index)
         )
+        self.look_if_unanswered(self.probes[index])
+
+    def look_if_unanswered(self, tried: Probe) -> None:
+        """A dial that got no answer: if a full accept queue was the reason, it is filled by now, perhaps by us."""
+        if self.silence is None and tried.result(ProbeStage.CONNECT).outcome is Outcome.TIMED_OUT:
+            self.silence = self.look()
 
     def _look_on_silence(self, waiting: int) -> None:
         if not self.was_silent:

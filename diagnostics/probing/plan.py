@@ -168,7 +168,8 @@ def refused(probes: Sequence[Probe], strangers: Collection[str] = ()) -> dict[st
 
 def _turns_away(probe: Probe) -> bool:
     """Refused, or ended before our hello or at it without an answer: so does a port with nobody behind it."""
-    ended = probe.result(ProbeStage.QUIET).outcome in ENDED or _hello(probe) in ENDED
+    ended_by_hello = _hello(probe) in ENDED and not probe.bytes_received
+    ended = probe.result(ProbeStage.QUIET).outcome in ENDED or ended_by_hello
     return ended or _connect(probe) is Outcome.REFUSED
 
 

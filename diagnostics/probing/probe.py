@@ -53,11 +53,7 @@ def handshake(
     if dialled.sock is None:
         return _not_accepted(probe, dialled) if is_first else _not_again(probe, before, dialled)
     conversation = talk(dialled.sock, asked, timeout or asked.timeout, reset=dialled.reset, on_silence=on_silence)
-    if is_first:
-        return _with(probe, conversation)
-    hello, *others = conversation.results
-    conversation = replace(conversation, results=(_after(before, hello), *others))
-    return replace(_with(probe, conversation), attempts=probe.attempts + 1)
+    return _with(probe, conversation) if is_first else _with_another(probe, before, conversation)
 
 
 def walk(
@@ -164,6 +160,7 @@ def _with(probe: Probe, conversation: TalkResult) -> Probe:
         account_count=conversation.account_count,
         codes=conversation.codes,
         farms=conversation.farms,
+        hello_length=conversation.hello_length,
     )
 
 
@@ -177,15 +174,28 @@ def _not_accepted(probe: Probe, dialled: DialResult) -> Probe:
 def _not_again(probe: Probe, hello: StageResult, dialled: DialResult) -> Probe:
     """The same after a handshake that was had: that one remains the result."""
     hello = _with_more(hello, f"another connection after it was not accepted: {dialled.detail}")
+    return replace(_with_hello(probe, hello), attempts=probe.attempts + 1)
+
+
+def _with_another(probe: Probe, before: StageResult, conversation: TalkResult) -> Probe:
+    """With a second handshake: all that is told is of one of the two, with a word about the other.
+
+    Of two that got no whole answer it is the one that got more of it, else the first, which waited longer.
+    """
+    hello, *others = conversation.results
+    both_timed_out = before.outcome is hello.outcome is Outcome.TIMED_OUT
+    if both_timed_out and conversation.bytes_received <= probe.bytes_received:
+        came = f" but {conversation.bytes_received} bytes" if conversation.bytes_received else ""
+        before = _with_more(before, f"nor to a second handshake{came} in {hello.seconds or 0.0:.1f} s")
+        return replace(_with_hello(probe, before), attempts=probe.attempts + 1)
+    hello = _with_more(hello, f"the handshake before this one: {before.outcome.value}")
+    conversation = replace(conversation, results=(hello, *others))
+    return replace(_with(probe, conversation), attempts=probe.attempts + 1)
+
+
+def _with_hello(probe: Probe, hello: StageResult) -> Probe:
     stages = tuple(hello if result.stage is ProbeStage.HELLO else result for result in probe.stages)
-    return replace(probe, stages=stages, attempts=probe.attempts + 1)
-
-
-def _after(before: StageResult, hello: StageResult) -> StageResult:
-    """The second answer to a hello, and what is to be kept of the first: of two silences, the longer one."""
-    if before.outcome is hello.outcome is Outcome.TIMED_OUT:
-        return _with_more(before, f"nor to a second handshake in {hello.seconds or 0.0:.1f} s")
-    return _with_more(hello, f"the handshake before this one: {before.outcome.value}")
+    return replace(probe, stages=stages)
 
 
 def _with_more(result: StageResult, detail: str) -> StageResult:

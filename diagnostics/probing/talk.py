@@ -19,8 +19,7 @@ from diagnostics.probing.connection import GOODBYE, MAX_FIRST_BYTES, leave, wait
 from diagnostics.probing.errors import error_name, outcome_of
 from diagnostics.probing.strangers import stranger
 from relay.wire import events
-from relay.wire.framing import WireError
-from relay.wire.hello import ServerHello, decode_server_hello, name_is_final, server_hello_end
+from relay.wire.hello import name_is_final
 from relay.wire.session import ClientSession, SessionOutcome
 from relay.wire.stage import Stage
 
@@ -49,6 +48,7 @@ class TalkResult:
     account_count: int | None
     codes: tuple[int, ...]
     farms: tuple[str, ...]  # of each code
+    hello_length: int | None = None  # bytes of the gateway's hello, where it did not come whole
 
 
 def talk(
@@ -98,6 +98,7 @@ _OUTCOMES = {
     SessionOutcome.CLOSED: Outcome.CLOSED,
     SessionOutcome.RESET: Outcome.RESET,
     SessionOutcome.TIMED_OUT: Outcome.TIMED_OUT,
+    SessionOutcome.OTHER_VERSION: Outcome.BAD_PEER,
     SessionOutcome.BAD_PEER: Outcome.BAD_PEER,
 }
 _LAST_SENT = {
@@ -169,7 +170,7 @@ class _Conversation:
 
     @property
     def _is_foreign(self) -> bool:
-        """What answered is no gateway, or one of a version we did not ask for."""
+        """What answered is no gateway."""
         return self._session.outcome is SessionOutcome.BAD_PEER and self._session.server_version is None
 
     # The clock.
@@ -252,19 +253,18 @@ class _Conversation:
     def result(self) -> TalkResult:
         """What it gave; after `run`."""
         session, first_bytes = self._session, bytes(self._first_bytes)
-        foreign = self._is_foreign
-        version = _version(first_bytes) if foreign else session.server_version
         return TalkResult(
             tuple(self._results()),
             self._kernel,
-            stranger(first_bytes) if foreign and version is None else None,
+            stranger(first_bytes) if self._is_foreign else None,
             max(session.bytes_received, len(first_bytes)),
-            version,
+            session.server_version,
             self._redirect,
             session.accounts,
             session.account_count,
             tuple(self._codes),
             tuple(self._farms) if any(self._farms) else (),
+            session.hello_length if session.part_of_hello else None,
         )
 
     def _results(self) -> list[StageResult]:
@@ -306,7 +306,8 @@ class _Conversation:
         if outcome in (Outcome.CLOSED, Outcome.RESET, Outcome.UNREACHABLE):
             how = {Outcome.CLOSED: "closed", Outcome.RESET: "reset"}.get(outcome, "lost")
             last = f" and error {session.fatal_code}" if session.fatal_code is not None else ""
-            return f"{how} {seconds * 1000:.0f} ms after {sent}{last}, {session.bytes_received} bytes received"
+            came = session.part_of_hello or f"{session.bytes_received} bytes received"
+            return f"{how} {seconds * 1000:.0f} ms after {sent}{last}, {came}"
         if self._sync is Outcome.BAD_PEER:
             return f"more than {MAX_RECEIVED >> 20} MiB came, and no answer among them"
         return session.detail
@@ -317,8 +318,8 @@ class _Conversation:
         if stage is ProbeStage.SYNC:
             return "the request for the current time was not answered"
         if stage is ProbeStage.HELLO:
-            part = f"; {session.bytes_received} bytes came, not a whole one" if session.bytes_received else ""
-            return f"no hello from the gateway{part}"
+            part = session.part_of_hello
+            return f"only {part}" if part else "no hello from the gateway"
         accounts = "an empty account list" if session.account_count == 0 else "accounts" if session.accounts else None
         came = list(filter(None, ("the order id" if session.order_id is not None else None, accounts)))
         return f"only {' and '.join(came)} came" if came else "neither order id nor accounts came"
@@ -331,12 +332,3 @@ def _fate(view: KernelView | None) -> str:
     if view.unacknowledged or view.unsent:
         return "; our bytes were sent again and again, and not acknowledged"
     return "; our bytes were acknowledged"
-
-
-def _version(first_bytes: bytes) -> int | None:
-    """Of a server hello that is well formed and of a version we did not ask for."""
-    try:
-        hello = decode_server_hello(first_bytes[: max(0, server_hello_end(first_bytes))])
-    except WireError:
-        return None
-    return hello.server_version if isinstance(hello, ServerHello) else None

@@ -20,7 +20,7 @@ from diagnostics.findings.behind import (
 )
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.wording import commands_for, worded
-from diagnostics.place.addresses import DEFAULT_PORT, host_and_port
+from diagnostics.place.addresses import DEFAULT_PORT, host_and_port, is_loopback
 from diagnostics.rules.between import Between, between
 from diagnostics.rules.run_view import RunView
 
@@ -42,7 +42,9 @@ class Advice:
 def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     """What the catalogue says of the code, in the words of this place, for a finding about these probes."""
     setting, entry = run.setting, CATALOGUE[code]
-    here = next((one for one in ELSEWHERE.get(code, ()) if setting in one.where), None)
+    on_loopback = bool(probes) and all(is_loopback(probe.address or "") for probe in probes)
+    fitting = (one for one in ELSEWHERE.get(code, ()) if setting in one.where and (on_loopback or not one.to_loopback))
+    here = next(fitting, None)
     fix, check, commands = entry.fix, entry.check, entry.commands
     if here is not None:
         fix, check = here.fix or fix, here.check or check

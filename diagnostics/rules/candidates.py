@@ -30,7 +30,7 @@ def candidates(
     """
 
     def any_of(signs: Iterable[Sign]) -> bool:
-        return any(is_shown(sign, run, probes) for sign in signs)
+        return shows_any(run, signs, probes)
 
     def rank(entry: FindingEntry) -> int:
         if any_of(entry.supported_by):
@@ -48,6 +48,11 @@ def candidates(
     if [explanation.code for explanation in possible] in ([], [code]):
         return ()
     return tuple(Candidate(explanation.code, _check(run, explanation, probes)) for explanation in possible)
+
+
+def shows_any(run: RunView, signs: Iterable[Sign], probes: tuple[Probe, ...]) -> bool:
+    """Whether the run, or these probes of it, show one of these signs."""
+    return any(is_shown(sign, run, probes) for sign in signs)
 
 
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:

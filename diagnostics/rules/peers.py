@@ -13,15 +13,16 @@ from diagnostics.rules.rulebook import (
     counted,
     ended_by_hello,
     ended_early,
+    half_answered,
     match,
     milliseconds_after,
-    no_hello,
     refused,
     silent,
     time_at,
     was_reset,
 )
 from diagnostics.rules.run_view import RunView, failure, failures, name_of, ok
+from relay.wire.hello import hello_part
 
 # 3xx: what is behind an accepted connection.
 
@@ -180,48 +181,57 @@ def _after(seconds: float | None) -> str:
 
 def _bad_frame(run: RunView) -> Match | None:
     named = ("http", "tls", "ssh", "vnc")
-    asked = run.evidence.asked
     strange = tuple(
         probe
         for probe in _bad_peer(run)
-        if not probe.spoke_first
-        and probe.first_bytes not in named
-        and (probe.server_version is None or probe.server_version >= asked.min_version)  # else it is an old gateway
+        if not probe.spoke_first and probe.first_bytes not in named and probe.server_version is None
     )
-    strange += tuple(probe for probe in no_hello(run) if probe.bytes_received)
     strange += run.failed_at(ProbeStage.START_API, Outcome.BAD_PEER) + run.failed_at(ProbeStage.SYNC, Outcome.BAD_PEER)
-    return match(strange, _strange_answer(strange[0], failures(strange)[0])) if strange else None
+    return match(strange, _strange_answer(failures(strange)[0])) if strange else None
 
 
-def _strange_answer(probe: Probe, failed: StageResult) -> str:
-    if failed.outcome is Outcome.TIMED_OUT:
-        took = time_at((probe,), ProbeStage.HELLO)
-        return f"{counted(probe.bytes_received, 'byte')} came, and no whole hello{took}"
+def _strange_answer(failed: StageResult) -> str:
     return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
+
+
+def _half_a_hello(run: RunView) -> Match | None:
+    """A gateway's hello as far as it came. That something else has the port cannot be said of it."""
+    probes = half_answered(run)
+    if not probes:
+        return None
+    first = probes[0]
+    part = hello_part(first.bytes_received, first.hello_length)
+    failed = failures(probes[:1])[0]
+    ends = {Outcome.CLOSED: ", then it was closed (FIN)", Outcome.RESET: ", then it was reset"}
+    end = ends.get(failed.outcome)
+    when = time_at(probes, ProbeStage.HELLO) if end is None else f"{end}{_after(failed.seconds)}"
+    return match(probes, f"{'only ' if end is None else ''}{part}{when}")
 
 
 _NAMED = 4  # client libraries in one message
 
 
-def _old_server(run: RunView) -> Match | None:
+def _other_version(run: RunView) -> Match | None:
     """By the range that was asked for as a client does, else by those of the libraries known here."""
     asked = run.evidence.asked
     versions = [(probe, probe.server_version) for probe in run.judged if probe.server_version is not None]
-    # An answer with our own maximum may be that of any newer one.
-    old = [(probe, version) for probe, version in versions if version < asked.max_version and _is_old(version, asked)]
-    if not old:
+    unfit = [(probe, version) for probe, version in versions if version > asked.max_version or _is_old(version, asked)]
+    if not unfit:
         return None
-    version = old[0][1]
+    version = unfit[0][1]
     wanted = f"{asked.min_version}..{asked.max_version} was asked for"
-    if not asked.as_a_client:
+    if not asked.as_a_client and version < asked.max_version:
         needing = needing_more_than(version)
         more = f" and {len(needing) - _NAMED} more" if len(needing) > _NAMED else ""
         wanted = f"newer ones are needed by {', '.join(map(str, needing[:_NAMED]))}{more}"
-    return match(tuple(probe for probe, _ in old), f"server version {version}; {wanted}")
+    return match(tuple(probe for probe, _ in unfit), f"server version {version}; {wanted}")
 
 
 def _is_old(version: int, asked: Asked) -> bool:
-    return version < asked.min_version if asked.as_a_client else bool(needing_more_than(version))
+    if asked.as_a_client:
+        return version < asked.min_version
+    # An answer with our own maximum may be that of any newer one.
+    return version < asked.max_version and bool(needing_more_than(version))
 
 
 def _redirected(run: RunView) -> Match | None:
@@ -242,6 +252,7 @@ PEER_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD403", _not_ib("tls", "the answer to the hello was TLS")),
     ("IBD404", _closed_after_hello),
     ("IBD405", _bad_frame),
-    ("IBD406", _old_server),
+    ("IBD406", _other_version),
     ("IBD407", _redirected),
+    ("IBD408", _half_a_hello),
 )

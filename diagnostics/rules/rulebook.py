@@ -41,13 +41,23 @@ def failing_at(
 
 refused = failing_at(ProbeStage.CONNECT, Outcome.REFUSED, Outcome.RESET, Outcome.CLOSED)
 ended_early = failing_at(ProbeStage.QUIET, Outcome.CLOSED, Outcome.RESET)
-ended_by_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
-no_hello = failing_at(ProbeStage.HELLO, Outcome.TIMED_OUT)
+_ended_at_hello = failing_at(ProbeStage.HELLO, Outcome.CLOSED, Outcome.RESET)
+_no_hello = failing_at(ProbeStage.HELLO, Outcome.TIMED_OUT)
+
+
+def ended_by_hello(run: RunView) -> tuple[Probe, ...]:
+    """The judged probes whose connection was ended in answer to the hello, without a byte."""
+    return tuple(probe for probe in _ended_at_hello(run) if not probe.bytes_received)
 
 
 def silent(run: RunView) -> tuple[Probe, ...]:
     """The judged probes that got no byte in answer to the hello."""
-    return tuple(probe for probe in no_hello(run) if not probe.bytes_received)
+    return tuple(probe for probe in _no_hello(run) if not probe.bytes_received)
+
+
+def half_answered(run: RunView) -> tuple[Probe, ...]:
+    """The judged probes that got the beginning of a gateway's hello and no more; anything else is a bad peer's."""
+    return tuple(probe for probe in _ended_at_hello(run) + _no_hello(run) if probe.bytes_received)
 
 
 def names(probes: tuple[Probe, ...], most: int = 4) -> str:

@@ -17,9 +17,11 @@ Predicate = Callable[[RunView, tuple[Probe, ...]], bool]
 
 ARP_TAKES = 3.2  # seconds, at most, until the system knows that nobody has an address
 # Seconds from our hello to the end. A refusal that a relay passes on takes milliseconds, or 1.02 s where it was heard
-# at the second attempt only. A dial to an address that nobody has takes it 3.06 s, one without an answer five
-# (connect_timeout).
+# at the second attempt only.
 AT_ONCE = 2.0
+# A dial to an address that nobody has takes a relay 3.06 s, one without an answer five (connect_timeout, unless it was
+# set). An end at another time may still be a dial's, but its time does not speak for it.
+DIALS_TAKE = ((3.0, 3.6), (4.95, 5.6))
 
 
 def is_shown(sign: Sign, run: RunView, probes: tuple[Probe, ...]) -> bool:
@@ -96,7 +98,7 @@ def _few_clients(run: RunView, probes: tuple[Probe, ...]) -> bool:
 def _nobody_dials(run: RunView, probes: tuple[Probe, ...]) -> bool:
     """The sockets are looked at while we wait for an answer. An end that came at once was no wait, but no dial."""
     if _ended_by_hello(probes):
-        return not _ended_late(run, probes)
+        return _ended_at_once(probes)
     host = run.host(probes)
     return host is not None and host.syn_sent == 0
 
@@ -182,13 +184,17 @@ def _all_ended_at(stage: ProbeStage, probes: tuple[Probe, ...], *outcomes: Outco
     return bool(probes) and all(failure_is(probe, stage, *outcomes) for probe in probes)
 
 
-def _ended_late(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    late = all((probe.result(ProbeStage.HELLO).seconds or 0.0) >= AT_ONCE for probe in probes)
-    return _ended_by_hello(probes) and late
+def _ended_like_a_dial(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    times = [probe.result(ProbeStage.HELLO).seconds or 0.0 for probe in probes]
+    return _ended_by_hello(probes) and all(any(low <= time <= high for low, high in DIALS_TAKE) for time in times)
+
+
+def _ended_at_once(probes: tuple[Probe, ...]) -> bool:
+    return any((probe.result(ProbeStage.HELLO).seconds or 0.0) < AT_ONCE for probe in probes)
 
 
 def _reset_at_once(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.RESET) and not _ended_late(run, probes)
+    return _all_ended_at(ProbeStage.HELLO, probes, Outcome.RESET) and _ended_at_once(probes)
 
 
 PREDICATES: dict[Sign, Predicate] = {
@@ -197,7 +203,7 @@ PREDICATES: dict[Sign, Predicate] = {
     Sign.BYTES_ARRIVED: _bytes_arrived,
     Sign.CONNECT_TOOK_SECONDS: _connect_took_seconds,
     Sign.DIALS_LOOPBACK: _dials_loopback,
-    Sign.ENDED_LATE: _ended_late,
+    Sign.ENDED_LIKE_A_DIAL: _ended_like_a_dial,
     Sign.FEW_CLIENTS: _few_clients,
     Sign.FORWARDER_FOUND_NOBODY: _forwarder_found_nobody,
     Sign.FORWARDER_WAITS: _forwarder_waits,

@@ -8,7 +8,7 @@ from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.place.setting import here
 from diagnostics.rules.between import Between
-from diagnostics.rules.candidates import explanation_of
+from diagnostics.rules.candidates import explanation_of, shows_any
 from diagnostics.rules.diagnosis import Finding, Level, Verdict
 from diagnostics.rules.rulebook import counted, was_reset
 from diagnostics.rules.run_view import RunView, failure, failure_is, is_other_port, name_of, ok, reach, works
@@ -253,10 +253,13 @@ def _at_the_gateway(run: RunView, main: Finding) -> str:
 
 
 def _after_reset(run: RunView, main: Finding) -> str:
-    """What a reset most likely is, by the first explanation."""
+    """What a reset most likely is, by the first explanation, where something that was seen speaks for that one."""
     first = explanation_of(main.code, main.candidates[0].code) if main.candidates else None
-    reset = any(was_reset(probe) for probe in run.failing if name_of(probe) in main.routes)
-    return f"; {first.after_reset}" if first is not None and first.after_reset and reset else ""
+    reset = tuple(probe for probe in run.failing if name_of(probe) in main.routes and was_reset(probe))
+    if first is None or not first.after_reset or not reset:
+        return ""
+    supported = shows_any(run, CATALOGUE[first.code].supported_by, reset)
+    return f"; {first.after_reset}" if supported else ""
 
 
 def _sentence(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from relay.logs.ends import Ends, FirstEnd, Later
 from relay.wire import observer_state
 from relay.wire.framing import LENGTH_SIZE, frame_end
+from relay.wire.hello import server_hello_length
 from relay.wire.names import CLIENT_TO_GATEWAY
 from relay.wire.observer import Observer
 from relay.wire.stage import Stage
@@ -66,6 +67,11 @@ class EndsSeen:
         again = by == first.by and (how == "fin" or first.how != "fin")
         if not again and (by, how) not in known:
             self.later += (Later(by, how, now - self.at),)
+
+    def in_hello(self, held: bytes) -> None:
+        """The gateway's FIN came behind this beginning of its hello."""
+        if (self.first.by, self.first.how) == ("upstream", "fin"):
+            self.first = self.first._replace(cut_off=_part_of_hello(held, "upstream"))
 
     def heard(self, observer: Observer, now: float) -> None:
         """The gateway has said something: is it what a client that is gone had waited for?"""
@@ -135,10 +141,15 @@ def _cut_off(observer: Observer, by: str) -> str | None:
     if state > 0:
         return f"{state} bytes of its last message never came"
     if state == observer_state.HELLO:
-        return f"only {len(held)} bytes of its hello came" if held else None
+        return _part_of_hello(bytes(held), by) if held else None
     if len(held) >= LENGTH_SIZE:
         return f"of its last message came {len(held)} of {frame_end(held)} bytes"
     return f"of its last message came {len(held)} bytes" if held else None
+
+
+def _part_of_hello(held: bytes, by: str) -> str:
+    length = server_hello_length(held) if by == "upstream" else None
+    return f"only {len(held)}{f' of {length}' if length else ''} bytes of its hello came"
 
 
 # As values JSON can carry, for another process.

@@ -83,6 +83,8 @@ class Handshake(Open):
             return True
         if not count:
             connection.side_ended(down, "fin")
+            if self.held and connection.ends is not None:
+                connection.ends.in_hello(self.held)  # the observer has not seen it yet
             self.release()
             if not connection.closed:
                 down.eof = True

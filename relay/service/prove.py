@@ -71,8 +71,15 @@ def _through(host: str, port: int, relay: str, upstream: str) -> Proof:
             return Proof(False, None, f"{host_port(host, port)} {NOBODY}")
         why = "it takes connections but says nothing: still starting, a dialog is open, or it hangs"
         return Proof(True, False, f"{relay}, {upstream} does not: {why}")
-    said = "what answers is no gateway:" if session.outcome is SessionOutcome.BAD_PEER else "the connection was"
+    said = _SAID.get(session.outcome, "the connection was")
     return Proof(True, False, f"{relay} ({took}), {upstream} does not: {said} {session.detail}")
+
+
+_SAID = {
+    SessionOutcome.BAD_PEER: "what answers is no gateway:",
+    SessionOutcome.OTHER_VERSION: "a gateway answers with",
+    SessionOutcome.REDIRECTED: "a gateway answers, and the connection was",
+}
 
 
 async def _hello(host: str, port: int, session: ClientSession) -> None:

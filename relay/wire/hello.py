@@ -170,6 +170,20 @@ def server_hello_end(data: Bytes) -> int:
     return end if len(data) >= end and len(head) > LENGTH_SIZE else 0
 
 
+def server_hello_length(data: Bytes) -> int | None:
+    """Length of the whole server hello that begins with `data`; None where that cannot be told, or it is none."""
+    if len(data) < LENGTH_SIZE or server_hello_end(data) < 0:
+        return None
+    return LENGTH_SIZE + _announced(bytes(data[:LENGTH_SIZE]))
+
+
+def hello_part(came: int, length: int | None) -> str:
+    """Of a server hello that did not come whole: how much did, for people."""
+    if length is None:
+        return f"{came} byte{'s' * (came != 1)} of the gateway's hello came"
+    return f"{came} of {length} bytes of the gateway's hello came"
+
+
 def _announced(length: bytes) -> int:
     """The smallest length that begins with these bytes."""
     return int.from_bytes(length.ljust(LENGTH_SIZE, b"\0"), "big")

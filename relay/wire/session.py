@@ -24,8 +24,10 @@ from relay.wire.hello import (
     ClientHello,
     Redirect,
     decode_server_hello,
+    hello_part,
     no_hello,
     server_hello_end,
+    server_hello_length,
 )
 from relay.wire.stage import Stage
 
@@ -53,6 +55,7 @@ class SessionOutcome(Enum):
     CLOSED = "closed"  # by the gateway, in an orderly way
     RESET = "reset"
     TIMED_OUT = "timed_out"
+    OTHER_VERSION = "other_version"  # a gateway's hello, with a server version that ours did not ask for
     BAD_PEER = "bad_peer"  # what came is not the IB protocol
 
 
@@ -123,7 +126,7 @@ class ClientSession:
 
     def peer_closed(self, now: float, reset: bool = False) -> None:
         """The gateway ended the connection. An earlier refusal remains the outcome."""
-        where = f"{self.stage.name.lower()}, {self.bytes_received} bytes received"
+        where = f"{self.stage.name.lower()}, {self.part_of_hello or f'{self.bytes_received} bytes received'}"
         how = "reset" if reset else "closed"
         self._end(SessionOutcome.RESET if reset else SessionOutcome.CLOSED, f"{how} by the gateway after {where}")
 
@@ -138,8 +141,9 @@ class ClientSession:
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return False
-        waited = self._timeouts[self.stage]
-        self._end(SessionOutcome.TIMED_OUT, f"{_AWAITED[self.stage]} not received in {waited:.1f} s")
+        waited, part = self._timeouts[self.stage], self.part_of_hello
+        came = f", {part}" if part else ""
+        self._end(SessionOutcome.TIMED_OUT, f"{_AWAITED[self.stage]} not received in {waited:.1f} s{came}")
         return True
 
     @property
@@ -152,6 +156,17 @@ class ClientSession:
         """What the server hello shows of the gateway, for people; "" before it."""
         version, most = self.server_version, self._hello.max_version
         return "" if version is None else versions.version_said(version, most, explained=True)
+
+    @property
+    def hello_length(self) -> int | None:
+        """Bytes of the whole server hello, as its first ones say; None before these came, or if they are no hello's."""
+        return server_hello_length(self._first)
+
+    @property
+    def part_of_hello(self) -> str:
+        """How much of a server hello came that is not whole, for people; "" where none of one, or a whole one came."""
+        waiting = self.stage is Stage.CLIENT_HELLO and self.server_version is None
+        return hello_part(len(self._first), self.hello_length) if waiting and self._first else ""
 
     # Requests, for a session that is ready.
 
@@ -194,17 +209,15 @@ class ClientSession:
             found.append(events.Redirected(now, hello.host, hello.port))
             self._end(SessionOutcome.REDIRECTED, f"redirected to {hello.target}")
             return b""
-        self._accept(hello.server_version)
-        self._reach(Stage.SERVER_HELLO, now)
-        found.append(events.ServerHelloSeen(now, hello.server_version, hello.connection_time))
-        self._start_api(hello.server_version, now)
-        return data[end - before :]
-
-    def _accept(self, version: int) -> None:
-        low, high = self._hello.min_version, self._hello.max_version
-        if not low <= version <= high:
-            raise WireError(f"server version {version}, {low}..{high} was asked for")
+        version, low, high = hello.server_version, self._hello.min_version, self._hello.max_version
         self.server_version = version
+        if not low <= version <= high:
+            self._end(SessionOutcome.OTHER_VERSION, f"server version {version}, {low}..{high} was asked for")
+            return b""
+        self._reach(Stage.SERVER_HELLO, now)
+        found.append(events.ServerHelloSeen(now, version, hello.connection_time))
+        self._start_api(version, now)
+        return data[end - before :]
 
     def _start_api(self, server_version: int, now: float) -> None:
         if not self._want_session:

@@ -487,6 +487,7 @@ WAYS = (
         BRIDGE, probe(DOCKER0, "configured", DROPPED, source="172.17.0.2")
     ),
     fault("no-such-host", "206", TCP, ROUTING, "206 208")(BRIDGE, probe("172.17.0.9", "configured", NOBODY)),
+    fault("filtered-on-loopback", "205", TCP, UNCLEAR, "207 205")(PLAIN, probe("127.0.0.1", "configured", DROPPED)),
     fault("listen-queue-full", "207", TCP, GATEWAY)(
         PLAIN,
         probe("127.0.0.1", "configured", DROPPED),
@@ -631,13 +632,19 @@ PEERS = (
     fault("nothing-behind-the-relay-on-this-machine", "404", HELLO, GATEWAY, "301 404 601 302")(
         PLAIN, probe("127.0.0.1", "configured", REFUSED_BEHIND, source="127.0.0.1"), host=view(OPEN)
     ),
+    fault("reset-at-no-dials-time", "404", HELLO, GATEWAY, "302 301 307 404 601 505")(
+        BRIDGE_NAMED, probe(HDI, "configured", replace(DROPPED_BEHIND, seconds=2.0), DOCKER0)
+    ),
     fault("no-answer-behind-the-relay", "404", HELLO, GATEWAY, "307 301 404 601 302")(
         PLAIN, probe("127.0.0.1", "configured", DROPPED_BEHIND, source="127.0.0.1"), host=view(OPEN, syn_sent=0)
     ),
     fault("garbage", "405", HELLO, UNCLEAR)(
         BRIDGE, probe(DOCKER0, "configured", STRANGER, first_bytes="garbage", bytes_received=64)
     ),
-    fault("half-a-hello", "405", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9)),
+    fault("half-a-hello", "408", HELLO, UNCLEAR)(
+        BRIDGE, probe(DOCKER0, "configured", SILENT, bytes_received=9, hello_length=30)
+    ),
+    fault("a-hello-that-ends", "408", HELLO, UNCLEAR)(BRIDGE, probe(DOCKER0, "configured", CLOSED, bytes_received=3)),
     works("old-server", "406")(BRIDGE, probe(DOCKER0, "configured", server_version=142)),
     fault("older-than-the-client-asks-for", "406", HELLO, GATEWAY)(
         BRIDGE,
@@ -808,6 +815,7 @@ STORED = (
     "api-read-only",
     "setting-repaired",
     "name-held-up",
+    "half-a-hello",
 )
 
 

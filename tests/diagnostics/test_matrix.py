@@ -183,6 +183,11 @@ MATRIX = (
     ("IBD401", behaviour("garbage"), "garbage at accept"),
     ("IBD405", script(encode_frame(b"176\0a\0b\0")), "a hello of three fields"),
     ("IBD405", behaviour("oversize-frame"), "a frame of 2 GiB"),
+    ("IBD406", script(ServerHello(99, "20200102 09:30:00 EST").encode()), "a gateway older than the protocol"),
+    ("IBD406", script(ServerHello(300, "20200102 09:30:00 EST").encode()), "a version that was not asked for"),
+    ("IBD408", script(HELLO[:10]), "a hello that stops"),
+    ("IBD408", script(HELLO[:10], close=True), "a hello that ends"),
+    ("IBD408", behaviour("hello-dribbled=0.5"), "a hello that drips"),
     ("IBD406", script(ServerHello(120, "20200102 09:30:00 EST").encode(), READY, TIME), "an old gateway"),
     ("IBD407", behaviour("redirect=gateway.example:4001"), "a redirect"),
     ("IBD501", behaviour("client-id-in-use"), "326"),
@@ -275,7 +280,7 @@ RELAYED = (
     (behaviour("http"), "http", "IBD402", "", "", ""),
     (behaviour("normal"), "healthy", "", "", "", ""),
 )
-GIVES_UP = 2.2  # seconds the relay gives its dial here; less could be a refusal that was heard late
+GIVES_UP = 3.2  # seconds the relay gives its dial here: as long as a dial to an address that nobody has takes
 
 
 @pytest.fixture(scope="module")

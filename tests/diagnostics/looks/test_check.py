@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, RepairedSetting, Route, StageResult
 from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.looks import check as module
 from diagnostics.looks.check import EXIT_CODES, Goal, Look, look, route_of
 from diagnostics.place.addresses import DEFAULT_PORT
 from diagnostics.place.targets import ProbeTarget
@@ -14,6 +15,7 @@ from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import EXIT, exit_code
 from relay.practice import Practice, PracticeGateway
 from tests.diagnostics.peers import LINUX_ONLY, black_hole, practice
+from tests.diagnostics.recorded import NOT_READY, REFUSED, SILENT, STRANGER, UNANSWERED, probe
 from tests.relay.kit.loopback import unused_port
 
 HOST = "127.0.0.1"
@@ -61,6 +63,23 @@ async def test_a_look_says_how_far_it_came_and_why_not_further(behaviour, goal, 
             (f"{word} {HOST}:{gateway.port}: ", said),
         )
         assert gateway.accepted == 1, "one look is one connection"
+
+
+QUOTED = RepairedSetting("--target", "'\"127.0.0.1:4009\"'", ("quotes around it",), "127.0.0.1:4009")
+BESIDE = [
+    # what was seen, what was asked for; the code named as the cause, whatever else is to be said of the same route
+    (probe(HOST, "configured", UNANSWERED, server_version=150), Asked(), "IBD504"),
+    (probe(HOST, "configured", NOT_READY, server_version=150), Asked(), "IBD503"),
+    (probe(HOST, "configured", codes=(1100,), server_version=150), Asked(), "IBD701"),
+    (probe(HOST, "configured", REFUSED), Asked(repaired=(QUOTED,)), "IBD201"),
+    (probe(HOST, "configured", SILENT), Asked(repaired=(QUOTED,)), "IBD303"),
+    (probe(HOST, "configured", STRANGER, server_version=99), Asked(), "IBD406"),
+]
+
+
+@pytest.mark.parametrize("seen, asked, code", BESIDE, ids=[row[2] for row in BESIDE])
+def test_the_finding_of_a_failure_is_what_explains_it_and_nothing_beside_it(seen, asked, code):
+    assert module._finding(Look(Goal.ONLINE, HOST, seen, asked=asked)).split()[0] == code
 
 
 async def test_a_port_where_nothing_listens_is_no_tcp():

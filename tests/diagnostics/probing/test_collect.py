@@ -207,6 +207,17 @@ def test_the_dial_of_a_forwarder_is_seen_while_we_wait_and_not_our_own_nor_an_ol
 @pytest.mark.slow
 @LINUX_ONLY
 @pytest.mark.long
+def test_a_queue_that_our_first_connection_fills_is_seen_when_the_next_dial_got_no_answer():
+    with socket.create_server((LOOPBACK, 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
+    assert outcomes(probes[0]) == walked(OK, TIMED_OUT)
+    assert view.listeners == (ListeningSocket(LOOPBACK, port, 1, 0),)
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+@pytest.mark.long
 def test_clients_that_were_left_behind_are_counted_without_our_own():
     with silent() as port:
         with socket.create_connection((LOOPBACK, port)):

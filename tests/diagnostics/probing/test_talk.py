@@ -294,7 +294,19 @@ def test_half_a_hello_is_silence_with_bytes():
     with Upstream().serve(says(HELLO[:10])) as upstream:
         told = converse(upstream.port, hello_timeout=LATER)
     assert (outcomes(told), told.bytes_received, told.first_bytes) == ([TIMED_OUT], 10, None)
-    assert "10 bytes came, not a whole one" in told.results[0].detail
+    assert told.hello_length == len(HELLO) == 30
+    assert told.results[0].detail.startswith("only 10 of 30 bytes of the gateway's hello came in 1.0 s")
+
+
+def test_a_hello_that_ends_in_its_middle_is_no_end_without_an_answer():
+    def script(peer):
+        peer.read_exactly(len(OURS))
+        peer.sendall(HELLO[:10])
+
+    with Upstream().serve(script) as upstream:
+        told = converse(upstream.port)
+    assert (outcomes(told), told.bytes_received, told.hello_length) == ([CLOSED], 10, 30)
+    assert told.results[0].detail.endswith(" ms after our hello, 10 of 30 bytes of the gateway's hello came")
 
 
 def test_a_hello_that_drips_does_not_extend_the_deadline():

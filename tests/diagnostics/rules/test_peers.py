@@ -1,10 +1,24 @@
 """Recorded runs about what answers behind an accepted connection: each gives its findings, in order, and no others."""
 
+from dataclasses import replace
+
 import pytest
 
 from diagnostics.evidence import Asked
+from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
-from tests.diagnostics.recorded import BRIDGE, CLOSED, DOCKER0, PEERS, STRANGER, check, probe, run
+from tests.diagnostics.recorded import (
+    BRIDGE,
+    CLOSED,
+    DOCKER0,
+    PEERS,
+    REFUSED_BEHIND,
+    SILENT,
+    STRANGER,
+    check,
+    probe,
+    run,
+)
 
 
 @pytest.mark.parametrize("case", PEERS, ids=lambda case: case.name)
@@ -24,18 +38,46 @@ VERSIONS = [
     (160, (157, 178), None),
     (151, (100, 151), None),
     (187, (100, 226), None),
+    (99, (100, 151), "server version 99; 100..151 was asked for"),
+    (177, None, "server version 177; 100..176 was asked for"),
+    (300, (157, 178), "server version 300; 157..178 was asked for"),
 ]
 
 
 @pytest.mark.parametrize("version, asked, message", VERSIONS)
 def test_a_gateway_is_too_old_for_the_client_in_question_or_else_for_libraries_that_are_named(version, asked, message):
-    answers = asked is None or asked[0] <= version
+    lowest, highest = asked or (Asked().min_version, Asked().max_version)
+    answers = lowest <= version <= highest
     one = probe(DOCKER0, "configured", *(() if answers else (STRANGER,)), server_version=version)
-    low, high = asked or (Asked().min_version, Asked().max_version)
-    diagnosis = diagnose(run(BRIDGE, one, asked=Asked(min_version=low, max_version=high)))
+    diagnosis = diagnose(run(BRIDGE, one, asked=Asked(min_version=lowest, max_version=highest)))
     found = [(finding.code, finding.message) for finding in diagnosis.findings]
     assert found == ([] if message is None else [("IBD406", f"{DOCKER0}:4003: {message}")])
     assert diagnosis.verdict.line.startswith("Works" if answers else "Does not work")
+
+
+HALVES = [
+    # how it went on, what is known of the hello, what is said
+    (SILENT, {"bytes_received": 12, "hello_length": 30}, "only 12 of 30 bytes of the gateway's hello came in 5.0 s"),
+    (SILENT, {"bytes_received": 1}, "only 1 byte of the gateway's hello came in 5.0 s"),
+    (
+        CLOSED,
+        {"bytes_received": 10, "hello_length": 30},
+        "10 of 30 bytes of the gateway's hello came, then it was closed (FIN) after 3 ms",
+    ),
+    (
+        REFUSED_BEHIND,
+        {"bytes_received": 10, "hello_length": 30},
+        "10 of 30 bytes of the gateway's hello came, then it was reset after 3 ms",
+    ),
+]
+
+
+@pytest.mark.parametrize("end, known, message", HALVES)
+def test_the_beginning_of_a_gateways_hello_is_no_strangers_answer_and_not_none(end, known, message):
+    end = end if end is SILENT else replace(end, seconds=0.003)
+    diagnosis = diagnose(run(BRIDGE, probe(DOCKER0, "configured", end, **known)))
+    assert [(one.code, one.message) for one in diagnosis.findings] == [("IBD408", f"{DOCKER0}:4003: {message}")]
+    assert diagnosis.verdict.side is Side.UNCLEAR
 
 
 def test_a_gateway_that_ends_the_handshake_may_speak_none_of_the_versions_a_client_asks_for():

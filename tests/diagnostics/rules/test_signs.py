@@ -27,15 +27,23 @@ def test_nothing_is_shown_by_a_run_of_which_nothing_is_known(sign):
     assert is_shown(sign, blind, ()) is (sign in ABOUT_ABSENCE)
 
 
-def test_an_end_is_late_from_two_seconds_on():
+def test_an_end_is_a_refusals_or_a_dials_by_its_time_or_neither():
     def shown(seconds):
         ended = probe(DOCKER0, "configured", replace(REFUSED_BEHIND, seconds=seconds))
         run = look_at(Evidence(0.0, "0", Asked(), probes=(ended,)))
-        return [sign for sign in (Sign.RESET_AT_ONCE, Sign.ENDED_LATE) if is_shown(sign, run, (ended,))]
+        return [
+            sign
+            for sign in (Sign.RESET_AT_ONCE, Sign.ENDED_LIKE_A_DIAL, Sign.NOBODY_DIALS)
+            if is_shown(sign, run, (ended,))
+        ]
 
-    assert [shown(seconds) for seconds in (None, 0.001, 1.02, 2.0, 5.0)] == [
-        *([Sign.RESET_AT_ONCE] for _ in range(3)),
-        *([Sign.ENDED_LATE] for _ in range(2)),
+    assert [shown(seconds) for seconds in (None, 0.001, 1.02, 2.0, 3.06, 4.0, 5.0, 5.9)] == [
+        *([Sign.RESET_AT_ONCE, Sign.NOBODY_DIALS] for _ in range(3)),
+        [],
+        [Sign.ENDED_LIKE_A_DIAL],
+        [],
+        [Sign.ENDED_LIKE_A_DIAL],
+        [],
     ]
 
 

@@ -22,6 +22,10 @@ LINES = {
         "host.docker.internal:4003). The same on every route: the fault is on the gateway's side, not in Docker's "
         "networking. (IBD303)"
     ),
+    "reset-at-no-dials-time": (
+        "Does not work: host.docker.internal:4003 connects, and the connection is reset in answer to the handshake. "
+        "The fault is at the gateway or at what forwards to it, not on the way from here. (IBD404)"
+    ),
     "refused-everywhere": (
         "Does not work: every route refuses the connection. The same on every route: look on the gateway's side "
         "(what listens there, and for whom), not in Docker's networking. (IBD201)"

@@ -122,6 +122,18 @@ async def test_what_follows_a_fin_does_not_change_who_ended_it(stage, first, sec
 # The reports, one by one
 
 
+async def test_a_gateway_that_ends_in_the_middle_of_its_hello_says_how_much_of_it_came():
+    async with rig_at("client_hello") as rig:
+        client, gateway, connection = await session_at(rig, "client_hello")
+        await gateway.send(SERVER_HELLO[:10])
+        gateway.finish()
+        await ended(connection, "upstream", "fin")
+        client.finish()
+        record = await rig.end_of(connection)
+        assert record.ends.first.cut_off == f"only 10 of {len(SERVER_HELLO)} bytes of its hello came"
+        assert "; only 10 of " in explain(record)
+
+
 async def test_a_client_that_gave_up_before_the_answer_came_has_no_session():
     async with rig_at("start_api") as rig:
         client, gateway, connection = await session_at(rig, "start_api")

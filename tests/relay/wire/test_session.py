@@ -120,14 +120,14 @@ ENDS = [
         "a version above ours",
         [ServerHello(177, "").encode()],
         Stage.CLIENT_HELLO,
-        BAD_PEER,
+        SessionOutcome.OTHER_VERSION,
         "100..176 was",
     ),
     (
         "a version below ours",
         [ServerHello(76, "").encode()],
         Stage.CLIENT_HELLO,
-        BAD_PEER,
+        SessionOutcome.OTHER_VERSION,
         "server version 76",
     ),
     (
@@ -207,24 +207,35 @@ def test_a_finished_session_stays_as_it_ended(name, answers, stage, outcome, det
 @pytest.mark.parametrize(
     "answers, stage, where",
     [
-        ([], Stage.CLIENT_HELLO, "client_hello, 0 bytes"),
-        ([HELLO[:9]], Stage.CLIENT_HELLO, "client_hello, 9 bytes"),
-        ([HELLO], Stage.START_API, "start_api, 30 bytes"),
-        ([HELLO, ACCOUNTS, ORDER_ID], Stage.READY, "ready, 61 bytes"),
+        ([], Stage.CLIENT_HELLO, "client_hello, 0 bytes received"),
+        ([HELLO[:9]], Stage.CLIENT_HELLO, "client_hello, 9 of 30 bytes of the gateway's hello came"),
+        ([HELLO], Stage.START_API, "start_api, 30 bytes received"),
+        ([HELLO, ACCOUNTS, ORDER_ID], Stage.READY, "ready, 61 bytes received"),
     ],
 )
 def test_a_gateway_that_goes_away_is_told_with_the_place(answers, stage, where, reset, outcome, word):
     session, _ = play(*answers)
     session.peer_closed(NOW, reset)
     assert state(session) == (stage, outcome)
-    assert session.detail == f"{word} by the gateway after {where} received"
+    assert session.detail == f"{word} by the gateway after {where}"
 
 
 @pytest.mark.parametrize(
     "answers, deadline, stage, detail",
     [
         ([], NOW + 3.0, Stage.CLIENT_HELLO, "hello: server hello not received in 3.0 s"),
-        ([HELLO[:-1]], NOW + 3.0, Stage.CLIENT_HELLO, "hello: server hello not received in 3.0 s"),
+        (
+            [HELLO[:-1]],
+            NOW + 3.0,
+            Stage.CLIENT_HELLO,
+            "hello: server hello not received in 3.0 s, 29 of 30 bytes of the gateway's hello came",
+        ),
+        (
+            [HELLO[:3]],
+            NOW + 3.0,
+            Stage.CLIENT_HELLO,
+            "hello: server hello not received in 3.0 s, 3 bytes of the gateway's hello came",
+        ),
         ([HELLO, ORDER_ID], NOW + 5.0, Stage.START_API, "start: order id and accounts not received in 5.0 s"),
     ],
 )
