@@ -48,6 +48,7 @@ ENTRIES = (
                     "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its log "
                     "says acl_denied or connection_limit."
                 ),
+                check_from_loopback="A relay has the port, and its log says acl_denied or connection_limit.",
                 meaning="the gateway, or the relay before it, turns this address away",
             ),
             Explanation(code="IBD601"),
@@ -311,23 +312,28 @@ ENTRIES = (
     FindingEntry(
         code="IBD310",
         slug="api-never-opened",
-        title="logged in, and the API port is not open",
+        title="by its log the gateway is up, and its API does not listen on this port",
         severity="error",
         side=Side.GATEWAY,
         causes=(
+            "its settings name another port than the one that is dialled",
+            "it has ended since, or the log is that of another machine or container",
             "socket clients are not enabled in the API settings",
-            "the settings name another port",
             "a fault of this gateway build or image",
         ),
-        fix=("Enable socket clients in the API settings and look which port is set there; then restart the gateway."),
+        fix=(
+            "If the log names the port on which the API listens, dial that one, where that gateway runs, and see "
+            "whether it is still open. If it names none, enable socket clients in the API settings and restart it."
+        ),
         commands=(
             "docker exec GATEWAY ss -ltnp",
             "docker logs --tail 50 GATEWAY",
         ),
         check="ss -ltnp beside the gateway: no line that belongs to java.",
         docs=(
-            "The log says that login and configuration are complete, and nothing listens on the port. No line "
-            "of IBC says that the port is open; the gateway's own log names the port it listens on."
+            "The log says that the login is complete or that the API listens, and nothing listens on the port that "
+            "was dialled. No line of IBC says that a port is open; the gateway's own log names the port, as it was "
+            "at that time. A log does not tell of which machine it is."
         ),
         silenced_by=(*NAME_FAULTS, "IBD614"),
         excluded_by=(Sign.LOGIN_NOT_KNOWN,),

@@ -133,7 +133,7 @@ ENTRIES = (
             "two gateways on one machine, and the one on this port is not running or not logged in",
             "it is published to the gateway's own port, which takes nobody but 127.0.0.1, beside the image's",
         ),
-        fix=("Set IB_PORT to the port that answers, after making sure that it is the account you mean: paper or live."),
+        fix="Dial the port that answers, after making sure that it is the account you mean: paper or live.",
         commands=(
             "ib-diagnose --target HOST:PORT",
             "docker port GATEWAY",

@@ -31,9 +31,9 @@ def candidates(
         return any(is_shown(sign, run, probes) for sign in signs)
 
     def rank(entry: FindingEntry) -> int:
-        if any_of(entry.supported_by):
-            return 0
-        return 2 if any_of(entry.doubted_by) else 1
+        if any_of(entry.doubted_by):
+            return 2  # whatever supports it: a reset at accept does not make a gateway turn loopback away
+        return 0 if any_of(entry.supported_by) else 1
 
     possible = [
         explanation
@@ -50,7 +50,8 @@ def candidates(
 
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
-    check = after_fin or explanation.check or CATALOGUE[explanation.code].check
+    from_loopback = explanation.check_from_loopback if is_shown(Sign.FROM_LOOPBACK, run, probes) else ""
+    check = from_loopback or after_fin or explanation.check or CATALOGUE[explanation.code].check
     return filled_in(worded(run.setting, check), probes[0] if probes else None)
 
 

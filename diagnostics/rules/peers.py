@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.findings.client_libraries import needing_more_than
 from diagnostics.place.addresses import is_loopback
-from diagnostics.rules.log_view import is_logged_in, log_view
+from diagnostics.rules.log_view import DONE, LISTENING, is_logged_in, log_name, log_view, seen_at, when
 from diagnostics.rules.rulebook import (
     Match,
     Rule,
@@ -96,13 +96,27 @@ def _first_slow(run: RunView) -> Match | None:
 
 
 def _never_opened(run: RunView) -> Match | None:
-    """The log says that it is logged in, and the machine that nobody listens: only the two together show it."""
+    """The log says that it is up, and the machine that nobody listens: only the two together show it."""
     if not is_logged_in(run.evidence.log_states):
         return None
     probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
-    port = log_view(run).api_port
-    said = "the login is complete" if port is None else f"the API listens on port {port}"
-    return match(probes, f"the log says that {said}, and nothing listens on the port here")
+    return match(probes, _said_and_closed(run, probes[0].route.port)) if probes else None
+
+
+def _said_and_closed(run: RunView, dialled: int) -> str:
+    """What the log says, no more than that, beside the port on which nobody listens."""
+    port, since = log_view(run).api_port, when(run, seen_at(run, LISTENING))
+    if port is None:
+        return f"{log_name(run)} says that {_is_up(run)}, and nothing listens on the port here"
+    if port != dialled:
+        return f"{log_name(run)} says that the API listens on port {port}{since}, and {dialled} is what was dialled"
+    closed = "nothing listens on it here: it is closed now, or the log is another machine's"
+    return f"{log_name(run)} says that the API listened on port {port}{since}, and {closed}"
+
+
+def _is_up(run: RunView) -> str:
+    at = next((state for state in reversed(run.evidence.log_states) if state in DONE), "")
+    return f"{'the API listens' if at == LISTENING else 'the login is complete'}{when(run, seen_at(run, at))}"
 
 
 # 4xx: the first bytes.

@@ -129,6 +129,12 @@ LOGS = {
         "605",
         "",
     ),
+    "an API that listened and a process that ended": (
+        "API server listening on port 4001\nIBC returned exit status 143\n",
+        REFUSED,
+        "613",
+        "the process ended after its API had listened",
+    ),
     "logins that fail in a loop": ((LIFE.format(0) + IBC + "Login failed\nKilled\n") * 5, REFUSED, "605", ""),
 }
 
