@@ -286,7 +286,7 @@ def load(text: str) -> Evidence:
 
 
 ACCOUNT = re.compile(r"\b[A-Z]{1,3}\d{5,}\b")
-MASKED = re.compile(r"\w{0,2}\*\*\*\w{0,3}")  # as mask_accounts leaves them
+MASKED = re.compile(r"[^*]{0,2}\*\*\*[^*]{0,3}")  # as mask_accounts leaves them
 
 
 def without_accounts(text: str) -> str:
