@@ -38,7 +38,18 @@ ENTRIES = (
             "opens its port only after the login, so this is also how one looks that waits for its second "
             "factor. A firewall that rejects looks exactly the same from here."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD103", "IBD104", "IBD106", "IBD202", "IBD203", "IBD204", "IBD310", *LOGIN_FAULTS),
+        silenced_by=(
+            *NAME_FAULTS,
+            "IBD103",
+            "IBD104",
+            "IBD106",
+            "IBD202",
+            "IBD203",
+            "IBD204",
+            "IBD310",
+            "IBD311",
+            *LOGIN_FAULTS,
+        ),
         explanations=(
             Explanation(code="IBD201", check="ss -ltn 'sport = :PORT' on the gateway's host shows nothing."),
             Explanation(

@@ -97,21 +97,29 @@ def _first_slow(run: RunView) -> Match | None:
 
 def _never_opened(run: RunView) -> Match | None:
     """The log says that it is up, and the machine that nobody listens: only the two together show it."""
+    port = log_view(run).api_port
+    probes = tuple(probe for probe in _closed_here(run) if port in (None, probe.route.port))
+    said = f"{log_name(run)} says that {_is_up(run)}, and nothing listens on the port here"
+    if port is not None:
+        since = when(run, seen_at(run, LISTENING))
+        closed = "nothing listens on it here: it is closed now, or the log is another machine's"
+        said = f"{log_name(run)} says that the API listened on port {port}{since}, and {closed}"
+    return match(probes, said)
+
+
+def _port_not_of_the_log(run: RunView) -> Match | None:
+    """Nobody listens on the port that was dialled, and the log names another."""
+    port = log_view(run).api_port
+    probes = tuple(probe for probe in _closed_here(run) if port not in (None, probe.route.port))
+    said = f"{log_name(run)} says that the API listens on port {port}{when(run, seen_at(run, LISTENING))}"
+    return match(probes, f"nothing listens on the port here; {said}")
+
+
+def _closed_here(run: RunView) -> tuple[Probe, ...]:
+    """Refused by this machine, on which nobody listens on the port, while the log tells of a gateway that is up."""
     if not is_logged_in(run.evidence.log_states):
-        return None
-    probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
-    return match(probes, _said_and_closed(run, probes[0].route.port)) if probes else None
-
-
-def _said_and_closed(run: RunView, dialled: int) -> str:
-    """What the log says, no more than that, beside the port on which nobody listens."""
-    port, since = log_view(run).api_port, when(run, seen_at(run, LISTENING))
-    if port is None:
-        return f"{log_name(run)} says that {_is_up(run)}, and nothing listens on the port here"
-    if port != dialled:
-        return f"{log_name(run)} says that the API listens on port {port}{since}, and {dialled} is what was dialled"
-    closed = "nothing listens on it here: it is closed now, or the log is another machine's"
-    return f"{log_name(run)} says that the API listened on port {port}{since}, and {closed}"
+        return ()
+    return tuple(probe for probe in refused(run) if run.listeners(probe) == ())
 
 
 def _is_up(run: RunView) -> str:
@@ -230,6 +238,7 @@ PEER_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD307", _proxy_dialing),
     ("IBD308", _first_slow),
     ("IBD310", _never_opened),
+    ("IBD311", _port_not_of_the_log),
     ("IBD401", _banner),
     ("IBD402", _not_ib("http", "the answer to the hello was HTTP")),
     ("IBD403", _not_ib("tls", "the answer to the hello was TLS")),

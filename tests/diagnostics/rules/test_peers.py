@@ -27,7 +27,7 @@ UP = [
     (
         LISTENED,
         4002,
-        f"says that the API listens on port 4001{AT}, and 4002 is what was dialled",
+        f"says that the API listens on port 4001{AT}",
     ),
     (LOGIN + "API server listening on port 4001\n", 4001, f"says that the API listened on port 4001, and {CLOSED_NOW}"),
     (LOGIN, 4001, "says that the login is complete, and nothing listens on the port here"),
@@ -40,7 +40,8 @@ def test_what_a_log_says_of_a_port_that_is_closed_is_said_and_no_more(log, port,
     refused = run(PLAIN, probe("127.0.0.1", "configured", REFUSED, port=port), host=view())
     diagnosis = diagnose(with_log(refused, log))
     found = [(finding.code, finding.message) for finding in diagnosis.findings]
-    assert found == [("IBD310", f"127.0.0.1:{port}: the gateway's log {said}")]
+    code, begins = ("IBD310", "") if port == 4001 else ("IBD311", "nothing listens on the port here; ")
+    assert found == [(code, f"127.0.0.1:{port}: {begins}the gateway's log {said}")]
     assert "logged in" not in diagnosis.verdict.line
 
 
