@@ -103,7 +103,9 @@ def _overview() -> str:
     return f"""usage: {NAME} [COMMAND] [options]
 
 Says which route to IB Gateway or TWS works from here, at which stage the others fail, and why.
-Options of a diagnosis, such as --target HOST:PORT: {NAME} diagnose --help. Of another command: {NAME} COMMAND --help.
+
+  {NAME} diagnose --help    the options of a diagnosis: --target HOST:PORT, --gateway-log and others
+  {NAME} COMMAND --help     those of another command
 
 {rows}
 Exit codes: 0 usable, 1 wrong words, codes or files, 2 no TCP connection, 3 no handshake, 4 no usable session
