@@ -8,14 +8,15 @@ kept beyond what the fields below name.
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from ipaddress import ip_address
 
-from relay.wire.events import MAX_ACCOUNTS_SHOWN
+from relay.wire.events import MAX_ACCOUNTS_SHOWN, mask_accounts
 from relay.wire.versions import version_said
 
 SCHEMA_VERSION = 1
@@ -298,18 +299,47 @@ MAX_NUMBER = 1e11  # Unix times until the year 5138
 
 
 def load(text: str) -> Evidence:
-    """Read what `dump` wrote; EvidenceError for anything else, always naming the place."""
+    """Read what `dump` wrote, or the JSON report that holds it; EvidenceError for anything else, naming the place.
+
+    Accounts that somebody put in unmasked are masked.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"not JSON: {error}") from None
     if not isinstance(found, dict) or "schema_version" not in found:
         raise EvidenceError("no evidence of ib-diagnose: an object with schema_version was expected")
-    if found["schema_version"] != SCHEMA_VERSION:
-        raise EvidenceError(f"schema_version {found['schema_version']!r} was seen, this version reads {SCHEMA_VERSION}")
+    if "verdict" in found and isinstance(found.get("evidence"), dict):
+        found = found["evidence"]  # a report (report/json_report.py)
+    if (version := found.get("schema_version")) != SCHEMA_VERSION:
+        raise EvidenceError(f"schema_version {version!r:.40} was seen, this version reads {SCHEMA_VERSION}")
     evidence = _read(Evidence, found, "evidence")
     assert isinstance(evidence, Evidence)
-    return evidence
+    return _masked(evidence)
+
+
+ACCOUNT = re.compile(r"\b[A-Z]{1,3}\d{5,}\b")
+MASKED = re.compile(r"[^*]{0,2}\*\*\*[^*]{0,3}")  # as mask_accounts leaves them
+
+
+def without_accounts(text: str) -> str:
+    """The text with every account number in it masked."""
+    return ACCOUNT.sub(lambda found: mask_accounts((found[0],))[0], text)
+
+
+def _masked(evidence: Evidence) -> Evidence:
+    """Somebody may have written into the file; what we save is masked already, and stays as it is."""
+    probes = tuple(
+        replace(
+            probe,
+            accounts=tuple(one if MASKED.fullmatch(one) else mask_accounts((one,))[0] for one in probe.accounts),
+            stages=tuple(replace(result, detail=without_accounts(result.detail)) for result in probe.stages),
+        )
+        for probe in evidence.probes
+    )
+    log = evidence.gateway_log
+    log = log and replace(log, dialogs=tuple(without_accounts(title) for title in log.dialogs))
+    return replace(evidence, probes=probes, gateway_log=log)
 
 
 def _read(annotation: object, found: object, where: str) -> object:

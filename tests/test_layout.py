@@ -46,7 +46,7 @@ MAY_IMPORT = {
 # The same for diagnostics.
 DIAGNOSTICS_ROOMS = {
     "__main__": "cli",
-    "cli": "bundle evidence findings looks place probing report rules",
+    "cli": "bundle evidence findings host looks place probing report rules",
     "looks": "evidence findings place probing rules",
     "report": "evidence findings place rules",
     "rules": "evidence findings place",

@@ -100,9 +100,12 @@ def _run(arguments: list[str]) -> int:
 
 def _overview() -> str:
     rows = "".join(f"  {name:<9} {command.summary}\n" for name, command in COMMANDS.items())
-    return f"""usage: {NAME} [COMMAND] [options]     ({NAME} COMMAND --help tells them)
+    return f"""usage: {NAME} [COMMAND] [options]
 
 Says which route to IB Gateway or TWS works from here, at which stage the others fail, and why.
+
+  {NAME} diagnose --help    the options of a diagnosis: --target HOST:PORT, --gateway-log and others
+  {NAME} COMMAND --help     those of another command
 
 {rows}
 Exit codes: 0 usable, 1 wrong words, codes or files, 2 no TCP connection, 3 no handshake, 4 no usable session

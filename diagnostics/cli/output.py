@@ -62,8 +62,10 @@ class Sink:
 
 
 def read_text(path: str, option: str) -> str:
-    """A file in UTF-8, or standard input for "-". Raises CommandError."""
-    return read_bytes(path, option).decode("utf-8", "replace")
+    """A file, or standard input for "-", in UTF-8 or in what a Windows shell writes. Raises CommandError."""
+    from diagnostics.host.log_lines import decode
+
+    return decode(read_bytes(path, option))
 
 
 def read_bytes(path: str, option: str, *, tail: bool = False) -> bytes:

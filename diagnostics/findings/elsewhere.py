@@ -191,6 +191,14 @@ NAMES: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds cou
                 "podman network connect NETWORK CLIENT",
             ),
         ),
+        Elsewhere(
+            where=SYSTEM_CONTAINER,
+            fix=(
+                "Point the client at the machine on which the gateway runs: the host is mostly the default gateway, "
+                "if this container has a network that leads there."
+            ),
+            commands=("ip route",),
+        ),
     ),
     "IBD107": (
         Elsewhere(

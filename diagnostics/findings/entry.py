@@ -66,6 +66,7 @@ class Explanation:
     code: str
     check: str = ""  # what decides, where the check of that code does not fit here
     check_after_fin: str = ""  # the same, where the connection ended with FIN
+    check_from_loopback: str = ""  # the same, where loopback was dialled: what it shows is known then
     meaning: str = ""  # what it is, where its title does not say it: a title tells what was seen in its own finding
     after_reset: str = ""  # added to the verdict where it is the likeliest one and the connection was reset
 

@@ -36,7 +36,7 @@ ENTRIES = (
             "the Client Portal gateway (port 5000) instead of the TWS API",
             "a web proxy in front of the port",
         ),
-        fix="Use the TWS API's port: 4001 or 4002 of IB Gateway, 7496 or 7497 of TWS.",
+        fix="Dial the socket port that the API settings of IB Gateway or TWS name: a web server has this one.",
         commands=(
             "curl -sI http://UPSTREAM/",
             "ss -ltnp 'sport = :APIPORT'",
@@ -108,7 +108,9 @@ ENTRIES = (
         silenced_by=(*NAME_FAULTS, "IBD204", "IBD302", "IBD505", *LOGIN_FAULTS),
         explanations=(
             Explanation(
-                code="IBD302", check="From 127.0.0.1 beside the gateway, without a forwarder, the handshake works."
+                code="IBD302",
+                check="From 127.0.0.1 beside the gateway, without a forwarder, the handshake works.",
+                check_from_loopback="A forwarder has the port, and beside the gateway behind it the handshake works.",
             ),
             Explanation(
                 code="IBD301",

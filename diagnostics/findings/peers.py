@@ -48,6 +48,7 @@ ENTRIES = (
                     "The same port on 127.0.0.1 where the gateway runs works; or a relay has the port, and its log "
                     "says acl_denied or connection_limit."
                 ),
+                check_from_loopback="A relay has the port, and its log says acl_denied or connection_limit.",
                 meaning="the gateway, or the relay before it, turns this address away",
             ),
             Explanation(code="IBD601"),
@@ -315,27 +316,56 @@ ENTRIES = (
     FindingEntry(
         code="IBD310",
         slug="api-never-opened",
-        title="logged in, and the API port is not open",
+        title="by its log the gateway is up, and the API port is not open",
         severity="error",
         side=Side.GATEWAY,
         causes=(
+            "it has ended since, or the log is that of another machine or container",
             "socket clients are not enabled in the API settings",
             "the settings name another port",
             "a fault of this gateway build or image",
         ),
-        fix=("Enable socket clients in the API settings and look which port is set there; then restart the gateway."),
+        fix=(
+            "If the log says that the API listened, see whether that gateway still runs, and where. If it does not say "
+            "so, enable socket clients in the API settings and look which port is set there; then restart it."
+        ),
         commands=(
             "docker exec GATEWAY ss -ltnp",
             "docker logs --tail 50 GATEWAY",
         ),
         check="ss -ltnp beside the gateway: no line that belongs to java.",
         docs=(
-            "The log says that login and configuration are complete, and nothing listens on the port. No line "
-            "of IBC says that the port is open; the gateway's own log names the port it listens on."
+            "The log says that the login is complete or that the API listens, and nothing listens on the port that "
+            "was dialled. No line of IBC says that a port is open; the gateway's own log names the port, as it was "
+            "at that time. A log does not tell of which machine it is."
         ),
         silenced_by=(*NAME_FAULTS, "IBD614"),
         excluded_by=(Sign.LOGIN_NOT_KNOWN,),
         supported_by=(Sign.LOGGED_IN,),
         title_in_verdict=True,
+    ),
+    FindingEntry(
+        code="IBD311",
+        slug="port-not-of-the-log",
+        title="the gateway's log names another port for the API",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "paper and live are mixed up (4002 and 4001)",
+            "what listens on the port that was dialled, a relay or a forwarder, is not running",
+            "the log is that of another gateway",
+        ),
+        fix=(
+            "Dial the port that the log names, after making sure that it is the account you mean: paper or live. Or "
+            "start what is to listen on the port that was dialled, such as a relay."
+        ),
+        commands=("ss -ltnp",),
+        check="ss -ltnp beside the gateway: the ports on which java listens.",
+        docs=(
+            "The log says on which port the API listens, and that is not the port that was dialled, on which nothing "
+            "listens here. The log tells what was so at that time, and not of which machine it is."
+        ),
+        silenced_by=(*NAME_FAULTS, "IBD106", "IBD204", "IBD614"),
+        where_to_look="the port asked for is not the one that the gateway's log names",
     ),
 )

@@ -38,7 +38,18 @@ ENTRIES = (
             "opens its port only after the login, so this is also how one looks that waits for its second "
             "factor. A firewall that rejects looks exactly the same from here."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD103", "IBD104", "IBD106", "IBD202", "IBD203", "IBD204", "IBD310", *LOGIN_FAULTS),
+        silenced_by=(
+            *NAME_FAULTS,
+            "IBD103",
+            "IBD104",
+            "IBD106",
+            "IBD202",
+            "IBD203",
+            "IBD204",
+            "IBD310",
+            "IBD311",
+            *LOGIN_FAULTS,
+        ),
         explanations=(
             Explanation(code="IBD201", check="ss -ltn 'sport = :PORT' on the gateway's host shows nothing."),
             Explanation(
@@ -133,7 +144,7 @@ ENTRIES = (
             "two gateways on one machine, and the one on this port is not running or not logged in",
             "it is published to the gateway's own port, which takes nobody but 127.0.0.1, beside the image's",
         ),
-        fix=("Set IB_PORT to the port that answers, after making sure that it is the account you mean: paper or live."),
+        fix="Dial the port that answers, after making sure that it is the account you mean: paper or live.",
         commands=(
             "ib-diagnose --target HOST:PORT",
             "docker port GATEWAY",

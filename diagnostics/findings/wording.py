@@ -110,6 +110,7 @@ PROSE = (  # of a part of a sentence; all that match, in order
     Replacement(MAC | WSL | IN_VM, r"the line for all addresses", "a line for all addresses"),
     Replacement(PODMANS - HOST_NETWORK - NO_NETWORK, r"\bhost\.docker\.internal\b", "host.containers.internal"),
     Replacement(NO_NAME, r", or host\.docker\.internal\b", ""),
+    Replacement(NO_NAME, r"\bhost\.docker\.internal, or (the default gateway)", r"\1"),
 )
 
 

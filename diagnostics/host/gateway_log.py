@@ -9,10 +9,9 @@ the titles of dialogs that nobody knows, and the name of the service.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from diagnostics.evidence import LogView
+from diagnostics.evidence import LogView, without_accounts
 from diagnostics.host.log_lines import LogLine, Speaker, decode, lines
 from diagnostics.host.log_words import (
     DIALOGS,
@@ -33,14 +32,12 @@ from diagnostics.host.log_words import (
     meaning_of,
 )
 from relay.printable import printable
-from relay.wire.events import mask_accounts
 
 STATES = tuple(dict.fromkeys((*OF_IBC, *OF_OTHERS, *filter(None, DIALOGS.values()), ENDED, START_FAILED)))
 
 MAX_SERVICES = 64  # of one log
 MAX_DIALOGS = 16  # that are open at a time
 MAX_TITLE = 80  # characters of the title of a dialog, and of the name of a service
-ACCOUNT = re.compile(r"\b[A-Z]{1,3}\d{5,}\b")
 
 # A start without more than these has come to nothing, and nobody knows why.
 FRUITLESS = {STARTED, STARTING, FULL_LOGIN, RESTARTING, "logging_in", "stopping", ENDED, START_FAILED}
@@ -215,5 +212,4 @@ class GatewayLife:
 
 def _title(title: str) -> str:
     """The title of a dialog, printable and bounded; account numbers in it are masked."""
-    masked = ACCOUNT.sub(lambda found: mask_accounts((found[0],))[0], title[:MAX_TITLE])
-    return printable(masked)
+    return printable(without_accounts(title[:MAX_TITLE]))

@@ -41,7 +41,7 @@ class LogLine:
 
 
 def decode(data: bytes) -> str:
-    """The text of a log: UTF-8 or UTF-16, with a byte order mark or without, else Latin-1. Never raises."""
+    """The text of a log or of another file: UTF-8 or UTF-16, with or without a mark, else Latin-1. Never raises."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     sample = data[:SAMPLE]

@@ -11,6 +11,7 @@ LABEL = re.compile(  # "_": compose services have it
     r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE
 )
 FORM = "HOST or HOST:PORT was expected"
+NUMBER = r"0x[0-9a-f]{1,16}|[0-9]{1,16}"  # of an address; no name ends in one (WHATWG URL: "ends in a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,34 @@ def _checked_host(host: str, where: str) -> str:
         return str(address)
     if re.fullmatch(r"[0-9]+", host, re.ASCII):
         raise ValueError(f"{where}: a number is no host; a port goes to --port or behind a host")
-    if re.fullmatch(r"[0-9.]+", host, re.ASCII) and parse_address(host) is None:
-        raise ValueError(f"{where}: not an IPv4 address, four numbers from 0 to 255 were expected")
+    if re.fullmatch(NUMBER, host.rpartition(".")[2], re.ASCII | re.IGNORECASE):
+        numbers = short_address(host)
+        if numbers is None:
+            raise ValueError(f"{where}: not an IPv4 address, four numbers from 0 to 255 were expected")
+        return numbers
     labels = host.removesuffix(".").split(".")
     if len(host) > 253 or not all(LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"{where}: not a host name (letters, digits, '-', '_' and '.'; others in their xn-- form)")
     return host
+
+
+def short_address(host: str) -> str | None:
+    """The IPv4 address that a resolver (inet_aton) reads in 127.1, 0x7f.0.0.1 or 0177.0.0.1; None where it reads none.
+
+    One to four numbers, 0x for base 16 and 0 for base 8; the last one fills all bytes that are left.
+    """
+    parts = host.split(".")
+    if len(parts) > 4 or not all(re.fullmatch(NUMBER, part, re.ASCII | re.IGNORECASE) for part in parts):
+        return None
+    try:
+        *first, last = (_number(part) for part in parts)
+        return ".".join(map(str, bytes(first) + last.to_bytes(4 - len(first), "big")))
+    except (OverflowError, ValueError):  # a number that its bytes do not hold, or an 8 or 9 in base 8
+        return None
+
+
+def _number(text: str) -> int:
+    return int(text, 16 if text[:2] in ("0x", "0X") else 8 if text[0] == "0" else 10)
 
 
 def quoted(text: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, StageResult
+from diagnostics.place.addresses import host_and_port
 from diagnostics.probing import kernel
 from diagnostics.probing.connection import GOODBYE, MAX_FIRST_BYTES, leave, wait_readable
 from diagnostics.probing.errors import error_name, outcome_of
@@ -239,8 +240,7 @@ class _Conversation:
                 self._farms.append(" ".join(event.farms))
             self._noticed = event.at
         elif isinstance(event, events.Redirected):
-            host = f"[{event.host}]" if ":" in event.host else event.host
-            self._redirect = host if event.port is None else f"{host}:{event.port}"
+            self._redirect = host_and_port(event.host.strip("[]"), event.port)  # which a peer writes with and without
         elif isinstance(event, events.Ready):
             started = self._session.times[Stage.START_API]
             self._sync_until = max(started + self._asked.timeout, event.at + LEAST_SYNC)

@@ -7,7 +7,6 @@ from diagnostics.findings.entry import FindingEntry
 from diagnostics.findings.error_codes import ERROR_CODES
 from diagnostics.report.legend import legend
 from diagnostics.report.page import Page
-from diagnostics.report.table import several
 from relay.wire.codes import CODES, Kind, classify
 
 WIDTH = 80  # columns
@@ -58,9 +57,6 @@ def page_text(entry: FindingEntry, width: int = WIDTH) -> str:
     if entry.code in ELSEWHERE:
         page.blank()
         page.wrapped("That is for Docker on Linux. In other places a run of ib-diagnose has the words for them.")
-    if entry.silenced_by:
-        page.blank()
-        page.wrapped(f"Not reported beside {several(entry.silenced_by, 12)}, which would be the cause of it.")
     return page.text()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from diagnostics.evidence import Probe
+from diagnostics.evidence import Asked, Probe
 from diagnostics.findings.behind import (
     behind_words,
     commands_behind,
@@ -21,12 +21,15 @@ from diagnostics.findings.behind import (
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
 from diagnostics.findings.wording import commands_for, worded
 from diagnostics.place.addresses import DEFAULT_PORT, host_and_port, is_loopback
+from diagnostics.place.targets import parse_target
 from diagnostics.rules.between import Between, between
 from diagnostics.rules.run_view import RunView
 
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")  # %: fe80::1%eth0
 GATEWAY_PORTS = (4001, 4002, 7496, 7497)  # those of Gateway and TWS themselves
 USUAL_TIMEOUT = 6.0  # seconds: the default of `ib-diagnose diagnose`
+HOST = r"(?<![\w-])HOST(?!\w)"  # still to be put in
+OF_VARIABLES = re.compile(r"\bIB_")  # a command that looks for the variables of a program
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,11 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     commands = commands_for(setting, said.commands)
     if behind is not None and not behind.is_sure:
         commands = commands_for_both(commands)
+    suited = (command for command in commands if not _is_beside_the_point(command, run))
     return Advice(
         worded(setting, said.fix),
         filled_in(worded(setting, said.check), about, behind),
-        tuple(command_of(command, run, probes) for command in commands),
+        tuple(typed for command in suited if (typed := command_of(command, run, probes))),
         said.between,
     )
 
@@ -87,6 +91,12 @@ def _fix_behind(fix: str, otherwise: str, behind: Between) -> str:
     return f"If {behind.program} has port {behind.port}: {fix[0].lower()}{fix[1:]} Otherwise: {otherwise}"
 
 
+def _is_beside_the_point(command: str, run: RunView) -> bool:
+    """Whether it looks for variables, and what was wrong had been typed."""
+    repaired = run.evidence.asked.repaired
+    return bool(repaired and OF_VARIABLES.search(command)) and all(one.origin.startswith("--") for one in repaired)
+
+
 def filled_in(text: str, probe: Probe | None, behind: Between | None = None) -> str:
     """The text with HOST, PORT and ADDRESS of this route, UPSTREAM and APIPORT of what is behind it.
 
@@ -96,7 +106,7 @@ def filled_in(text: str, probe: Probe | None, behind: Between | None = None) -> 
         return text
     text = _put_upstream(text, probe, behind)
     if probe.redirect and "HOST:PORT" in text:
-        return text.replace("HOST:PORT", probe.redirect) if _is_plain(probe.redirect) else text
+        return _put(text, "HOST:PORT", _redirected_to(probe.redirect, probe.route.port))
     host, port, address = probe.route.host, probe.route.port, probe.address or ""
     if _is_plain(host):
         text = _put(text, "HOST:PORT", host_and_port(host, port))
@@ -115,20 +125,33 @@ def _put_upstream(text: str, probe: Probe, behind: Between | None) -> str:
     return _put(text, "UPSTREAM", behind.upstream) if _is_plain(behind.upstream.strip("[").replace("]", "")) else text
 
 
+def _redirected_to(redirect: str, port: int) -> str:
+    """Where a redirect leads, as a target; one without a port means the port that was dialled. HOST:PORT if unclear."""
+    try:
+        target = parse_target(redirect)
+    except ValueError:
+        return "HOST:PORT"
+    return host_and_port(target.host, target.port or port) if _is_plain(target.host) else "HOST:PORT"
+
+
 def command_of(command: str, run: RunView, probes: tuple[Probe, ...]) -> str:
-    """The command for a finding about these probes; none: about the gateway as a whole."""
+    """The command for a finding about these probes; none: about the gateway as a whole.
+
+    "" where it needs a host and the one of the route is nothing to type. Where no route is known, HOST stays.
+    """
     configured = tuple(probe for probe in run.evidence.probes if probe.route.kind == "configured")
     asked_for = tuple(probe for probe in probes if probe.route.kind == "configured")
     about = (asked_for or probes or configured or ((run.best,) if run.best else ()))[:1]
     if command.startswith("ib-diagnose "):
         command = _with_options(command, run, asked_for or about if probes else configured or about)
     shown = probes[0] if probes else about[0] if about else None
-    return filled_in(command, shown, between(run, shown))
+    typed = filled_in(command, shown, between(run, shown))
+    return "" if about and re.search(HOST, typed) else typed
 
 
 def _with_options(command: str, run: RunView, targets: tuple[Probe, ...]) -> str:
     """The command with what was typed and matters for it, unless it says something else about that itself."""
-    words = command.split()
+    words = _with_another_id(command.split(), run.evidence.asked)
     looks = not words[1].startswith("-")  # `wait` and `watch`; they take one target, and no id of the user's
     at = 2 if looks else 1
     asked, options = run.evidence.asked, []
@@ -137,6 +160,8 @@ def _with_options(command: str, run: RunView, targets: tuple[Probe, ...]) -> str
         probes = run.evidence.probes
         if not targets and probes and probes[0].route.port != DEFAULT_PORT:
             options.append(f"--port {probes[0].route.port}")
+    if asked.as_a_client and "--client-versions" not in words:
+        options.append(f"--client-versions {asked.min_version}..{asked.max_version}")
     if not looks:
         if asked.client_id is not None and "--client-id" not in words:
             options.append(f"--client-id {asked.client_id}")
@@ -145,6 +170,13 @@ def _with_options(command: str, run: RunView, targets: tuple[Probe, ...]) -> str
         if asked.timeout > USUAL_TIMEOUT and "--timeout" not in words:
             options.append(f"--timeout {asked.timeout:g}")
     return " ".join((*words[:at], *options, *words[at:]))
+
+
+def _with_another_id(words: list[str], asked: Asked) -> list[str]:
+    """The id that is suggested is to be another one than that of the run."""
+    if asked.client_id is None or words[-2:] != ["--client-id", str(asked.client_id)]:
+        return words
+    return [*words[:-1], str(asked.client_id + 1)]
 
 
 def _target(probe: Probe) -> str:

@@ -33,9 +33,11 @@ def candidates(
         return shows_any(run, signs, probes)
 
     def rank(entry: FindingEntry) -> int:
+        if any_of(entry.doubted_by):
+            return 2  # whatever supports it: a reset at accept does not make a gateway turn loopback away
         if any_of(entry.supported_by):
             return 0
-        return 2 if any_of(entry.doubted_by) or is_doubted(run, entry.code, probes) else 1
+        return 2 if is_doubted(run, entry.code, probes) else 1
 
     possible = [
         explanation
@@ -57,7 +59,8 @@ def shows_any(run: RunView, signs: Iterable[Sign], probes: tuple[Probe, ...]) ->
 
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
-    check = after_fin or explanation.check or CATALOGUE[explanation.code].check
+    from_loopback = explanation.check_from_loopback if is_shown(Sign.FROM_LOOPBACK, run, probes) else ""
+    check = from_loopback or after_fin or explanation.check or CATALOGUE[explanation.code].check
     about = probes[0] if probes else None
     return filled_in(worded(run.setting, check), about, between(run, about))
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from diagnostics.evidence import LogView
 from diagnostics.rules.run_view import RunView
 
-DONE = ("logged_in", "configured", "api_listening")
+LISTENING = "api_listening"  # which is no line about a login
+LOGGED_IN = ("logged_in", "configured")
+DONE = (*LOGGED_IN, LISTENING)
 GONE = ("ended", "start_failed")  # the process
 # After one of these a login of before says nothing any more.
 NOT_LOGGED_IN = (
@@ -41,7 +43,7 @@ def state_holds(states: tuple[str, ...], begins: tuple[str, ...], ends: tuple[st
 
 
 def is_logged_in(states: tuple[str, ...]) -> bool:
-    """Whether the login is complete, and nothing came after it that ends it."""
+    """Whether the login is complete or the API listens, which it does after it, and nothing that ends it came since."""
     return state_holds(states, DONE, NOT_LOGGED_IN) is not None
 
 

@@ -14,6 +14,8 @@ from diagnostics.evidence import LogView, Outcome, Probe, ProbeStage
 from diagnostics.rules.log_view import (
     DONE,
     GONE,
+    LISTENING,
+    LOGGED_IN,
     is_logged_in,
     log_name,
     log_view,
@@ -235,8 +237,14 @@ def _ended(run: RunView) -> Match | None:
     state = state_holds(run.evidence.log_states, GONE, ()) if _log_explains(run) else None
     if state is None:
         return None
-    login = "after the login was complete" if set(DONE) & set(run.evidence.log_states) else "before a login"
-    return Match(f"{log_name(run)}: the process ended {login}{_why(run)}{when(run, seen_at(run, state))}")
+    return Match(f"{log_name(run)}: the process ended {_after(run)}{_why(run)}{when(run, seen_at(run, state))}")
+
+
+def _after(run: RunView) -> str:
+    """How far it had come, as far as its log tells."""
+    if set(LOGGED_IN) & set(run.evidence.log_states):
+        return "after the login was complete"
+    return "after its API had listened" if LISTENING in run.evidence.log_states else "before a login"
 
 
 # Dialogs.

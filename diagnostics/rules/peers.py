@@ -6,7 +6,7 @@ from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.findings.client_libraries import needing_more_than
 from diagnostics.place.addresses import is_loopback
 from diagnostics.rules.between import answering, between
-from diagnostics.rules.log_view import is_logged_in, log_view
+from diagnostics.rules.log_view import DONE, LISTENING, is_logged_in, log_name, log_view, seen_at, when
 from diagnostics.rules.rulebook import (
     Match,
     Rule,
@@ -117,13 +117,35 @@ def _first_slow(run: RunView) -> Match | None:
 
 
 def _never_opened(run: RunView) -> Match | None:
-    """The log says that it is logged in, and the machine that nobody listens: only the two together show it."""
-    if not is_logged_in(run.evidence.log_states):
-        return None
-    probes = tuple(probe for probe in refused(run) if run.listeners(probe) == ())
+    """The log says that it is up, and the machine that nobody listens: only the two together show it."""
     port = log_view(run).api_port
-    said = "the login is complete" if port is None else f"the API listens on port {port}"
-    return match(probes, f"the log says that {said}, and nothing listens on the port here")
+    probes = tuple(probe for probe in _closed_here(run) if port in (None, probe.route.port))
+    said = f"{log_name(run)} says that {_is_up(run)}, and nothing listens on the port here"
+    if port is not None:
+        since = when(run, seen_at(run, LISTENING))
+        closed = "nothing listens on it here: it is closed now, or the log is another machine's"
+        said = f"{log_name(run)} says that the API listened on port {port}{since}, and {closed}"
+    return match(probes, said)
+
+
+def _port_not_of_the_log(run: RunView) -> Match | None:
+    """Nobody listens on the port that was dialled, and the log names another."""
+    port = log_view(run).api_port
+    probes = tuple(probe for probe in _closed_here(run) if port not in (None, probe.route.port))
+    said = f"{log_name(run)} says that the API listens on port {port}{when(run, seen_at(run, LISTENING))}"
+    return match(probes, f"nothing listens on the port here; {said}")
+
+
+def _closed_here(run: RunView) -> tuple[Probe, ...]:
+    """Refused by this machine, on which nobody listens on the port, while the log tells of a gateway that is up."""
+    if not is_logged_in(run.evidence.log_states):
+        return ()
+    return tuple(probe for probe in refused(run) if run.listeners(probe) == ())
+
+
+def _is_up(run: RunView) -> str:
+    at = next((state for state in reversed(run.evidence.log_states) if state in DONE), "")
+    return f"{'the API listens' if at == LISTENING else 'the login is complete'}{when(run, seen_at(run, at))}"
 
 
 # 4xx: the first bytes.
@@ -247,6 +269,7 @@ PEER_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD307", _proxy_dialing),
     ("IBD308", _first_slow),
     ("IBD310", _never_opened),
+    ("IBD311", _port_not_of_the_log),
     ("IBD401", _banner),
     ("IBD402", _not_ib("http", "the answer to the hello was HTTP")),
     ("IBD403", _not_ib("tls", "the answer to the hello was TLS")),

@@ -78,6 +78,7 @@ CLAIMS: dict[str, Claim] = {
     "IBD306": Claim(_same_port, ProbeStage.HELLO),
     "IBD309": _NO_LOGIN,
     "IBD310": Claim(_same_machine, ProbeStage.HELLO),
+    "IBD311": Claim(_same_port, ProbeStage.HELLO),
     "IBD505": _NO_LOGIN,
     **dict.fromkeys(LOGIN_FAULTS, _NO_LOGIN),
     "IBD612": _NO_PROCESS,

@@ -23,7 +23,9 @@ def _id_in_use(run: RunView) -> Match | None:
     probes = refused + tuple(probe for probe in _with_code(run, ID_IN_USE) if probe not in refused)
     client_id = run.evidence.asked.client_id
     which = "of this run" if client_id is None else str(client_id)
-    return match(probes, f"the gateway answered START_API with error 326: client id {which} is in use")
+    ready = bool(probes) and ok(probes[0], ProbeStage.START_API)
+    said = "the session was ready, then came error 326" if ready else "the gateway answered START_API with error 326"
+    return match(probes, f"{said}: client id {which} is in use")
 
 
 def _ghost(run: RunView) -> Match | None:

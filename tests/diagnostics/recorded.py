@@ -611,6 +611,13 @@ PEERS = (
     fault("api-never-opened", "310", TCP, GATEWAY)(
         PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view(), log=LOGGED_IN
     ),
+    fault("port-not-of-the-log", "311", TCP, LOCAL)(
+        PLAIN,
+        probe("127.0.0.1", "configured", REFUSED, port=4002),
+        host=view(),
+        log=("api_listening",),
+        log_view=LogView(1, 1, api_port=4001),
+    ),
     fault("ssh", "401", HELLO, UNCLEAR)(
         BRIDGE, probe(DOCKER0, "configured", BANNER, first_bytes="ssh", spoke_first=True)
     ),
@@ -782,6 +789,7 @@ NOT_PLAYED = {
     "IBD304",
     "IBD309",
     "IBD310",
+    "IBD311",
     *(f"IBD{number}" for number in range(601, 618)),
     "IBD703",
     "IBD211",

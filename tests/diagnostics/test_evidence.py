@@ -1,6 +1,7 @@
 """Evidence survives being saved, and a file that is none is refused with the place of the trouble."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from diagnostics.evidence import (
     HostView,
     KernelView,
     ListeningSocket,
+    LogView,
     Outcome,
     Probe,
     ProbeStage,
@@ -21,6 +23,8 @@ from diagnostics.evidence import (
     load,
     plain,
 )
+from diagnostics.report.json_report import json_report
+from diagnostics.rules.diagnose import diagnose
 
 FULL = Evidence(
     1_790_000_000.5,
@@ -109,3 +113,23 @@ def test_anything_else_is_refused_with_its_place(name, text, message):
     with pytest.raises(EvidenceError) as error:
         load(text)
     assert str(error.value).startswith(message)
+
+
+def test_an_account_that_somebody_wrote_into_the_file_is_masked():
+    text = dump(FULL).replace("DU***567", "U1234567").replace("nothing listens there", "asked as DU7654321")
+    (one,) = load(text).probes
+    assert (one.accounts, one.stages[1].detail) == (("U***67",), "asked as DU***321")
+    opened = replace(FULL, gateway_log=LogView(dialogs=("Account U1234567", "Account U***67")))
+    assert load(dump(opened)).gateway_log.dialogs == ("Account U***67", "Account U***67")
+
+
+def test_what_is_masked_is_not_masked_again():
+    for account in ("DU***567", "U***56", "D***", "***", ""):
+        one = replace(FULL.probes[0], accounts=(account,))
+        assert load(dump(replace(FULL, probes=(one,)))).probes[0].accounts == (account or "***",)
+
+
+def test_a_report_is_read_for_the_evidence_in_it():
+    assert load(json_report(FULL, diagnose(FULL))) == FULL
+    with pytest.raises(EvidenceError, match="schema_version 7 was seen"):
+        load(json.dumps({"schema_version": 1, "verdict": {}, "evidence": {"schema_version": 7}}))

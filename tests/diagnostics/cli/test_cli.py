@@ -259,6 +259,7 @@ def test_help_and_version_are_there_for_every_command():
     assert overview.code == 0 and max(map(len, overview.out.splitlines())) <= 110
     for command in cli.COMMANDS:
         assert f"\n  {command} " in overview.out
+    assert "ib-diagnose diagnose --help" in "".join(overview.out.splitlines()[:5]), "where its options are"
 
 
 @pytest.mark.slow

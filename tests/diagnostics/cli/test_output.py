@@ -8,6 +8,7 @@ import pytest
 
 from diagnostics.cli import output
 from diagnostics.cli.output import MAX_INPUT, CommandError, Sink, read_bytes, read_text
+from diagnostics.host.log_lines import decode
 
 
 def test_a_file_keeps_what_it_holds_until_there_is_something_better(tmp_path):
@@ -86,7 +87,13 @@ READ = [
 def test_files_are_read_within_bounds(tmp_path, held, tail, data):
     (tmp_path / "file").write_bytes(held)
     assert read_bytes(str(tmp_path / "file"), "--from", tail=tail) == data
-    assert tail or read_text(str(tmp_path / "file"), "--from") == data.decode("utf-8", "replace")
+    assert tail or read_text(str(tmp_path / "file"), "--from") == decode(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_text_is_read_in_the_encoding_that_a_shell_wrote_it_in(tmp_path, encoding):
+    (tmp_path / "file").write_bytes('{"text": "Gr\u00fc\u00dfe"}\n'.encode(encoding))
+    assert read_text(str(tmp_path / "file"), "--from") == '{"text": "Gr\u00fc\u00dfe"}\n'
 
 
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch):

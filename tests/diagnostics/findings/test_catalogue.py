@@ -149,7 +149,7 @@ def test_what_looks_the_same_is_offered(code, others):
 CODES = {
     1: range(101, 110),
     2: range(201, 212),
-    3: range(301, 311),
+    3: range(301, 312),
     4: range(401, 409),
     5: range(501, 508),
     6: range(601, 618),

@@ -1,6 +1,7 @@
 """Targets as people type them: what is read, and the one line for what cannot be."""
 
 import re
+import socket
 
 import pytest
 
@@ -33,6 +34,25 @@ def test_targets(text, expected):
     assert parse_target(host_and_port(expected.host, expected.port)) == expected
 
 
+# (as typed, what a resolver makes of it)
+SHORT = [
+    ("127.1", "127.0.0.1"),
+    ("10.1.258", "10.1.1.2"),
+    ("0x7f.0.0.1", "127.0.0.1"),
+    ("0X7F.1", "127.0.0.1"),
+    ("0x7f000001", "127.0.0.1"),
+    ("010.0.0.1", "8.0.0.1"),
+    ("127.16777215", "127.255.255.255"),
+    ("0.0", "0.0.0.0"),
+]
+
+
+@pytest.mark.parametrize("typed, address", SHORT)
+def test_an_address_is_read_as_a_resolver_reads_it(typed, address):
+    assert parse_target(f"{typed}:4003") == ProbeTarget(address, 4003)
+    assert socket.inet_ntoa(socket.inet_aton(typed)) == address
+
+
 FORM = "HOST or HOST:PORT was expected"
 NAME = "not a host name (letters, digits, '-', '_' and '.'; others in their xn-- form)"
 PORT = "a number from 1 to 65535 was expected"
@@ -63,9 +83,11 @@ BAD = [
     ("::1:4003", "--target '::1:4003': is 4003 a port? Write [::1]:4003, or [::1:4003] for the address"),
     ("gate:1:2", "--target 'gate:1:2': not an IPv6 address; write [IPV6]:PORT or HOST:PORT"),
     ("fe80::1%\x1b[31m", "--target 'fe80::1%\\x1b[31m': not an IPv6 address; write [IPV6]:PORT or HOST:PORT"),
-    ("127.1", "--target '127.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
+    ("127.0.0.0.1", "--target '127.0.0.0.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
+    ("127.16777216", "--target '127.16777216': not an IPv4 address, four numbers from 0 to 255 were expected"),
+    ("gate.1", "--target 'gate.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
     ("256.0.0.1", "--target '256.0.0.1': not an IPv4 address, four numbers from 0 to 255 were expected"),
-    ("010.0.0.1:4003", "--target '010.0.0.1:4003': not an IPv4 address, four numbers from 0 to 255 were expected"),
+    ("08.0.0.1:4003", "--target '08.0.0.1:4003': not an IPv4 address, four numbers from 0 to 255 were expected"),
     ("a..b", f"--target 'a..b': {NAME}"),
     ("-a", f"--target '-a': {NAME}"),
     ("*", f"--target '*': {NAME}"),

@@ -266,7 +266,12 @@ def test_a_gateway_of_another_era_is_told_by_its_version(version):
     assert (told.server_version, told.first_bytes) == (version, None)
 
 
-REDIRECTS = ((Redirect("gate", 4001), "gate:4001"), (Redirect("gate"), "gate"), (Redirect("::1"), "[::1]"))
+REDIRECTS = (
+    (Redirect("gate", 4001), "gate:4001"),
+    (Redirect("gate"), "gate"),
+    (Redirect("::1"), "[::1]"),
+    (Redirect("[::1]", 4001), "[::1]:4001"),
+)
 
 
 @pytest.mark.parametrize("redirect, told_as", REDIRECTS, ids=[case[1] for case in REDIRECTS])

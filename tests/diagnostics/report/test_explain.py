@@ -1,5 +1,7 @@
 """The page of a code."""
 
+import re
+
 import pytest
 
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
@@ -18,6 +20,12 @@ def test_every_code_has_a_page_that_fits(code):
         assert " ".join(text.split()) in " ".join(page.split())
     for line in entry.commands:
         assert f"\n    {line}\n" in page
+
+
+def test_a_page_names_no_codes_that_its_text_does_not():
+    entry = CATALOGUE["IBD303"]
+    said = " ".join((entry.code, entry.docs, entry.fix, entry.check, *entry.causes))
+    assert set(re.findall(r"IBD\d+", page_text(entry))) == set(re.findall(r"IBD\d+", said))
 
 
 @pytest.mark.parametrize("code", CODES)

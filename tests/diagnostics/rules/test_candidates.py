@@ -18,6 +18,7 @@ from tests.diagnostics.recorded import (
     LOGGED_IN,
     PLAIN,
     REFUSED,
+    RESET,
     SILENT,
     UNKNOWN_PLACE,
     probe,
@@ -145,6 +146,21 @@ def test_sockets_of_the_container_say_nothing_about_a_gateway_elsewhere():
 def test_a_log_that_says_logged_in_removes_the_login():
     case = next(one for one in CASES if one.name == "closed-at-once")
     assert codes(replace(case.evidence, log_states=LOGGED_IN)) == ["IBD310", "IBD301", "IBD302", "IBD505"]
+
+
+AT_ACCEPT = [(how, address) for how in (ENDED, RESET) for address in ("127.0.0.1", "::1", "127.0.0.2")]
+
+
+@pytest.mark.parametrize(("how", "address"), AT_ACCEPT)
+def test_loopback_is_the_last_address_that_a_gateway_turns_away(how, address):
+    """However it ended; and what decides is not what was done already."""
+    (finding,) = diagnose(run(PLAIN, probe(address, "configured", how, address))).findings
+    assert (finding.code, finding.candidates[0].code, finding.candidates[-1].code) == ("IBD301", "IBD301", "IBD302")
+    assert finding.candidates[-1].check == "A relay has the port, and its log says acl_denied or connection_limit."
+
+
+def test_a_reset_from_elsewhere_may_well_be_for_the_address():
+    assert codes(run(BRIDGE, probe(DOCKER0, "configured", RESET)))[0] == "IBD302"
 
 
 @pytest.mark.parametrize("case", [one for one in CASES if one.candidates], ids=lambda case: case.name)

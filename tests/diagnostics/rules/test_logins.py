@@ -75,7 +75,7 @@ LOGS = {
     "out of memory": (LOGIN + "java.lang.OutOfMemoryError\n", NOBODY_LISTENS, "613", "complete: out of memory"),
     "killed": (LOGIN + "Killed\n", NOBODY_LISTENS, "613", "complete: it was killed, often for want of memory"),
     "logged in": (LOGIN, NOBODY_LISTENS, "310", ""),
-    "listens elsewhere": ("API server listening on port 4001\n", NOBODY_LISTENS, "310", "the API listens on port 4001"),
+    "listens elsewhere": ("API server listening on port 4001\n", NOBODY_LISTENS, "311", "the API listens on port 4001"),
     "restarting": (LOGIN + IBC + "Re-starting session\n", NOBODY_LISTENS, "609", ""),
     "Lean waits": (LEAN + "Waiting for 2FA confirmation on IBKR mobile app\n", REFUSED, "602", "not given yet"),
     "Lean's token": (
@@ -128,6 +128,12 @@ LOGS = {
         REFUSED,
         "605",
         "",
+    ),
+    "an API that listened and a process that ended": (
+        "API server listening on port 4001\nIBC returned exit status 143\n",
+        REFUSED,
+        "613",
+        "the process ended after its API had listened",
     ),
     "logins that fail in a loop": ((LIFE.format(0) + IBC + "Login failed\nKilled\n") * 5, REFUSED, "605", ""),
 }

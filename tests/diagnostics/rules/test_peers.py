@@ -6,24 +6,67 @@ import pytest
 
 from diagnostics.evidence import Asked
 from diagnostics.findings.entry import Side
+from diagnostics.probing.collect import with_log
 from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.recorded import (
     BRIDGE,
     CLOSED,
     DOCKER0,
     PEERS,
+    PLAIN,
+    REFUSED,
     REFUSED_BEHIND,
     SILENT,
     STRANGER,
     check,
     probe,
     run,
+    view,
 )
 
 
 @pytest.mark.parametrize("case", PEERS, ids=lambda case: case.name)
 def test_a_recorded_run_gives_its_findings_and_no_others(case):
     check(case)
+
+
+LISTENED = "2026-11-18T12:00:00Z API server listening on port 4001\n"
+LOGIN = "IBC: Login has completed\n"
+AT = " (2026-11-18 12:00:00 UTC, 3 h before this run)"
+CLOSED_NOW = "nothing listens on it here: it is closed now, or the log is another machine's"
+UP = [
+    # the gateway's log, the port that is dialled, what is said
+    (
+        LISTENED + "API in Read-Only mode: true\n",
+        4001,
+        f"says that the API listened on port 4001{AT}, and {CLOSED_NOW}",
+    ),
+    (
+        LISTENED,
+        4002,
+        f"says that the API listens on port 4001{AT}",
+    ),
+    (LOGIN + "API server listening on port 4001\n", 4001, f"says that the API listened on port 4001, and {CLOSED_NOW}"),
+    (LOGIN, 4001, "says that the login is complete, and nothing listens on the port here"),
+]
+
+
+@pytest.mark.parametrize("log, port, said", UP)
+def test_what_a_log_says_of_a_port_that_is_closed_is_said_and_no_more(log, port, said):
+    """A line about the API is none about a login."""
+    refused = run(PLAIN, probe("127.0.0.1", "configured", REFUSED, port=port), host=view())
+    diagnosis = diagnose(with_log(refused, log))
+    found = [(finding.code, finding.message) for finding in diagnosis.findings]
+    code, begins = ("IBD310", "") if port == 4001 else ("IBD311", "nothing listens on the port here; ")
+    assert found == [(code, f"127.0.0.1:{port}: {begins}the gateway's log {said}")]
+    assert "logged in" not in diagnosis.verdict.line
+
+
+def test_a_port_that_an_old_file_does_not_have_makes_no_login_of_it():
+    states = ("api_listening",)
+    (found,) = diagnose(run(PLAIN, probe("127.0.0.1", "configured", REFUSED), host=view(), log=states)).findings
+    said = "the gateway's log says that the API listens, and nothing listens on the port here"
+    assert (found.code, found.message) == ("IBD310", f"127.0.0.1:4003: {said}")
 
 
 THREE = "ib_insync 0.9.86 (157..176), ib_async 2.1.0 (157..178), rust-ibapi 3.3.0 (213..225)"

@@ -34,7 +34,7 @@ from tests.diagnostics.recorded import (
 )
 
 # What cannot be the matter where a session of the same port of the same machine was had in the same run.
-FALSE_BESIDE_A_SESSION = {*LOGIN_FAULTS, "IBD305", "IBD306", "IBD309", "IBD310", "IBD505"}
+FALSE_BESIDE_A_SESSION = {*LOGIN_FAULTS, "IBD305", "IBD306", "IBD309", "IBD310", "IBD311", "IBD505"}
 
 
 def said(diagnosis):
