@@ -18,6 +18,7 @@ from relay.connection.connection import Connection
 from relay.entry.bridges import Bridge, find_bridges
 from relay.entry.link_events import LinkEvents
 from relay.entry.listen_address import BindError
+from relay.logs.backlog import Backlog, not_taken
 from relay.logs.record import Record
 from relay.net.poller import Poller
 
@@ -66,7 +67,7 @@ class Stalls:
             here[side] = delivered(flow, backlog)
             if before.get(side) == here[side] and now - self._said.get(connection, -SAY_AGAIN) >= SAY_AGAIN:
                 self._said[connection] = now
-                self._say(connection, side, backlog.waiting)
+                self._say(connection, side, backlog)
 
     def forget_all_but(self, connections: Iterable[Connection]) -> None:
         """The others have ended."""
@@ -75,9 +76,11 @@ class Stalls:
             self._delivered.pop(connection, None)
             self._said.pop(connection, None)
 
-    def _say(self, connection: Connection, side: str, waiting: int) -> None:
-        message = f"connection {connection.connection_id}: the {side} does not read: {waiting} bytes wait for it here"
-        self._log.event("not.reading", message, "WARN", connection=connection.connection_id, side=side, waiting=waiting)
+    def _say(self, connection: Connection, side: str, backlog: Backlog) -> None:
+        left = not_taken(backlog, "gateway" if side == "client" else "client")
+        message = f"connection {connection.connection_id}: the {side} does not read: {left}"
+        counts = {"waiting": backlog.waiting, "queued": backlog.queued}
+        self._log.event("not.reading", message, "WARN", connection=connection.connection_id, side=side, **counts)
 
 
 class Upkeep:

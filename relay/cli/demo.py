@@ -15,8 +15,9 @@ from relay.client import Client
 from relay.config.addresses import Listen, Upstream
 from relay.config.load import Config, Loaded, PortMap
 from relay.logs.explain import end_code, explain
-from relay.logs.lines import duration, size, text_record
+from relay.logs.lines import text_record
 from relay.logs.record import Record, end_of
+from relay.logs.units import duration, size
 from relay.practice import BEHAVIOURS, Practice, PracticeGateway
 from relay.printable import printable_lines
 from relay.server import Relay

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def look(flow: Flow, now: float) -> Backlog:
     """What waits for the sink of a flow whose sockets are open."""
     queue = tcp.send_queue(flow.sink, flow.finished)
-    queued = len(flow.pending) if flow.pending is not None else 0
-    if flow.waits is not None:
+    queued = flow.lost + (len(flow.pending) if flow.pending is not None else 0)
+    if flow.waits is not None or flow.held:  # else it is read at once
         queued += offsets.unread(flow.source)
     still = queue.still
     if still is None and queue.unacknowledged is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from relay.connection.backlogs import delivered, look
 from relay.connection.flow import Flow
 from relay.connection.phase import Phase
+from relay.logs.backlog import not_taken
 from relay.logs.ends import FirstEnd
 from relay.logs.record import Cause, Reason
 from relay.net import tcp
@@ -92,7 +93,7 @@ class Flushing(Phase):
             self._end(self.cause)
         elif left == self.left_before and now - self.since >= bound:
             other = "upstream" if self.side == "client" else "client"
-            detail = f"after {self.cause.reason.value}, {left} bytes not taken in {bound:g} s"
+            detail = f"after {self.cause.reason.value}, in {bound:g} s: {not_taken(look(flow, now), self.side)}"
             self._end(Cause(other, "timeout", Reason.WRITE_STALLED, detail))
         else:
             if left != self.left_before:
@@ -134,7 +135,7 @@ class Stalled(Phase):
         taken = delivered(flow, backlog)
         if taken == self.delivered_before and now - self.since >= bound:
             gone, reader = self.open.side(flow), self.open.side(flow.reverse)
-            detail = f"the {gone} is gone, {backlog.waiting} bytes not taken in {bound:g} s"
+            detail = f"the {gone} is gone, in {bound:g} s: {not_taken(backlog, gone)}"
             connection.end(Cause(reader, "timeout", Reason.WRITE_STALLED, detail), True, True)
         else:
             if taken != self.delivered_before:

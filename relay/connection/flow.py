@@ -96,6 +96,8 @@ class Flow:
         "eof",
         "finished",
         "seen",
+        "held",
+        "lost",
     )
 
     def __init__(
@@ -117,6 +119,8 @@ class Flow:
         self.last: float | None = None
         self.eof = False  # the source has said FIN
         self.finished = False  # ... and the sink has been told
+        self.held = False  # what comes is held up by the sink; a sink that goes leaves it so
+        self.lost = 0  # bytes read, and forgotten when the sink went
         self.seen: tuple[int, float] | None = None  # backlogs.look's: bytes delivered, and when (monotonic) it saw that
 
     @property
@@ -230,6 +234,7 @@ class Flow:
             self.pending = self.pending[sent:]
             return False
         self.waits = self.pending = None
+        self.held = False
         self.reverse.watch(self.reverse.watched & ~WRITE)
         if self.eof:
             self.owner.source_ended(self)
@@ -264,11 +269,13 @@ class Flow:
 
     def stop(self) -> None:
         """The sink is gone: forget what was kept for it, and read no more."""
+        self.lost += len(self.pending) if self.pending is not None else 0
         self.waits = self.pending = None
         self.watch(self.watched & ~READ)
 
     def _wait_for_sink(self) -> None:
         self.waits = Waits.SINK
+        self.held = True
         self.watch(self.watched & ~READ)
         self.reverse.watch(self.reverse.watched | WRITE)
 

@@ -10,7 +10,7 @@ from relay.connection.backlogs import look_at_both
 from relay.connection.ending import Flushing, Stalled, cause_of
 from relay.connection.flow import Flow, Waits
 from relay.connection.phase import Phase
-from relay.logs.backlog import idle_since, last_moved
+from relay.logs.backlog import idle_since, last_moved, not_taken
 from relay.logs.record import Cause, Reason
 from relay.net.poller import READ
 
@@ -122,13 +122,14 @@ class Open(Phase):
         if now < quiet_at - EARLY:
             connection.deadlines.set(connection, quiet_at)
             return
-        stalled = next((one for one in zip((self.up, self.down), backlogs, strict=True) if one[1].waiting), None)
+        stalled = next((one for one in zip((self.up, self.down), backlogs, strict=True) if one[1].left), None)
         if connection.first_fin == "client" and connection.in_handshake():
             connection.end(Cause("client", "fin", Reason.CLIENT_LEFT_IN_HANDSHAKE))
         elif stalled is not None:
             flow, backlog = stalled
-            left = f"{backlog.waiting} bytes not taken in {bound:g} s"
-            connection.end(Cause(self.side(flow.reverse), "timeout", Reason.WRITE_STALLED, left))
+            left = not_taken(backlog, self.side(flow))
+            detail = f"in {bound:g} s: {left}"
+            connection.end(Cause(self.side(flow.reverse), "timeout", Reason.WRITE_STALLED, detail))
         else:
             silent = "upstream" if connection.first_fin == "client" else "client"
             detail = f"{silent} silent for {bound:g} s after the other side had finished"

@@ -67,6 +67,7 @@ class PeekFlow(Flow):
         self.waits = None
         events = self._look_and_send()
         if events is not None and self.waits is None:
+            self.held = False
             self.reverse.watch(self.reverse.watched & ~WRITE)
             if self.owner.delivered(self):
                 return True

@@ -79,7 +79,8 @@ EVENTS: Mapping[EventName, EventKind] = {
         {
             "connection": "the connection's id",
             "side": "`client` or `gateway`",
-            "waiting": "bytes that wait here; the other side's kernel has more",
+            "waiting": "bytes passed on to it that it has not acknowledged",
+            "queued": "bytes that came for it and are not passed on yet; the other side's kernel may have more",
         },
     ),
     "keep.full": EventKind(
@@ -123,23 +124,25 @@ RECORD_FIELDS = (
     RecordField("network.local.port", _ALL, "the port the client came to"),
     RecordField("network.transport", _ALL, "`tcp`"),
     RecordField("network.type", _ALL, "`ipv4` or `ipv6`: how the client came"),
-    RecordField("ib_relay.bytes.up", _LATER, "bytes from the client to the gateway"),
-    RecordField("ib_relay.bytes.down", _LATER, "bytes from the gateway to the client"),
+    RecordField("ib_relay.bytes.up", _LATER, "bytes of the client passed on to the gateway"),
+    RecordField("ib_relay.bytes.down", _LATER, "bytes of the gateway passed on to the client"),
     RecordField("duration_s", _LATER, "seconds since accept"),
     RecordField("connect_s", _LATER, "seconds the dial took; null if nobody answered"),
     RecordField("first_byte_up_s", _LATER, "seconds from accept to the client's first byte that went on; null before"),
     RecordField("first_byte_down_s", _LATER, "seconds from accept to the gateway's first byte; null before"),
     RecordField("idle_s", _LATER, "seconds since a byte last moved either way; null before the dial"),
     RecordField("ib_relay.delivered.up", _LOOKED, "bytes the gateway's kernel has acknowledged; missing where unknown"),
+    RecordField("ib_relay.waiting.up", _LOOKED, "those of `ib_relay.bytes.up` it has not; missing where unknown"),
     RecordField(
-        "ib_relay.waiting.up", _LOOKED, "bytes for the gateway that wait or are on their way; missing where unknown"
+        "ib_relay.queued.up", _LOOKED, "bytes that came from the client and are not passed on; as `waiting.up`"
     ),
     RecordField("ib_relay.blocked.up_s", _LOOKED, "seconds the gateway has taken nothing; missing where it reads"),
     RecordField(
         "ib_relay.delivered.down", _LOOKED, "bytes the client's kernel has acknowledged; missing where unknown"
     ),
+    RecordField("ib_relay.waiting.down", _LOOKED, "those of `ib_relay.bytes.down` it has not; missing where unknown"),
     RecordField(
-        "ib_relay.waiting.down", _LOOKED, "bytes for the client that wait or are on their way; missing where unknown"
+        "ib_relay.queued.down", _LOOKED, "bytes that came from the gateway and are not passed on; as `waiting.down`"
     ),
     RecordField("ib_relay.blocked.down_s", _LOOKED, "seconds the client has taken nothing; missing where it reads"),
     RecordField("ib.stage", _IB, "how far the session has come: the stages above"),

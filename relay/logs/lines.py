@@ -7,10 +7,11 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 from relay.config.addresses import host_port
-from relay.logs.backlog import Backlog
+from relay.logs.backlog import Backlog, not_taken
 from relay.logs.ends import Ends, waiting_said
 from relay.logs.explain import announced_said, end_code, explain
 from relay.logs.record import CLEAN_ENDS, EndPhase, LogEvent, Reason, Record, end_of
+from relay.logs.units import duration, size
 from relay.printable import LONGEST_LINE, printable
 from relay.wire.events import accounts_said
 from relay.wire.heard import Said, code_said, farms_of, holding_said
@@ -35,6 +36,8 @@ _WARN = frozenset(
         Reason.CLIENT_LEFT_WHILE_QUEUED,
     }
 )
+
+_SIDES = ("gateway", "client")  # as the backlogs of a record are
 
 
 def severity(record: Record) -> str:
@@ -123,7 +126,7 @@ def _json_backlog(way: str, count: int, backlog: Backlog) -> str:
     if backlog.unacknowledged is None:
         return ""
     line = f', "ib_relay.delivered.{way}": {count - backlog.unacknowledged}'
-    line += f', "ib_relay.waiting.{way}": {backlog.waiting}'
+    line += f', "ib_relay.waiting.{way}": {backlog.waiting}, "ib_relay.queued.{way}": {backlog.queued}'
     return line + (f', "ib_relay.blocked.{way}_s": {_number(backlog.still)}' if backlog.blocked else "")
 
 
@@ -250,7 +253,7 @@ def _text_close(record: Record) -> str:
     why = explain(record) + (f" ({cause.detail})" if cause.detail else "")
     extra = _codes(record)
     extra += f"; not understood: {record.not_understood}" if record.not_understood is not None else ""
-    moved = f"{_traffic(record)}{_not_taken(record)}"
+    moved = f"{_traffic(record)}{_left_behind(record)}"
     return f"closed after {duration(record.duration)}: {why} [{how}]; {_whose(record)}, {moved}{extra}"
 
 
@@ -303,42 +306,20 @@ def _delivered(count: int, backlog: Backlog | None) -> str:
 def _blocked(record: Record) -> str:
     """Clauses on the sides that take nothing; where the kernel tells less, on what waits."""
     said = ""
-    for side, backlog in zip(("gateway", "client"), record.backlogs, strict=False):
+    for side, sender, backlog in zip(_SIDES, reversed(_SIDES), record.backlogs, strict=False):
+        left = not_taken(backlog, sender)
         if backlog.blocked:
             since = timestamp(record.at - (backlog.still or 0.0))
-            said += f"; the {side} does not read: {backlog.waiting} bytes wait for it, none taken since {since}"
+            said += f"; the {side} does not read: {left}, nothing taken since {since}"
         elif backlog.stuck or (backlog.shut is None and backlog.queued):
-            more = " and more" if backlog.unacknowledged is None else ""
-            said += f"; {backlog.waiting} bytes{more} wait for the {side}"
+            said += f"; for the {side}: {left}"
     return said
 
 
-def _not_taken(record: Record) -> str:
+def _left_behind(record: Record) -> str:
     """What a close has left behind, but for what was on its way in that moment."""
     said = ""
-    for side, backlog in zip(("gateway", "client"), record.backlogs, strict=False):
+    for side, sender, backlog in zip(_SIDES, reversed(_SIDES), record.backlogs, strict=False):
         if backlog.stuck or backlog.queued:
-            said += f"; the {side} has not taken {backlog.waiting} bytes"
+            said += f"; for the {side}: {not_taken(backlog, sender)}"
     return said
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < (1024 if unit == "B" else 1023.95) or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 0.012 s, 12.3 s, 5 min 12 s, 7 h 3 min."""
-    if seconds < 0.9995:
-        return f"{seconds:.3f} s"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(max(60, int(seconds)), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -12,6 +12,7 @@ from relay.connection.ending import Stalled
 from relay.connection.flow import Flow
 from relay.connection.peek_flow import PeekFlow
 from relay.logs.record import Reason
+from relay.logs.units import size
 from relay.net import offsets, tcp
 from tests.relay.connection.test_connection import CLIENT_HELLO, clog, narrow, narrow_gateway
 from tests.relay.kit.loopback import SMALL, Rig, until
@@ -49,13 +50,15 @@ async def test_every_byte_is_delivered_or_waits_or_has_not_come_yet(rig, side):
         def adds_up():
             backlog = look(flow, monotonic())
             taken = delivered(flow, backlog)
-            return taken == offsets.unread(reader.sock) and taken + backlog.waiting + tcp.unsent(sender.sock) == sent
+            assert taken + backlog.waiting == flow.bytes
+            here = taken + backlog.waiting + backlog.queued
+            return taken == offsets.unread(reader.sock) and here + tcp.unsent(sender.sock) == sent
 
         await until(adds_up, "nothing is counted twice or left out")
         await until(lambda: connection.record("progress").backlogs[index].blocked, "it is told from a moment's delay")
         record = connection.record("progress")
         assert 0 < record.idle <= record.backlogs[index].still
-        assert not record.backlogs[1 - index].waiting and not record.backlogs[1 - index].blocked
+        assert not record.backlogs[1 - index].left and not record.backlogs[1 - index].blocked
 
 
 @linux
@@ -102,7 +105,7 @@ async def test_after_a_fin_the_last_bytes_of_which_wait_it_is_the_reader_that_is
         assert (connection.first_fin, record.bytes_down) == ("upstream", 100_000)
         assert record.cause[:3] == ("client", "timeout", Reason.WRITE_STALLED)
         left = record.backlogs[1].waiting
-        assert record.cause.detail == f"{left} bytes not taken in 0.3 s"
+        assert record.cause.detail == f"in 0.3 s: {size(left)} not taken"
         assert 100_000 - left == offsets.unread(client.sock)
 
 
@@ -157,6 +160,23 @@ async def test_a_close_tells_what_a_reset_has_left_behind(rig):
         assert record.bytes_down - record.backlogs[1].unacknowledged == had
 
 
+@linux
+async def test_live_and_close_tell_the_same_of_a_client_that_never_read_and_is_gone(rig):
+    async with rig() as rig:
+        client, gateway, connection = await rig.session(far_receive=SMALL)
+        narrow(connection)
+        sent = len(await clog(rig, gateway, connection, "down"))
+        await until(lambda: connection.record("progress").backlogs[1].blocked, "it is told from a moment's delay")
+        live, later = connection.record("progress"), tcp.unsent(gateway.sock)
+        had = offsets.unread(client.sock)
+        client.reset()
+        close = await rig.end_of(connection)
+        told = [(one.bytes_down, one.backlogs[1].waiting, one.backlogs[1].queued) for one in (live, close)]
+        assert told[0] == told[1]
+        assert live.bytes_down - live.backlogs[1].waiting == had and live.backlogs[1].queued > 0
+        assert sum((live.bytes_down, live.backlogs[1].queued, later)) == sent
+
+
 async def test_without_a_gateway_there_is_nothing_to_look_at(rig):
     async with rig(protocol=Protocol.IB) as rig:
         client, connection = rig.client()
@@ -164,7 +184,7 @@ async def test_without_a_gateway_there_is_nothing_to_look_at(rig):
         await client.send(CLIENT_HELLO)
         await rig.gateway()
         await until(lambda: connection.up is not None, "the connection is open")
-        assert [backlog.waiting for backlog in connection.record("progress").backlogs] == [0, 0]
+        assert [backlog.left for backlog in connection.record("progress").backlogs] == [False, False]
         assert connection.record("ready").backlogs == ()
 
 

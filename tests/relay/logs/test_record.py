@@ -176,10 +176,10 @@ SENTENCES = {
         "the gateway vanished without a word at stage start_api, before the session was ready",
     ),
     Reason.WRITE_STALLED: (
-        "the client is gone, 5 bytes not taken in 10 s",
+        "the client is gone, in 10 s: 5 B not taken",
         (
             "the remaining bytes could not be delivered: the receiver does not read "
-            "(the client is gone, 5 bytes not taken in 10 s)"
+            "(the client is gone, in 10 s: 5 B not taken)"
         ),
     ),
     Reason.SHUTDOWN: (None, "the relay was stopped"),
