@@ -46,15 +46,16 @@ MAY_IMPORT = {
 # The same for diagnostics.
 DIAGNOSTICS_ROOMS = {
     "__main__": "cli",
-    "cli": "bundle evidence findings host looks place probing report rules",
+    "cli": "bundle evidence findings host looks place probing report rules saved_evidence",
     "looks": "evidence findings place probing rules",
-    "report": "evidence findings place rules",
+    "report": "evidence findings place rules saved_evidence",
     "rules": "evidence findings place",
     "probing": "evidence host place",
     "place": "evidence",
     "host": "evidence place",
     "bundle": "archive",
     "findings": "place",
+    "saved_evidence": "evidence",
     "evidence": "",
     "archive": "",
 }
@@ -66,8 +67,8 @@ PURE_OF_RELAY = ("config/addresses", "config/keys", "config/limits", "config/loa
 PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/backlog", "logs/ends")
 PURE_OF_RELAY += ("logs/events", "logs/explain", "logs/record", "logs/units", "net/dial_errors", "service/failures")
 PURE_OF_RELAY += ("service/render",)
-PURE_OF_DIAGNOSTICS = ("evidence.py", "findings/", "host/gateway_log.py", "probing/plan.py", "report/", "rules/")
-PURE_OF_DIAGNOSTICS += ("host/log_lines.py", "host/log_words.py")
+PURE_OF_DIAGNOSTICS = ("evidence.py", "saved_evidence.py", "findings/", "probing/plan.py", "report/", "rules/")
+PURE_OF_DIAGNOSTICS += ("host/gateway_log.py", "host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
 PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/repair.py", "place/routes.py")
 PURE_OF_DIAGNOSTICS += ("place/setting.py", "place/surroundings.py", "place/targets.py")
@@ -94,6 +95,7 @@ TESTED_BY = {
         f"diagnostics/cli/{name}.py": "tests/diagnostics/cli/test_cli.py"
         for name in ("commands", "diagnosing", "looking")
     },
+    "diagnostics/evidence.py": "tests/diagnostics/test_saved_evidence.py",
     **{
         f"diagnostics/findings/{name}.py": "tests/diagnostics/findings/test_catalogue.py"
         for name in (

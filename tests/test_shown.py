@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult, dump, load
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.looks.check import Goal, Look
 from diagnostics.report.html import html_report
 from diagnostics.report.json_report import json_report
 from diagnostics.report.text import text_report
 from diagnostics.rules.diagnose import diagnose
+from diagnostics.saved_evidence import dump, load
 from relay import terminal
 from relay.cli.demo import _say
 from relay.config.addresses import Upstream

@@ -68,7 +68,7 @@ def run(options: Namespace) -> int:
         log = output.read_bytes(options.gateway_log, "--gateway-log", tail=True) if options.gateway_log else None
         evidence = _loaded(options, log) if options.saved else _collected(options, log)
         if evidence_sink:
-            from diagnostics.evidence import dump
+            from diagnostics.saved_evidence import dump
 
             evidence_sink.write(dump(evidence), utf8=True)
         diagnosis = diagnose(evidence)
@@ -116,7 +116,7 @@ def _collected(options: Namespace, log: bytes | str | None) -> Evidence:
 
 
 def _loaded(options: Namespace, log: bytes | str | None) -> Evidence:
-    from diagnostics.evidence import EvidenceError, load
+    from diagnostics.saved_evidence import EvidenceError, load
 
     try:
         evidence = load(output.read_text(options.saved, "--from"))

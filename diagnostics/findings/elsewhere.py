@@ -153,11 +153,6 @@ NAMES: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds cou
     ),
     "IBD106": (
         Elsewhere(
-            where=SYSTEM_CONTAINER,
-            fix="Dial the address of the gateway's machine; without a network here, give this container one first.",
-            commands=("ip route",),
-        ),
-        Elsewhere(
             where=ROOTLESS,
             fix=(
                 "Let the relay on the host listen on the host's own address and dial that, or the name of the "

@@ -198,7 +198,7 @@ ENTRIES = (
             Explanation(code="IBD206", check="Wait longer than 3.2 s: then it says that nobody has the address."),
             Explanation(code="IBD105"),
         ),
-        doubted_by=(Sign.FROM_LOOPBACK,),  # firewalls let a machine talk to itself
+        doubted_by=(Sign.DIALS_LOOPBACK,),  # firewalls let a machine talk to itself
     ),
     FindingEntry(
         code="IBD206",

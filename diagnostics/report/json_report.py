@@ -23,11 +23,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from diagnostics.evidence import Evidence, Json, Probe, plain_object
+from diagnostics.evidence import Evidence, Probe
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.place.addresses import label
 from diagnostics.rules.candidates import meaning
 from diagnostics.rules.diagnosis import Candidate, Diagnosis, Finding, exit_code
+from diagnostics.saved_evidence import Json, plain_object
 from relay.printable import printable
 
 JSON_VERSION = 1

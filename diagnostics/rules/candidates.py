@@ -33,11 +33,9 @@ def candidates(
         return shows_any(run, signs, probes)
 
     def rank(entry: FindingEntry) -> int:
-        if any_of(entry.doubted_by):
-            return 2  # whatever supports it: a reset at accept does not make a gateway turn loopback away
         if any_of(entry.supported_by):
             return 0
-        return 2 if is_doubted(run, entry.code, probes) else 1
+        return 2 if any_of(entry.doubted_by) or is_doubted(run, entry.code, probes) else 1
 
     possible = [
         explanation

@@ -30,12 +30,12 @@ from diagnostics.evidence import (
     RepairedSetting,
     Route,
     StageResult,
-    dump,
 )
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import Level
+from diagnostics.saved_evidence import dump
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "evidence"
 

@@ -16,8 +16,8 @@ import pytest
 
 from diagnostics import cli
 from diagnostics.cli.commands import Subcommand
-from diagnostics.evidence import load
 from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.saved_evidence import load
 from relay import __version__
 from relay.practice import Practice, PracticeGateway
 from tests.diagnostics.commands import COMMAND, PATIENCE, ROOT, beside, run, surroundings

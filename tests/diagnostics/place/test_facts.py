@@ -14,11 +14,12 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Fact, dump, load
+from diagnostics.evidence import Asked, Evidence, Fact
 from diagnostics.place import network as network_module
 from diagnostics.place.facts import NAMES, look_around
 from diagnostics.place.file_tree import FileTree
 from diagnostics.place.surroundings import FIRST_NETWORK
+from diagnostics.saved_evidence import dump, load
 
 ID = "3f2a" * 16
 LINUX = "Linux version 6.1.0-28-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14)) #1 SMP\n"

@@ -21,8 +21,6 @@ from diagnostics.evidence import (
     Probe,
     ProbeStage,
     Route,
-    dump,
-    load,
 )
 from diagnostics.host import sockets
 from diagnostics.place.addresses import SIBLINGS
@@ -32,6 +30,7 @@ from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
 from diagnostics.probing.resolve import Resolution
 from diagnostics.probing.talk import SETTLE
+from diagnostics.saved_evidence import dump, load
 from tests.diagnostics.peers import (
     FILTER_ONLY,
     LINUX_ONLY,

@@ -6,10 +6,11 @@ from time import monotonic
 
 import pytest
 
-from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult, dump, load
+from diagnostics.evidence import Asked, Evidence, Outcome, Probe, ProbeStage, Route, StageResult
 from diagnostics.probing import probe
 from diagnostics.probing.connection import GOODBYE, leave, listen
 from diagnostics.probing.resolve import Resolution, resolve
+from diagnostics.saved_evidence import dump, load
 from tests.diagnostics.peers import FILTER_ONLY, LINUX_ONLY, LOOPBACK, black_hole, data_hole, practice
 from tests.relay.kit.loopback import unused_port
 from tests.relay.kit.scripted import HAS_IPV6, Upstream

@@ -3,9 +3,10 @@
 import json
 import re
 
-from diagnostics.evidence import Fact, load, plain_object
+from diagnostics.evidence import Fact
 from diagnostics.report import json_report as module
 from diagnostics.report.json_report import json_report
+from diagnostics.saved_evidence import load, plain_object
 from tests.diagnostics.golden import hostile
 from tests.diagnostics.report.samples import EVIL, HIDDEN, SILENCE, diagnosis, evidence
 

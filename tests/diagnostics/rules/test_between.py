@@ -180,7 +180,9 @@ def test_behind_the_relay_the_web_server_itself_is_asked():
         "ss -ltnp 'sport = :4003 or sport = :4002'",
     )
     assert found.fix.startswith("If ib-relay has port 4003: it leads to a web server.")
-    assert found.fix.endswith("Otherwise: Use the TWS API's port: 4001 or 4002 of IB Gateway, 7496 or 7497 of TWS.")
+    assert found.fix.endswith(
+        "Otherwise: Dial the socket port that the API settings of IB Gateway or TWS name: a web server has this one."
+    )
     direct = diagnose(run(BRIDGE_NAMED, replace(route, route=replace(route.route, port=4001)))).findings[0]
     assert direct.commands == (f"curl -sI http://{HDI}:4001/", "ss -ltnp 'sport = :4001'") and not direct.between
 

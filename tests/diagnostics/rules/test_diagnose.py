@@ -21,13 +21,11 @@ from diagnostics.evidence import (
     Probe,
     Route,
     StageResult,
-    dump,
-    load,
-    plain_object,
 )
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.rules.diagnose import RULES, diagnose
 from diagnostics.rules.diagnosis import Level
+from diagnostics.saved_evidence import dump, load, plain_object
 from tests.diagnostics.recorded import (
     BRIDGE,
     BY_NAME,

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, RepairedSetting, dump, load
+from diagnostics.evidence import Asked, KernelView, Outcome, ProbeStage, RepairedSetting
 from diagnostics.findings.catalogue import CATALOGUE
 from diagnostics.findings.entry import Side
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.diagnosis import Level, exit_code
 from diagnostics.rules.verdict import FAILS
+from diagnostics.saved_evidence import dump, load
 from tests.diagnostics.recorded import BRIDGE, CASES, DOCKER0, HDI, LISTENS, REFUSED, SILENT, probe, run, slow
 
 LINES = {

@@ -8,7 +8,6 @@ import pytest
 from diagnostics.evidence import (
     Asked,
     Evidence,
-    EvidenceError,
     Fact,
     HostView,
     KernelView,
@@ -19,12 +18,10 @@ from diagnostics.evidence import (
     ProbeStage,
     Route,
     StageResult,
-    dump,
-    load,
-    plain,
 )
 from diagnostics.report.json_report import json_report
 from diagnostics.rules.diagnose import diagnose
+from diagnostics.saved_evidence import EvidenceError, dump, load, plain
 
 FULL = Evidence(
     1_790_000_000.5,
