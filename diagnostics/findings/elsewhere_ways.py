@@ -144,13 +144,10 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
             where=frozenset(Setting),
             to_loopback=True,
             fix=(
-                "The target is on this machine, where hardly any firewall drops packets: look at the accept queue of "
-                "what listens there, and restart that program if the queue is full."
+                "On loopback hardly any firewall drops packets: look at the accept queue of what listens there, and "
+                "restart that program if the queue is full."
             ),
-            check=(
-                "ss -ltn: Recv-Q above Send-Q is a full queue (IBD207); at zero it is a rule of this machine's own "
-                "firewall."
-            ),
+            check="ss -ltn: Recv-Q above Send-Q is a full queue (IBD207); at zero it is a rule for loopback.",
             commands=("ss -ltn 'sport = :PORT'",),
         ),
         Elsewhere(

@@ -32,8 +32,7 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     """What the catalogue says of the code, in the words of this place, for a finding about these probes."""
     setting, entry = run.setting, CATALOGUE[code]
     on_loopback = bool(probes) and all(is_loopback(probe.address or "") for probe in probes)
-    fitting = (one for one in ELSEWHERE.get(code, ()) if setting in one.where and (on_loopback or not one.to_loopback))
-    here = next(fitting, None)
+    here = next((one for one in ELSEWHERE.get(code, ()) if one.holds(setting, on_loopback)), None)
     fix, check, commands = entry.fix, entry.check, entry.commands
     if here is not None:
         fix, check = here.fix or fix, here.check or check
@@ -87,6 +86,8 @@ def _with_options(command: str, run: RunView, targets: tuple[Probe, ...]) -> str
         if not targets and probes and probes[0].route.port != DEFAULT_PORT:
             options.append(f"--port {probes[0].route.port}")
     if not looks:
+        if asked.as_a_client:
+            options.append(f"--client-versions {asked.min_version}..{asked.max_version}")
         if asked.client_id is not None and "--client-id" not in words:
             options.append(f"--client-id {asked.client_id}")
         if not asked.session:

@@ -149,7 +149,11 @@ def test_the_words_for_a_place_are_as_short_and_plain_as_the_others(code):
 
 @pytest.mark.parametrize("code", ELSEWHERE)
 def test_every_row_of_words_for_a_place_is_reached(code):
-    firsts = [next((row for row in ELSEWHERE[code] if setting in row.where), None) for setting in Setting]
+    firsts = [
+        next((row for row in ELSEWHERE[code] if row.holds(setting, on_loopback)), None)
+        for setting in Setting
+        for on_loopback in (False, True)
+    ]
     assert all(row in firsts for row in ELSEWHERE[code])
 
 
