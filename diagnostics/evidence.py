@@ -66,7 +66,7 @@ class Route:
 
     host: str  # a name or an address, as a user would write it
     port: int
-    kind: str  # configured | name | gateway | bridge | loopback | host_address | sibling
+    kind: str  # configured | name | address | gateway | bridge | loopback | host_address | sibling
     why: str  # why it is a candidate, for people
 
 

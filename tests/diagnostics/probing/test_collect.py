@@ -10,6 +10,7 @@ import pytest
 
 from diagnostics.evidence import (
     Asked,
+    Evidence,
     HostView,
     KernelView,
     ListeningSocket,
@@ -20,13 +21,16 @@ from diagnostics.evidence import (
     dump,
     load,
 )
+from diagnostics.findings.entry import Side
 from diagnostics.host import sockets
 from diagnostics.place.addresses import SIBLINGS
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing import collect as module
 from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
+from diagnostics.probing.resolve import Resolution
 from diagnostics.probing.talk import SETTLE
+from diagnostics.rules.diagnose import diagnose
 from tests.diagnostics.peers import (
     FILTER_ONLY,
     LINUX_ONLY,
@@ -161,6 +165,22 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert (outcomes(probes[0]), probes[0].attempts) == (walked(OK, OK, OK, TIMED_OUT), 1)
     assert view == HostView((ListeningSocket(LOOPBACK, port, 2, 8),), 0, 0, 1)
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+def test_a_name_whose_first_address_is_mute_is_tried_by_its_other_one(monkeypatch):
+    with practice() as gateway, practice("silent", host="127.0.0.2", port=gateway.port):
+        twice = Resolution(("127.0.0.2", LOOPBACK), 0.0)
+        monkeypatch.setattr(module, "literal", lambda host, port: twice)
+        probes, view, _ = run(("localhost",), gateway.port, Asked(timeout=SILENT))
+        evidence = Evidence(0.0, "0", Asked(), (), probes, view)
+    assert [(one.route.host, one.route.kind, outcomes(one)[3]) for one in probes] == [
+        ("localhost", "configured", TIMED_OUT),
+        (LOOPBACK, "address", OK),
+    ]
+    verdict = diagnose(evidence).verdict
+    assert verdict.side is Side.ROUTING and verdict.route == f"{LOOPBACK}:{gateway.port}"
 
 
 @pytest.mark.slow
