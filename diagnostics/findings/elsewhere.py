@@ -17,6 +17,10 @@ class Elsewhere:
     check: str = ""
     commands: tuple[str, ...] | None = None
 
+    def holds(self, setting: Setting, on_loopback: bool) -> bool:
+        """Whether these words are right in that kind of place, for a target on loopback or another one."""
+        return setting in self.where and (on_loopback or not self.to_loopback)
+
 
 DOCKER_DESKTOP = frozenset({Setting.DOCKER_DESKTOP})
 DOCKER_ROOTLESS = frozenset({Setting.DOCKER_ROOTLESS})

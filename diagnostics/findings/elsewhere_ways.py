@@ -147,7 +147,7 @@ WAYS: dict[str, tuple[Elsewhere, ...]] = {  # by code; the first that holds coun
                 "On loopback hardly any firewall drops packets: look at the accept queue of what listens there, and "
                 "restart that program if the queue is full."
             ),
-            check=("ss -ltn: Recv-Q above Send-Q is a full queue (IBD207); at zero it is a rule of a firewall."),
+            check="ss -ltn: Recv-Q above Send-Q is a full queue (IBD207); at zero it is a rule for loopback.",
             commands=("ss -ltn 'sport = :PORT'",),
         ),
         Elsewhere(

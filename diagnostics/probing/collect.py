@@ -21,6 +21,7 @@ from diagnostics.place.facts import look_around
 from diagnostics.place.routes import candidates, siblings
 from diagnostics.place.targets import ProbeTarget
 from diagnostics.probing import plan, probe
+from diagnostics.probing.dial import CONNECT_TIMEOUT
 from diagnostics.probing.dial_all import dial_all
 from diagnostics.probing.resolve import Resolution, literal
 
@@ -118,6 +119,7 @@ def examine(
     for tried in probes:
         handshakes.look_if_unanswered(tried)
     for _ in range(2):  # a port may turn us away at the dial, or at the hello
+        handshakes.dial_other_addresses()
         ends = plan.behind(before, probes)
         probes += dial_all(ends, [literal(route.host, route.port) for route in ends], ANSWERED)
         if plan.want_siblings(probes):
@@ -153,10 +155,17 @@ class _Handshakes:
 
     def ask_those_wanted(self) -> None:
         for _ in range(plan.MOST_HANDSHAKES):
+            self.dial_other_addresses()
             index = plan.next_handshake(self.probes)
             if index is None or (self.was_silent and nobody_accepts(self.silence, self.probes[index])):
                 return
             self.ask(index)
+
+    def dial_other_addresses(self) -> None:
+        """Of a name whose first address took the connection, and no more came of it."""
+        if routes := plan.other_addresses(self.probes):
+            self.tell(f"dialling {', '.join(map(label, routes))}")
+            self.probes += dial_all(routes, [Resolution((route.host,), 0.0) for route in routes], CONNECT_TIMEOUT)
 
     def ask(self, index: int) -> None:
         self.tell(f"handshake with {label(self.probes[index].route)}")

@@ -22,6 +22,7 @@ MOST_ROUTES = 32  # of a run, the siblings not counted
 MOST_SIBLINGS = 32  # four hosts with eight ports each
 MOST_SIBLING_HOSTS = 4
 ENDED = (Outcome.CLOSED, Outcome.RESET)
+MOST_ADDRESSES = 4  # of names, tried because another one took the connection and did no good
 MOST_SEEN = 4  # listeners of our own loopback, or ends of forwarders, that are tried because they were seen
 
 
@@ -92,6 +93,25 @@ def behind_silence(probes: Sequence[Probe]) -> dict[int, Route]:
             routes[index] = Route(address, port, "address", why)
             known.add(((address,), port))
     return routes
+
+
+def other_addresses(probes: Sequence[Probe]) -> tuple[Route, ...]:
+    """The addresses of a name beside the one that took the connection and gave no session, as routes of their own.
+
+    Clients and we stay with the first address that takes the connection, whatever comes of it then.
+    """
+    known = {_place(probe) for probe in probes}
+    found: dict[tuple[str, int], Route] = {}
+    for probe in probes:
+        failed = (probe.result(ProbeStage.QUIET).outcome, _hello(probe))
+        if probe.route.kind == "sibling" or all(outcome in (Outcome.OK, Outcome.SKIPPED) for outcome in failed):
+            continue
+        for address in probe.addresses:
+            if (address, probe.route.port) not in known:
+                why = f"another address of {probe.route.host}"
+                found.setdefault((address, probe.route.port), Route(address, probe.route.port, "address", why))
+    tried = sum(probe.route.kind == "address" for probe in probes)
+    return tuple(found.values())[: max(0, MOST_ADDRESSES - tried)]
 
 
 def seen_listeners(view: HostView | None, routes: Sequence[Route]) -> tuple[Route, ...]:

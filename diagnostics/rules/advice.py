@@ -19,10 +19,8 @@ from diagnostics.findings.behind import (
     said_behind,
 )
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
-from diagnostics.findings.elsewhere import Elsewhere
 from diagnostics.findings.wording import commands_for, worded
 from diagnostics.place.addresses import DEFAULT_PORT, host_and_port, is_loopback
-from diagnostics.place.setting import Setting
 from diagnostics.place.targets import parse_target
 from diagnostics.rules.between import Between, between
 from diagnostics.rules.run_view import RunView
@@ -48,7 +46,7 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     """What the catalogue says of the code, in the words of this place, for a finding about these probes."""
     setting, entry = run.setting, CATALOGUE[code]
     on_loopback = bool(probes) and all(is_loopback(probe.address or "") for probe in probes)
-    here = elsewhere(code, setting, on_loopback)
+    here = next((one for one in ELSEWHERE.get(code, ()) if one.holds(setting, on_loopback)), None)
     fix, check, commands = entry.fix, entry.check, entry.commands
     if here is not None:
         fix, check = here.fix or fix, here.check or check
@@ -67,12 +65,6 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
         tuple(typed for command in suited if (typed := command_of(command, run, probes))),
         said.between,
     )
-
-
-def elsewhere(code: str, setting: Setting, on_loopback: bool) -> Elsewhere | None:
-    """The row of words for that place, the first that fits; None: the words of the entry."""
-    rows = (row for row in ELSEWHERE.get(code, ()) if setting in row.where)
-    return next((row for row in rows if on_loopback or not row.to_loopback), None)
 
 
 def _behind(said: Advice, code: str, behind: Between) -> Advice:

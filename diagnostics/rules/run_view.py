@@ -259,6 +259,8 @@ def _without_guesses(evidence: Evidence, probes: tuple[Probe, ...]) -> tuple[Pro
 
 def _is_guess(evidence: Evidence, probe: Probe) -> bool:
     kind, flavour = probe.route.kind, evidence.fact("flavour") or ""
+    if kind == "address":
+        return True  # clients do not come to it
     if kind in ("gateway", "bridge") and flavour in VM_FLAVOURS:
         return True  # the virtual machine's, not the host's
     if kind == "bridge":

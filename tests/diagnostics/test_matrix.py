@@ -333,8 +333,7 @@ def test_whom_our_own_relay_does_not_let_in_is_sent_to_its_log(plain_machine):
         diagnosis = run(relay.port)[1]
         assert relay.record(CLOSE)["end.reason"] == "acl_denied"
     found = diagnosis.findings[0]
-    assert found.code == "IBD301" and found.fix.startswith("If a relay has the port, its log says why.")
-    assert [one.code for one in found.candidates if "acl_denied" in one.check] == ["IBD302"]
+    assert (found.code, found.candidates[0].code) == ("IBD301", "IBD302") and "acl_denied" in found.candidates[0].check
 
 
 @LINUX_ONLY

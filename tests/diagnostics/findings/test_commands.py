@@ -79,6 +79,11 @@ TYPED = [
         "ib-diagnose wait --target ib-gateway:7497 --client-versions 157..178 --for online",
     ),
     ("ib-diagnose --timeout 20", Asked(False), "ib-diagnose --target ib-gateway:7497 --no-session --timeout 20"),
+    (
+        "ib-diagnose --client-id 7302",
+        Asked(min_version=157, max_version=178),
+        "ib-diagnose --target ib-gateway:7497 --client-versions 157..178 --client-id 7302",
+    ),
     ("ib-relay run --upstream 127.0.0.1:4002", Asked(), "ib-relay run --upstream 127.0.0.1:7497"),
     ("ip neigh show ADDRESS", Asked(), "ip neigh show 172.18.0.3"),
     ("getent hosts HOST", Asked(), "getent hosts ib-gateway"),

@@ -13,6 +13,7 @@ import pytest
 
 from diagnostics.evidence import (
     Asked,
+    Evidence,
     Forwarder,
     HostView,
     KernelView,
@@ -22,6 +23,7 @@ from diagnostics.evidence import (
     ProbeStage,
     Route,
 )
+from diagnostics.findings.entry import Side
 from diagnostics.host import sockets
 from diagnostics.place.addresses import SIBLINGS
 from diagnostics.place.targets import ProbeTarget
@@ -30,6 +32,7 @@ from diagnostics.probing import resolve
 from diagnostics.probing.collect import collect, examine, merged, nobody_accepts
 from diagnostics.probing.resolve import Resolution
 from diagnostics.probing.talk import SETTLE
+from diagnostics.rules.diagnose import diagnose
 from diagnostics.saved_evidence import dump, load
 from tests.diagnostics.peers import (
     FILTER_ONLY,
@@ -201,6 +204,22 @@ def test_the_dial_of_a_forwarder_is_seen_while_we_wait_and_not_our_own_nor_an_ol
             _, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert {(one.address, one.port) for one in view.dials} == {(LOOPBACK, behind)}
     assert port_of_older not in [one.source_port for one in view.dials]
+
+
+@pytest.mark.slow
+@LINUX_ONLY
+def test_a_name_whose_first_address_is_mute_is_tried_by_its_other_one(monkeypatch):
+    with practice() as gateway, practice("silent", host="127.0.0.2", port=gateway.port):
+        twice = Resolution(("127.0.0.2", LOOPBACK), 0.0)
+        monkeypatch.setattr(module, "literal", lambda host, port: twice)
+        probes, view, _ = run(("localhost",), gateway.port, Asked(timeout=SILENT))
+        evidence = Evidence(0.0, "0", Asked(), (), probes, view)
+    assert [(one.route.host, one.route.kind, outcomes(one)[3]) for one in probes] == [
+        ("localhost", "configured", TIMED_OUT),
+        (LOOPBACK, "address", OK),
+    ]
+    verdict = diagnose(evidence).verdict
+    assert verdict.side is Side.ROUTING and verdict.route == f"{LOOPBACK}:{gateway.port}"
 
 
 @pytest.mark.slow

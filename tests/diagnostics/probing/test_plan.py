@@ -277,3 +277,29 @@ SAME = (
 @pytest.mark.parametrize("index, dialled, other", [case[1:] for case in SAME], ids=[case[0] for case in SAME])
 def test_routes_to_the_same_place_are_found(index, dialled, other):
     assert plan.same_as(index, ROUTES, ADDRESSES, dialled) == other
+
+
+def of_a_name(*outcomes, kind="configured"):
+    """A probe of a name with two addresses, of which the first took the connection or none did."""
+    return replace(probe(A, *outcomes, kind=kind, host="gate"), addresses=(A, B))
+
+
+OTHER_ADDRESSES = (
+    ("nothing failed so far", [of_a_name(OK, OK, OK)], []),
+    ("a session", [of_a_name(OK, OK, OK, OK, OK, OK)], []),
+    ("refused: all of them were dialled", [of_a_name(OK, REFUSED)], []),
+    ("closed at once", [of_a_name(OK, OK, CLOSED)], [B]),
+    ("the hello was not answered", [of_a_name(OK, OK, OK, TIMED_OUT)], [B]),
+    ("a stranger", [of_a_name(OK, OK, OK, BAD_PEER)], [B]),
+    ("the other one is a route already", [of_a_name(OK, OK, OK, RESET), through(B)], []),
+    ("a neighbouring port", [of_a_name(OK, OK, OK, RESET, kind="sibling")], []),
+    ("a second name of the same", [of_a_name(OK, OK, CLOSED), of_a_name(OK, OK, CLOSED)], [B]),
+)
+
+
+@pytest.mark.parametrize(
+    "probes, addresses", [row[1:] for row in OTHER_ADDRESSES], ids=[row[0] for row in OTHER_ADDRESSES]
+)
+def test_the_other_addresses_of_a_name_are_tried_where_the_first_took_the_connection_in_vain(probes, addresses):
+    routes = [Route(address, PORT, "address", "another address of gate") for address in addresses]
+    assert list(plan.other_addresses(probes)) == routes

@@ -144,6 +144,14 @@ def test_a_cause_silences_its_effect_on_its_own_routes_only():
     ]
 
 
+def test_on_loopback_a_full_queue_is_thought_of_before_a_firewall():
+    local = diagnose(BY_NAME["filtered-on-loopback"].evidence).findings[0]
+    away = diagnose(BY_NAME["filtered"].evidence).findings[0]
+    assert [one.candidates[0].code for one in (local, away)] == ["IBD207", "IBD205"]
+    assert "accept queue" in local.fix and "accept queue" not in away.fix and "firewall" in away.fix
+    assert local.commands == ("ss -ltn 'sport = :4003'",)
+
+
 def test_commands_are_filled_in_for_the_route():
     refused = diagnose(BY_NAME["refused-everywhere"].evidence).findings[0]
     assert refused.commands[0] == "ss -ltnp 'sport = :4003'"
