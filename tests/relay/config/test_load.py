@@ -19,6 +19,7 @@ LISTEN = (
 UPSTREAM = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
 ALLOW = '"auto", an address, a network like "192.168.1.0/24", or a list of these'
 COUNT = "a whole number from 1 to 1000000, or 0 (from ulimit -n)"
+GIVE_UPSTREAM = "give the gateway's address as upstream (--upstream HOST:PORT), or listen on another port"
 ALONE = "a port alone does not say which addresses"
 
 INVALID = {
@@ -34,10 +35,10 @@ INVALID = {
     "listen-covered": 'map live: listen: seen "0.0.0.0:4003", which "auto:4003" of map paper has already; '
     "allowed: each address and port once",
     "listen-empty": f"map default: listen: seen []; allowed: {LISTEN}",
-    "listen-is-upstream": 'map default: listen: seen "127.0.0.1:4002" to dial, where map default of this relay listens '
-    '("auto:4002"); allowed: the gateway\'s address as upstream',
-    "listen-is-other-upstream": 'map live: listen: seen "127.0.0.1:4002" to dial, where map live of this relay listens '
-    '("127.0.0.1:4002"); allowed: the gateway\'s address as upstream',
+    "listen-is-upstream": 'map default: listen: seen "auto:4002", and "127.0.0.1:4002" is the default upstream: '
+    f"the relay would dial itself; {GIVE_UPSTREAM}",
+    "listen-is-other-upstream": 'map live: listen: seen "127.0.0.1:4002", and "127.0.0.1:4002" is the default upstream '
+    f"of map paper: the relay would dial itself; {GIVE_UPSTREAM}",
     "listen-no-brackets": 'map default: listen: seen "::1:4003" (an IPv6 address stands in brackets); '
     f"allowed: {LISTEN}",
     "listen-not-an-address": f'map default: listen: seen "127.0.0.256:4003" (not an IP address); allowed: {LISTEN}',
@@ -284,8 +285,8 @@ def test_a_bad_variable_is_named(environ, message):
 
 def test_a_bad_flag_is_named():
     assert refusal(None, "-", {}, {"listen": "auto:4002"}) == (
-        '--listen: seen "127.0.0.1:4002" to dial, where map default of this relay listens ("auto:4002"); '
-        "allowed: the gateway's address as upstream"
+        '--listen: seen "auto:4002", and "127.0.0.1:4002" is the default upstream: the relay would dial itself; '
+        f"{GIVE_UPSTREAM}"
     )
     assert refusal(None, "-", {}, {"log_format": "xml"}) == '--log-format: seen "xml"; allowed: "text" or "json"'
 
