@@ -1,6 +1,7 @@
 """File, environment and flags become one Config; everything wrong is one line that says where and what is allowed."""
 
 import ipaddress
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,27 @@ BAD_ENVIRONMENT = [
         ),
     ),
 ]
+
+CR = "a CR at its end, as in a file with Windows line ends"
+WRONG = [
+    ('"127.0.0.1:4002"', '""127.0.0.1:4002""', "quotes around it"),
+    ("127.0.0.1:4002\r", '"127.0.0.1:4002 "', CR),
+    ("tcp://127.0.0.1:4002", '"tcp://127.0.0.1:4002"', "tcp:// before it"),
+    ("127.0.0.1:4002 # paper", '"127.0.0.1:4002 # paper"', "a comment behind it"),
+    (" 127.0.0.1:4002", '" 127.0.0.1:4002"', "blanks around it"),
+    ("\ufeff127.0.0.1:4002", '"?127.0.0.1:4002"', "invisible characters around it"),
+    ('"tcp://127.0.0.1:4002"', '""tcp://127.0.0.1:4002""', "quotes around it, tcp:// before it"),
+]
+
+
+@pytest.mark.parametrize(("value", "seen", "wrong"), WRONG, ids=[row[2] for row in WRONG])
+def test_what_a_file_or_a_shell_has_left_around_a_value_is_named_and_not_repaired(value, seen, wrong):
+    said = f"seen {seen} ({wrong}); allowed: {UPSTREAM}"
+    assert refusal(None, "-", {}, {"upstream": value}) == f"--upstream: {said}"
+    file = f"[[map]]\nupstream = {json.dumps(value)}".encode()
+    assert refusal(file, "c.toml", {}, {}) == f"c.toml: map default: upstream: {said}"
+    if value == value.strip():  # of a variable, blanks and a CR around it mean nothing
+        assert refusal(None, "-", {"IB_RELAY_UPSTREAM": value}, {}) == f"IB_RELAY_UPSTREAM: {said}"
 
 
 @pytest.mark.parametrize(("environ", "message"), BAD_ENVIRONMENT, ids=[min(row[0]) for row in BAD_ENVIRONMENT])
