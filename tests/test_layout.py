@@ -36,11 +36,12 @@ MAY_IMPORT = {
     "pyz": "service terminal",
     "client": "wire",
     "practice": "wire",
-    "config": "printable",
+    "config": "printable repair",
     "net": "",
     "terminal": "printable",
     "wire": "printable",
     "printable": "",
+    "repair": "",
 }
 
 # The same for diagnostics.
@@ -59,7 +60,7 @@ DIAGNOSTICS_ROOMS = {
     "evidence": "",
     "archive": "",
 }
-DIAGNOSTICS_MAY_IMPORT = {"relay.printable", "relay.wire", "relay.terminal"}
+DIAGNOSTICS_MAY_IMPORT = {"relay.printable", "relay.repair", "relay.wire", "relay.terminal"}
 
 IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
@@ -70,10 +71,11 @@ PURE_OF_RELAY += ("service/render",)
 PURE_OF_DIAGNOSTICS = ("evidence.py", "saved_evidence.py", "findings/", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("host/gateway_log.py", "host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")
-PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/repair.py", "place/routes.py")
+PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.py")
 PURE_OF_DIAGNOSTICS += ("place/setting.py", "place/surroundings.py", "place/targets.py")
 PURE = (
     "relay/printable.py",
+    "relay/repair.py",
     "relay/wire/",
     *(f"relay/{name}.py" for name in PURE_OF_RELAY),
     *(f"diagnostics/{name}" for name in PURE_OF_DIAGNOSTICS),

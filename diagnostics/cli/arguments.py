@@ -12,8 +12,8 @@ from diagnostics.cli import output
 from diagnostics.cli.output import CommandError
 from diagnostics.evidence import Asked, RepairedSetting
 from diagnostics.place.addresses import DEFAULT_PORT
-from diagnostics.place.repair import repaired
 from diagnostics.place.targets import ProbeTarget, parse_port, parse_target, quoted
+from relay.repair import repaired
 from relay.wire.versions import NEWEST, V100
 
 MAX_CLIENT_ID = 2**31 - 1  # the API's int

@@ -37,8 +37,8 @@ def _explain_options(parser: Parser) -> None:
 
 def _explain(options: Namespace) -> int:
     from diagnostics.findings.catalogue import CATALOGUE
-    from diagnostics.findings.error_codes import ERROR_CODES
     from diagnostics.report.explain import error_code_text, list_text, page_text
+    from relay.wire.codes import CODES
 
     if options.code == "list":
         output.write(list_text())
@@ -47,7 +47,7 @@ def _explain(options: Namespace) -> int:
     names = ((entry, (entry.code.lower().removeprefix("ibd"), entry.slug)) for entry in CATALOGUE.values())
     pages = [page_text(entry) for entry, known in names if wanted in known]
     number = _number(options.code)
-    if number in ERROR_CODES:  # some numbers are both: IBD502, and IB's error code 502
+    if number in CODES:  # some numbers are both: IBD502, and IB's error code 502
         pages.append(error_code_text(number))
     if not pages:
         raise CommandError(_not_known(options.code, number))
@@ -61,11 +61,12 @@ def _number(text: str) -> int:
 
 
 def _not_known(text: str, number: int) -> str:
-    from diagnostics.report.explain import kind_text
+    from diagnostics.report.explain import unknown_text
 
-    about = f" (by its number: {kind})" if (kind := kind_text(number)) else ""
+    if number >= 0:
+        return f"{unknown_text(number)}; `{NAME} explain list` names those that are known"
     expected = f"IBD303, its slug or an error code like 326 was expected; `{NAME} explain list` names them all"
-    return f"no finding or error code {text!r:.80} is known here{about}; {expected}"
+    return f"no finding or error code {text!r:.80} is known here; {expected}"
 
 
 def _bundle_options(parser: Parser) -> None:

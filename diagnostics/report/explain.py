@@ -11,6 +11,9 @@ from relay.wire.codes import CODES, Kind, classify
 
 WIDTH = 80  # columns
 
+_IN_ITS_TEXT = "The gateway's own text says more. It is in the message that the client got."
+_IN_THE_LOG = "The text that the client library wrote with it says more."
+
 _KINDS = {
     Kind.OK: "A notice, not a fault: a part of IB's service works.",
     Kind.INFORMATIONAL: "A notice, not a fault.",
@@ -62,26 +65,31 @@ def page_text(entry: FindingEntry, width: int = WIDTH) -> str:
 
 def error_code_text(code: int, width: int = WIDTH) -> str:
     """The page of an error code of IB that has a row in the table."""
-    row, known = CODES[code], ERROR_CODES[code]
+    row, known = CODES[code], ERROR_CODES.get(code)
     page = Page(width)
     page.wrapped(f"{code}, an error code of IB: {row.meaning}", "", "  ")
     page.blank()
     page.wrapped(_KINDS[row.kind])
     page.blank()
     page.line("What it means for you")
-    page.wrapped(known.means, "  ", "  ")
+    unsaid = _IN_THE_LOG if row.kind is Kind.CLIENT_MADE else _IN_ITS_TEXT
+    page.wrapped(known.means if known else unsaid, "  ", "  ")
     page.blank()
-    entry = CATALOGUE.get(known.finding)
+    entry = CATALOGUE.get(known.finding) if known else None
     page.line("The finding about it" if entry else "No finding is about it")
     if entry:
         page.wrapped(f"{entry.code} {entry.slug}: {entry.title}", "  ", "  ")
     return page.text()
 
 
-def kind_text(code: int) -> str:
-    """What a code without a row is about by its number: a clause, or ""."""
+def unknown_text(code: int) -> str:
+    """What can be said of a code that is not in the list: a sentence."""
     sentence = _KINDS[classify(code)]
-    return f"{sentence[0].lower()}{sentence[1:-1]}" if sentence else ""
+    about = f" (by its number: {sentence[0].lower()}{sentence[1:-1]})" if sentence else ""
+    return (
+        f"error code {code} is not in the list of IB's codes here{about}; "
+        "the gateway's own text is in the message that the client got"
+    )
 
 
 def _causes(page: Page, entry: FindingEntry) -> None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.repair import repaired
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACKS = frozenset({"127.0.0.1", "::1"})
 MANAGERS = ("systemd:", "launchd:")
@@ -16,11 +18,12 @@ WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 
 class InvalidValue(Exception):
-    """A value that is not allowed: the value as seen, and a hint at the probable intention, or ""."""
+    """A value that is not allowed: the value as seen, and a hint at what is wrong or was meant, or ""."""
 
     def __init__(self, seen: object, hint: str = "") -> None:
         super().__init__(seen, hint)
-        self.seen, self.hint = seen, hint
+        self.seen = seen
+        self.hint = hint or (", ".join(repaired(seen, of_service=False).wrong) if isinstance(seen, str) else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,9 +322,19 @@ def _check_together(maps: tuple[PortMap, ...], origins: Mapping[str, str], file_
         for owner, listen in listeners:
             if reaches(port_map.upstream, listen):
                 unset = origins[f"{port_map.name}.upstream"] == DEFAULT
-                blamed = where(owner, "listen") if unset else where(port_map, "upstream")
+                if unset:
+                    raise ConfigError(f"{where(owner, 'listen')}: {_default_dialled(port_map, owner, listen)}")
                 seen = f'"{port_map.upstream}" to dial, where map {owner.name} of this relay listens ("{listen}")'
-                raise ConfigError(f"{blamed}: seen {seen}; allowed: the gateway's address as upstream")
+                raise ConfigError(
+                    f"{where(port_map, 'upstream')}: seen {seen}; allowed: the gateway's address as upstream"
+                )
+
+
+def _default_dialled(port_map: PortMap, owner: PortMap, listen: Listen) -> str:
+    """What to say where a map without an upstream meets a listener."""
+    of_map = "" if owner is port_map else f" of map {port_map.name}"
+    seen = f'"{listen}", and "{port_map.upstream}" is the default upstream{of_map}: the relay would dial itself'
+    return f"seen {seen}; give the gateway's address as upstream (--upstream HOST:PORT), or listen on another port"
 
 
 def _warnings(maps: tuple[PortMap, ...]) -> tuple[str, ...]:

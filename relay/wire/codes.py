@@ -1,16 +1,20 @@
-"""The codes of ERR_MSG (id 4) that describe the state of a connection, as a table with their class.
+"""The codes of ERR_MSG (id 4): what they mean, and their class for the connection they came on.
 
-IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Codes
-not in the table are classified by their range. Sources: IBKR's published message code table, ibapi errors.py (the
-client's own codes), ib_async wrapper.py and rust-ibapi messages.rs (the codes they treat as a warning), and public
-threads for the rest (2157: log in the README of ghill2/pyfutures; 10089: softwarespartan/IB4m#158; 10090, 10091:
-wboayue/rust-ibapi#768 and PR 804; 10168: blampe/IbPy#40). Which codes of a session still hold, heard.py says.
+IB sends everything through one message: greetings, warnings, faults of one request and the end of the session. Those
+that say something of a connection, or that people often meet, have a row here; the words of the others are in
+more_codes.py, and their class is that of their range, as is that of a code which is in neither. Sources: IBKR's
+published message code table, ibapi errors.py (the client's own codes), ib_async wrapper.py and rust-ibapi messages.rs
+(the codes they treat as a warning), and public threads for the rest (2157: log in the README of ghill2/pyfutures;
+10089: softwarespartan/IB4m#158; 10090, 10091: wboayue/rust-ibapi#768 and PR 804; 10168: blampe/IbPy#40). Which codes
+of a session still hold, heard.py says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from relay.wire.more_codes import more_codes
 
 
 class Kind(Enum):
@@ -92,8 +96,6 @@ _ROWS = (
     Code(10197, "market data blocked by a competing live session", Kind.REQUEST),
 )
 
-CODES: dict[int, Code] = {row.code: row for row in _ROWS}
-
 # (first, last, class) for codes without a row: the ranges of IBKR's published table. ib_async takes all of 2100..2199
 # as warnings.
 _RANGES = (
@@ -104,9 +106,15 @@ _RANGES = (
 )
 
 
+def _by_range(code: int) -> Kind:
+    return next((kind for first, last, kind in _RANGES if first <= code <= last), Kind.UNKNOWN)
+
+
+_MORE = tuple(Code(code, meaning, _by_range(code)) for code, meaning in more_codes())
+CODES: dict[int, Code] = {row.code: row for row in sorted((*_ROWS, *_MORE), key=lambda row: row.code)}
+
+
 def classify(code: int) -> Kind:
     """The class of a code, by its row or else by its range."""
     row = CODES.get(code)
-    if row is not None:
-        return row.kind
-    return next((kind for first, last, kind in _RANGES if first <= code <= last), Kind.UNKNOWN)
+    return row.kind if row is not None else _by_range(code)

@@ -79,6 +79,11 @@ def _is_reversed(data: bytes) -> bool:
     return found is not None and int(found[1]) > int(found[2])
 
 
+def _is_too_long(start: bytes) -> Callable[[bytes], bool]:
+    """Do the versions begin like this? What comes behind the tenth digit may not be here yet."""
+    return lambda data: re.match(start, _versions(data)) is not None
+
+
 _MISTAKES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda data: data.startswith((_UTF8_MARK, b"\xff\xfeA", b"\xfe\xff\0A")), "a byte order mark stands before API"),
     (
@@ -108,6 +113,9 @@ _MISTAKES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
         lambda data: b"" != _versions(data) != data[_HEADER:] and _is_range(data[_HEADER:]),
         "the length is shorter than the versions",
     ),
+    (_is_too_long(rb"v\d{10}\d*\.\."), "the lowest version, the first number, has more than nine digits"),
+    (_is_too_long(rb"v\d{1,9}\.\.\d{10}"), "the highest version, the second number, has more than nine digits"),
+    (_is_too_long(rb"v\d{10}\d*(?: |\Z)"), "the version has more than nine digits"),
     (lambda data: _versions(data)[:1] == b"v", "the versions are not written v<min>..<max>"),
     (_has_no_length, "the length cannot be one of a hello"),
     (lambda data: bool(_versions(data)), "what follows the length is no range of versions"),

@@ -212,9 +212,9 @@ SLIPS = [
     (["watch", "--target", ""], {}, "--target is empty"),
     (["bundle", "--into", ""], {}, "--into: '': a name was expected"),
     (
-        ["explain", "399"],
+        ["explain", "499"],
         {},
-        "'399' is known here (by its number: about one request; the connection itself is fine)",
+        "error code 499 is not in the list of IB's codes here (by its number: about one request; the connection itself",
     ),
     (["explain", "-5"], {}, "-5"),
     (["explain", "99999999999999999999"], {}, "code '99999999999999999999' is known here; IBD303"),

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from diagnostics.findings.catalogue import CATALOGUE, ELSEWHERE
-from diagnostics.findings.error_codes import ERROR_CODES
-from diagnostics.report.explain import error_code_text, kind_text, list_text, page_text
+from diagnostics.findings.error_codes import ERROR_CODES, ErrorCode
+from diagnostics.report.explain import error_code_text, list_text, page_text, unknown_text
 from relay.wire.codes import CODES
 
 
@@ -33,9 +33,10 @@ def test_every_error_code_has_a_page_that_fits(code):
     page = error_code_text(code)
     assert page.startswith(f"{code}, an error code of IB: ")
     assert max(map(len, page.splitlines())) <= 80
-    for text in (CODES[code].meaning, ERROR_CODES[code].means):
+    known = ERROR_CODES.get(code, ErrorCode(code, "says more."))
+    for text in (CODES[code].meaning, known.means):
         assert " ".join(text.split()) in " ".join(page.split())
-    finding = ERROR_CODES[code].finding
+    finding = known.finding
     assert (f"\n  {finding} {CATALOGUE[finding].slug}: " if finding else "\nNo finding is about it\n") in page
 
 
@@ -64,5 +65,12 @@ def test_the_list_has_every_error_code():
     assert [int(line[:7]) for line in lines if line[:7].strip()] == list(CODES)
 
 
-def test_a_code_without_a_row_is_about_something_by_its_number():
-    assert (kind_text(399), kind_text(77777)) == ("about one request; the connection itself is fine", "")
+@pytest.mark.parametrize(
+    "code, about",
+    [(499, " (by its number: about one request; the connection itself is fine)"), (77777, "")],
+)
+def test_of_a_code_that_is_not_in_the_list_it_is_said_where_its_text_is(code, about):
+    assert unknown_text(code) == (
+        f"error code {code} is not in the list of IB's codes here{about}; "
+        "the gateway's own text is in the message that the client got"
+    )

@@ -1,6 +1,7 @@
 """File, environment and flags become one Config; everything wrong is one line that says where and what is allowed."""
 
 import ipaddress
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ LISTEN = (
 UPSTREAM = '"HOST:PORT" or "[IPv6]:PORT", PORT from 1 to 65535'
 ALLOW = '"auto", an address, a network like "192.168.1.0/24", or a list of these'
 COUNT = "a whole number from 1 to 1000000, or 0 (from ulimit -n)"
+GIVE_UPSTREAM = "give the gateway's address as upstream (--upstream HOST:PORT), or listen on another port"
 ALONE = "a port alone does not say which addresses"
 
 INVALID = {
@@ -34,10 +36,10 @@ INVALID = {
     "listen-covered": 'map live: listen: seen "0.0.0.0:4003", which "auto:4003" of map paper has already; '
     "allowed: each address and port once",
     "listen-empty": f"map default: listen: seen []; allowed: {LISTEN}",
-    "listen-is-upstream": 'map default: listen: seen "127.0.0.1:4002" to dial, where map default of this relay listens '
-    '("auto:4002"); allowed: the gateway\'s address as upstream',
-    "listen-is-other-upstream": 'map live: listen: seen "127.0.0.1:4002" to dial, where map live of this relay listens '
-    '("127.0.0.1:4002"); allowed: the gateway\'s address as upstream',
+    "listen-is-upstream": 'map default: listen: seen "auto:4002", and "127.0.0.1:4002" is the default upstream: '
+    f"the relay would dial itself; {GIVE_UPSTREAM}",
+    "listen-is-other-upstream": 'map live: listen: seen "127.0.0.1:4002", and "127.0.0.1:4002" is the default upstream '
+    f"of map paper: the relay would dial itself; {GIVE_UPSTREAM}",
     "listen-no-brackets": 'map default: listen: seen "::1:4003" (an IPv6 address stands in brackets); '
     f"allowed: {LISTEN}",
     "listen-not-an-address": f'map default: listen: seen "127.0.0.256:4003" (not an IP address); allowed: {LISTEN}',
@@ -276,6 +278,27 @@ BAD_ENVIRONMENT = [
     ),
 ]
 
+CR = "a CR at its end, as in a file with Windows line ends"
+WRONG = [
+    ('"127.0.0.1:4002"', '""127.0.0.1:4002""', "quotes around it"),
+    ("127.0.0.1:4002\r", '"127.0.0.1:4002 "', CR),
+    ("tcp://127.0.0.1:4002", '"tcp://127.0.0.1:4002"', "tcp:// before it"),
+    ("127.0.0.1:4002 # paper", '"127.0.0.1:4002 # paper"', "a comment behind it"),
+    (" 127.0.0.1:4002", '" 127.0.0.1:4002"', "blanks around it"),
+    ("\ufeff127.0.0.1:4002", '"?127.0.0.1:4002"', "invisible characters around it"),
+    ('"tcp://127.0.0.1:4002"', '""tcp://127.0.0.1:4002""', "quotes around it, tcp:// before it"),
+]
+
+
+@pytest.mark.parametrize(("value", "seen", "wrong"), WRONG, ids=[row[2] for row in WRONG])
+def test_what_a_file_or_a_shell_has_left_around_a_value_is_named_and_not_repaired(value, seen, wrong):
+    said = f"seen {seen} ({wrong}); allowed: {UPSTREAM}"
+    assert refusal(None, "-", {}, {"upstream": value}) == f"--upstream: {said}"
+    file = f"[[map]]\nupstream = {json.dumps(value)}".encode()
+    assert refusal(file, "c.toml", {}, {}) == f"c.toml: map default: upstream: {said}"
+    if value == value.strip():  # of a variable, blanks and a CR around it mean nothing
+        assert refusal(None, "-", {"IB_RELAY_UPSTREAM": value}, {}) == f"IB_RELAY_UPSTREAM: {said}"
+
 
 @pytest.mark.parametrize(("environ", "message"), BAD_ENVIRONMENT, ids=[min(row[0]) for row in BAD_ENVIRONMENT])
 def test_a_bad_variable_is_named(environ, message):
@@ -284,8 +307,8 @@ def test_a_bad_variable_is_named(environ, message):
 
 def test_a_bad_flag_is_named():
     assert refusal(None, "-", {}, {"listen": "auto:4002"}) == (
-        '--listen: seen "127.0.0.1:4002" to dial, where map default of this relay listens ("auto:4002"); '
-        "allowed: the gateway's address as upstream"
+        '--listen: seen "auto:4002", and "127.0.0.1:4002" is the default upstream: the relay would dial itself; '
+        f"{GIVE_UPSTREAM}"
     )
     assert refusal(None, "-", {}, {"log_format": "xml"}) == '--log-format: seen "xml"; allowed: "text" or "json"'
 

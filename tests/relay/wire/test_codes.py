@@ -35,7 +35,7 @@ def test_codes_of_a_connection_have_their_class(code, kind):
 @pytest.mark.parametrize(
     "code, kind",
     [
-        (101, Kind.REQUEST),
+        (112, Kind.REQUEST),
         (499, Kind.REQUEST),
         (599, Kind.CLIENT_MADE),
         (2150, Kind.INFORMATIONAL),
@@ -54,4 +54,5 @@ def test_codes_without_a_row_are_classified_by_range(code, kind):
 
 def test_every_row_says_something():
     for code, row in CODES.items():
+        assert list(CODES) == sorted(CODES)
         assert row.code == code and row.meaning and row.kind is not Kind.UNKNOWN

@@ -37,6 +37,24 @@ WRONG = [
     (b"API\0" + encode_frame(b"v100..157\0"), "there is a NUL behind the versions"),
     (b"API\0" + encode_frame(b"v100..157\n"), "there is a line end behind the versions"),
     (b"API\0\0\0\0\x05" + VERSIONS, "the length is shorter than the versions"),
+    (
+        b"API\0" + encode_frame(b"v1000000000..157"),
+        "the lowest version, the first number, has more than nine digits",
+    ),
+    (
+        b"API\0" + encode_frame(b"v100..99999999999999"),
+        "the highest version, the second number, has more than nine digits",
+    ),
+    (
+        b"API\0" + encode_frame(b"v100..99999999999999")[:-4],
+        "the highest version, the second number, has more than nine digits",
+    ),
+    (
+        b"API\0" + encode_frame(b"v100..1000000000 +PACEAPI"),
+        "the highest version, the second number, has more than nine digits",
+    ),
+    (b"API\0" + encode_frame(b"v1000000000"), "the version has more than nine digits"),
+    (b"API\0" + encode_frame(b"v1000000000 +PACEAPI"), "the version has more than nine digits"),
     (b"API\0" + encode_frame(b"v100-157"), "the versions are not written v<min>..<max>"),
     (b"API\0" + encode_frame(b"v100.157"), "the versions are not written v<min>..<max>"),
     (b"API\0" + encode_frame(b"v 100..157"), "the versions are not written v<min>..<max>"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagnostics.place.repair import RepairedValue, repaired
+from relay.repair import RepairedValue, repaired
 
 CR = "a CR at its end, as in a file with Windows line ends"
 COMMENT, QUOTES, BLANKS = "a comment behind it", "quotes around it", "blanks around it"
@@ -41,3 +41,7 @@ def test_what_was_meant(text, meant, wrong):
 @pytest.mark.parametrize("text, meant, wrong", PORTS)
 def test_what_was_meant_as_a_port(text, meant, wrong):
     assert repaired(text, only_port=True) == RepairedValue(meant, wrong)
+
+
+def test_a_variable_that_no_service_sets_is_not_said_to_come_from_one():
+    assert repaired("tcp://gate:4002", of_service=False) == RepairedValue("gate:4002", ("tcp:// before it",))

@@ -1,5 +1,7 @@
 """A setting whose value is not what was meant: what is wrong with it, and what it would be without that.
 
+ib-diagnose goes on with what was meant and says so. The relay refuses, and says what is wrong.
+
 Values come from places that keep more than people see: `docker run --env-file` keeps quotes, blanks, a comment and the
 CR of a Windows line end; Kubernetes sets IB_PORT to tcp://ADDRESS:PORT where a Service is called "ib".
 A client takes such a value as it stands, and fails.
@@ -25,8 +27,10 @@ class RepairedValue:
     wrong: tuple[str, ...] = ()
 
 
-def repaired(text: str, *, only_port: bool = False) -> RepairedValue:
+def repaired(text: str, *, only_port: bool = False, of_service: bool = True) -> RepairedValue:
     """The value without blanks around it, quotes, a comment and a scheme; with `only_port` also without a host.
+
+    `of_service`: Kubernetes may have set it, by the name of a Service.
 
     Whether it can be read then is for the caller to find out.
     """
@@ -43,7 +47,7 @@ def repaired(text: str, *, only_port: bool = False) -> RepairedValue:
     link = LINK.fullmatch(text)
     if link:
         scheme = link[1].lower()
-        by_kubernetes = ", as Kubernetes sets it for a Service of that name" if scheme == "tcp" else ""
+        by_kubernetes = ", as Kubernetes sets it for a Service of that name" if scheme == "tcp" and of_service else ""
         wrong.append(f"{scheme}:// before it{by_kubernetes}")
         text = link[2]
     port = HOST_AND_PORT.fullmatch(text) if only_port else None
