@@ -259,8 +259,8 @@ def _without_guesses(evidence: Evidence, probes: tuple[Probe, ...]) -> tuple[Pro
 
 def _is_guess(evidence: Evidence, probe: Probe) -> bool:
     kind, flavour = probe.route.kind, evidence.fact("flavour") or ""
-    if kind == "address":
-        return True  # clients do not come to it
+    if kind == "address":  # clients do not come to it; but the one behind a silence says whether the name is the fault
+        return not any(other.answering == probe.route.host for other in evidence.probes)
     if kind in ("gateway", "bridge") and flavour in VM_FLAVOURS:
         return True  # the virtual machine's, not the host's
     if kind == "bridge":

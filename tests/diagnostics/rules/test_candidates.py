@@ -154,7 +154,8 @@ AT_ACCEPT = [(how, address) for how in (ENDED, RESET) for address in ("127.0.0.1
 @pytest.mark.parametrize(("how", "address"), AT_ACCEPT)
 def test_from_loopback_it_is_a_relay_that_turns_away_and_what_decides_is_not_what_was_done_already(how, address):
     """A gateway trusts loopback, and forwarders with nobody behind them end with FIN: a reset is most likely a no."""
-    (finding,) = diagnose(run(PLAIN, probe(address, "configured", how, address))).findings
+    host = HostView((ListeningSocket(address, 4003, 0, 50),), 0, 0, 1)
+    (finding,) = diagnose(run(PLAIN, probe(address, "configured", how, address), host=host)).findings
     checks = {one.code: one.check for one in finding.candidates}
     assert (finding.code, finding.candidates[0].code) == ("IBD301", "IBD302" if how is RESET else "IBD301")
     assert checks["IBD302"] == "A relay has the port, and its log says acl_denied or connection_limit."
