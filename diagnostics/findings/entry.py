@@ -98,6 +98,7 @@ class FindingEntry:
     # In the line of the verdict.
     does: str = ""  # what such a route does, where that says more than the stage it fails at
     where_to_look: str = ""  # where the general sentence about its side does not fit; {network} is filled in
+    but: str = ""  # what fails all the same where it works for us: "Works via ..., but ..."
     title_in_verdict: bool = False  # a cause that was shown, by a log or the gateway itself: the line has its title
     may_be_maintenance: bool = False  # IB's planned maintenance looks like this
 

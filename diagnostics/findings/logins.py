@@ -15,7 +15,7 @@ ENTRIES = (
         fix="Wait up to three minutes. If nothing is new in the log after that, look at the gateway's screen.",
         commands=(
             "ib-diagnose wait --for online --timeout 180",
-            "docker logs -f GATEWAY",
+            "docker logs --tail 50 GATEWAY",
         ),
         check="The log goes on, and 'Login has completed' has not come yet.",
         docs=(
@@ -36,7 +36,7 @@ ENTRIES = (
         causes=("the message on the phone has not been confirmed",),
         fix="Confirm the login in IBKR Mobile.",
         commands=(
-            "docker logs -f GATEWAY",
+            "docker logs --tail 50 GATEWAY",
             "ib-diagnose wait --for online --timeout 180",
         ),
         check="The log: the second factor was started, and no login completed after it.",
@@ -75,7 +75,7 @@ ENTRIES = (
         ),
         commands=(
             "docker restart GATEWAY",
-            "docker logs -f GATEWAY",
+            "docker logs --tail 50 GATEWAY",
         ),
         check="The log: a time-out of the second factor, or exit status 87.",
         docs=(
@@ -210,7 +210,7 @@ ENTRIES = (
         fix="Wait one to three minutes; this is expected once a day.",
         commands=(
             "ib-diagnose wait --for online --timeout 300",
-            "docker logs -f GATEWAY",
+            "docker logs --tail 50 GATEWAY",
         ),
         check="The log: a restart without a new full login, and 'Login has completed' not yet.",
         docs=(

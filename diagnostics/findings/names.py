@@ -190,6 +190,7 @@ ENTRIES = (
             "blank or a quote cannot be looked up, and a port that is no number ends a program before it connects. "
             "Some programs remove blanks by themselves, so this is a warning and no error."
         ),
+        but="a program that takes the setting as it stands fails: there is more in it than its value",
         silenced_by=(),
     ),
     FindingEntry(

@@ -193,12 +193,14 @@ ENTRIES = (
             "its process is stopped or starved of memory",
         ),
         fix=(
-            "Restart the gateway. Then stop what caused it: health checks that only connect, clients that "
-            "give up in the middle of the handshake, reconnecting within seconds."
+            "If its process is stopped or paused, let that go on; else restart the gateway. Then stop what caused it: "
+            "health checks that only connect, clients that give up in the middle of the handshake or reconnect within "
+            "seconds."
         ),
         commands=(
             "ss -tn state close-wait '( sport = :APIPORT )'",
             "ss -ltn 'sport = :APIPORT'",
+            "docker inspect --format '{{.State.Status}} paused={{.State.Paused}}' GATEWAY",
             "docker restart GATEWAY",
         ),
         check=("CLOSE_WAIT or waiting connections on the API port, for every client, also from 127.0.0.1."),

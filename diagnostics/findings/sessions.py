@@ -186,14 +186,18 @@ ENTRIES = (
             "the gateway has just started, or many clients connect at the same time",
             "the way to it is slow",
         ),
-        fix="Give the client more time, in ib_async connect(timeout=20), and the gateway more processor and memory.",
+        fix=(
+            "Give the client more time: in ib_async and ib_insync connect(timeout=20). If it is slow every time, look "
+            "at the processor and the memory of the gateway's machine."
+        ),
         commands=("ib-diagnose --timeout 20",),
-        check="Run it again: is it slow every time, or only after a start?",
+        check="Run it again: if it is fast then, the gateway had just started or was busy.",
         docs=(
             "The connection works for whoever waits. IB.connect of ib_async and ib_insync waits 4 s by default for the "
             "hello and the answer to START_API together, and then reports TimeoutError. The official ibapi waits for "
             "ever, its newer sync wrapper 5 s."
         ),
         silenced_by=(),
+        but="ib_async and ib_insync give up before so slow a gateway has answered",
     ),
 )

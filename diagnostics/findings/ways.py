@@ -172,8 +172,8 @@ ENTRIES = (
         ),
         fix=("Allow the bridge's subnet to the port in the host's firewall, or put both containers on one network."),
         commands=(
-            "ufw allow from SUBNET to any port PORT proto tcp",
             "ss -ltn 'sport = :PORT'",
+            "ufw allow from SUBNET to any port PORT proto tcp",
             "docker network connect NETWORK CLIENT",
         ),
         check=(

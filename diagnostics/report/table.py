@@ -15,6 +15,7 @@ from relay.wire.events import accounts_said
 
 MAX_NAME = 80  # characters of a host name that are shown; DNS would allow 253
 MAX_ROWS = 40  # rows of the table; a run has some ten routes, a made-up file may have a thousand
+MAX_ADDRESSES = 4  # of a name
 MAX_LISTED = 8  # things in one "a, b, c and 4 more"
 
 
@@ -171,11 +172,14 @@ def _unknown_names(folded: list[Probe]) -> list[str]:
 def _names(shown: list[Probe]) -> list[str]:
     """Which address the names stand for."""
     addresses = {
-        printable(probe.route.host, MAX_NAME): printable(probe.address, MAX_NAME)
+        printable(probe.route.host, MAX_NAME): [
+            printable(address, MAX_NAME) for address in probe.addresses or (probe.address,)
+        ]
         for probe in shown
         if probe.address is not None and probe.address != probe.route.host
     }
-    return [several(f"{name} is {address}" for name, address in addresses.items())] if addresses else []
+    named = (f"{name} is {' and '.join(found[:MAX_ADDRESSES])}" for name, found in addresses.items())
+    return [several(named)] if addresses else []
 
 
 def _peers(probes: tuple[Probe, ...], asked: Asked) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from diagnostics.evidence import Evidence, Outcome
 from diagnostics.findings.catalogue import CATALOGUE
+from diagnostics.place.setting import setting_of
 from diagnostics.report.details import details, facts, moment
 from diagnostics.report.legend import legend
 from diagnostics.report.page import BOLD, DIM, GREEN, RED, YELLOW, Page
@@ -56,7 +57,7 @@ def _table(page: Page, evidence: Evidence, diagnosis: Diagnosis, verbose: bool) 
         _rows(page, heading, table.rows)
     for note in table.notes:
         page.wrapped(note, "  ", "    ", DIM)
-    page.line(page.painted(f"  seen {moment(evidence.created)}", DIM))
+    page.wrapped(f"seen {moment(evidence.created)}, from {setting_of(evidence.fact).value}", "  ", "    ", DIM)
 
 
 def _rows(page: Page, heading: str, rows: tuple[RouteRow, ...]) -> None:

@@ -77,7 +77,8 @@ def _slow_answer(run: RunView) -> Match | None:
         times = [probe.result(stage).seconds or 0.0 for stage in (ProbeStage.HELLO, ProbeStage.START_API)]
         if sum(times) >= CLIENT_WAITS:
             took = f"the hello was answered after {times[0]:.1f} s, START_API after {times[1]:.1f} s"
-            return match((probe,), f"{took}; ib_async and ib_insync give up after {CLIENT_WAITS:g} s for both")
+            patience = f"ib_async and ib_insync give up after {CLIENT_WAITS:g} s for the two together"
+            return match((probe,), f"{took}; {patience}")
     return None
 
 

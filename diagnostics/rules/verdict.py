@@ -110,7 +110,10 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
         line += f", but not via {name_of(broken)} as configured: it {does}. {why}. "
         return f"{line}{_code_of_others(run, best, findings)}".rstrip()
     main = next((finding for finding in findings if finding.matters), None)
-    return f"{line}." if main is None else f"{line}. Note: {CATALOGUE[main.code].title}. ({main.code})"
+    if main is None:
+        return f"{line}."
+    entry = CATALOGUE[main.code]
+    return f"{line}, but {entry.but}. ({main.code})" if entry.but else f"{line}. Note: {entry.title}. ({main.code})"
 
 
 def _may_be_another_gateway(run: RunView, broken: Probe, best: Probe, findings: tuple[Finding, ...]) -> bool:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -186,7 +187,8 @@ def test_a_wedged_gateway_shows_its_queue_and_is_left_alone():
     with silent() as port:
         probes, view, _ = run((LOOPBACK,), port, Asked(timeout=SILENT))
     assert (outcomes(probes[0]), probes[0].attempts) == (walked(OK, OK, OK, TIMED_OUT), 1)
-    assert view == HostView((ListeningSocket(LOOPBACK, port, 2, 8),), 0, 0, 1)
+    mine = replace(view, forwarders=())  # relays of other tests may run here
+    assert mine == HostView((ListeningSocket(LOOPBACK, port, 2, 8),), 0, 0, 1)
 
 
 @pytest.mark.slow

@@ -94,7 +94,8 @@ def test_where_no_table_fits_the_stages_are_below_the_route():
         "  RESOLVE OK 1 ms, CONNECT OK 1 ms,",
         "  QUIET OK, HELLO TIMED_OUT 5.0 s",
         "  host.docker.internal is 172.17.0.1",
-        "  seen 2025-11-21 15:46:40 UTC",
+        "  seen 2025-11-21 15:46:40 UTC, from a",
+        "    place that is not recognised",
     ]
 
 
