@@ -53,6 +53,7 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _PORTS = range(15000 + _WORKER, 32000, _WORKERS)
 _given: set[int] = set()  # two parts of one test must not be given the same port before the first is bound
+_giving = threading.Lock()  # nor two of its threads
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -61,16 +62,17 @@ def free_port(host: str = LOOPBACK) -> int:
     No process gets one twice, until it has had most of its own.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if len(_given) > len(_PORTS) * 0.7:
-        _given.clear()
-    while True:
-        port = random.choice(_PORTS)
-        if port in _given:
-            continue
-        with socket.socket(family) as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            _given.add(port)
-            return port
+    with _giving:
+        if len(_given) > len(_PORTS) * 0.7:
+            _given.clear()
+        while True:
+            port = random.choice(_PORTS)
+            if port in _given:
+                continue
+            with socket.socket(family) as probe, contextlib.suppress(OSError):
+                probe.bind((host, port))
+                _given.add(port)
+                return port
 
 
 class Peer(socket.socket):
