@@ -20,6 +20,7 @@ from relay.service.render import CLOSED, LABEL, SERVICE, ManagedSocket, Manager,
 
 Say = Callable[[str], None]
 READY_WAIT = 60.0  # seconds until READY: ten times what a slow board needs
+STOP_WAIT = 20.0  # seconds a stop may take: above TimeoutStopSec= of the unit
 CRASHES = 3  # in a row mean that the next one will be no better
 
 
@@ -100,8 +101,15 @@ class SystemdActions:
         self._launch("restart", SERVICE)  # starts the sockets, too, if they are not
 
     def end_at_once(self) -> None:
-        """Kill what runs: it may hang, or not care for a SIGTERM. Its sessions are kept; the units are read before."""
+        """Kill what runs: it may hang, or not care for a SIGTERM. Its sessions are kept; the units are read before.
+
+        Not what is being stopped for a restart: killed there it has failed, OnFailure= takes the start away that is to
+        follow, and systemd lets go of the sessions.
+        """
         self._run("daemon-reload")
+        until = time.monotonic() + STOP_WAIT
+        while self.ctl.show(SERVICE, "ActiveState")["ActiveState"] == "deactivating" and time.monotonic() < until:
+            time.sleep(0.05)
         if self.main_process():
             self._run("kill", "--signal=KILL", SERVICE, essential=False)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from relay.survival.handover import REHEARSAL, VARIABLE, answer_of
 
 PATIENCE = REHEARSAL + 10.0  # seconds from the signal to the new program, at the most
+STARTING = 10.0  # seconds a relay may take until it can be asked
 _PROC = Path("/proc")
 _LINUX = sys.platform == "linux"
 
@@ -32,7 +33,7 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
     """Upgrade that process, or the only relay there is; Failed when it is not the new program afterwards."""
     if pid is None:
         pid = _only(running())
-    if _LINUX and not _handles_usr2(pid):
+    if _LINUX and not _can_be_asked(pid):
         raise Failed(f"process {pid} is no relay that can be upgraded, or there is no such process")
     before, earlier = _stamp(pid), answer_of(pid)
     visible = _LINUX and before is not None
@@ -48,7 +49,8 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
         time.sleep(0.05)
         if not (_PROC / str(pid)).exists():
             raise Failed(f"process {pid} has ended; its log says why")
-        if _stamp(pid) != before and _handles_usr2(pid):  # not while it still starts
+        # Not while it still starts; and in the middle of execve there is no environment at all to be seen.
+        if _stamp(pid) not in (before, "", None) and _handles_usr2(pid):
             say(f"process {pid} is the new program after {time.monotonic() - begin:.1f} s; its sessions are the same")
             return
         answer = answer_of(pid)
@@ -84,15 +86,27 @@ def _processes() -> list[tuple[int, list[str]]]:
         listing = subprocess.run(["ps", "-axo", "pid=,command="], capture_output=True, text=True, check=False).stdout
         rows = (line.split() for line in listing.splitlines())
         return [(int(row[0]), row[1:]) for row in rows if row and row[0].isdecimal()]
-    found = []
-    for folder in _PROC.iterdir():
-        if folder.name.isdecimal():
-            try:
-                arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue  # gone, or not for our eyes
-            found.append((int(folder.name), arguments[:-1]))
-    return found
+    seen = ((int(name), _arguments(int(name))) for name in os.listdir(_PROC) if name.isdecimal())
+    return [(pid, arguments) for pid, arguments in seen if arguments is not None]
+
+
+def _arguments(pid: int) -> list[str] | None:
+    """Its command line; None when it is gone, or not for our eyes. Empty in the middle of execve."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return None
+
+
+def _can_be_asked(pid: int) -> bool:
+    """Whether it handles the signal; a relay that has only just started may have a moment for that."""
+    until = time.monotonic() + STARTING
+    while not _handles_usr2(pid):
+        arguments = _arguments(pid)
+        if arguments is None or (arguments and not is_relay(arguments)) or time.monotonic() >= until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _handles_usr2(pid: int) -> bool:

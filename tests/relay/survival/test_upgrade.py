@@ -52,6 +52,23 @@ def test_a_process_that_the_signal_would_end_is_not_sent_it():
 
 @linux_only
 @pytest.mark.slow
+def test_a_relay_that_has_only_just_started_is_asked_once_it_can_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(upgrade, "PATIENCE", 0.2)
+    program = tmp_path / "ib-relay"
+    program.write_text(
+        "import signal, time\ninput()\ntime.sleep(0.3)\n"
+        "signal.signal(signal.SIGUSR2, lambda *_: exit(7))\nsignal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, program, "run"], stdin=subprocess.PIPE) as starting:
+        starting.stdin.write(b"\n")
+        starting.stdin.flush()
+        with pytest.raises(Failed, match=f"process {starting.pid} goes on with the old program"):
+            upgrade.upgrade(starting.pid, print)
+        assert starting.wait(20) == 7
+
+
+@linux_only
+@pytest.mark.slow
 def test_a_refusal_is_told_as_soon_as_the_relay_knows_and_with_its_reason():
     with RelayProcess(free_port(), drain_timeout=5) as relay:
         command = [sys.executable, "-m", "relay", "upgrade", "--pid", str(relay.process.pid)]
