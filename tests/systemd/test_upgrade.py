@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +176,36 @@ def test_a_signal_in_the_middle_is_undone(installed, session, zipapp, tmp_path, 
         _, complaint = upgrading.communicate(timeout=60)
     assert upgrading.returncode == 128 + number, (said, complaint)
     assert f"the old one is back, and so are its units: interrupted by {number.name}" in complaint
+    assert there(installed) == before
+
+
+@pytest.fixture
+def slow_stop(installed) -> Iterator[None]:
+    """The service is being stopped for two seconds before it is asked to end."""
+    folder = installed.path("/etc/systemd/system/ib-relay.service.d")
+    folder.mkdir()
+    (folder / "slow.conf").write_text("[Service]\nExecStop=+/bin/sleep 2\n")
+    installed.run("systemctl", "daemon-reload")
+    yield
+    shutil.rmtree(folder)
+    installed.run("systemctl", "daemon-reload")
+
+
+def test_what_is_being_stopped_for_the_restart_is_not_killed_on_the_way_back(
+    installed, session, slow_stop, zipapp, tmp_path
+):
+    """Killed there it has failed, the target that closes the ports takes its start away, and its sessions are lost."""
+    before = there(installed)
+    put_new_with(installed, zipapp, tmp_path, "import time; time.sleep(1000)")
+    command = installed.command("python3", NEW, "service", "upgrade")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as upgrading:
+        said = next(line for line in upgrading.stdout if "systemctl restart" in line)
+        while "ActiveState=deactivating" not in installed.run("systemctl", "show", "ib-relay.service").stdout:
+            time.sleep(0.05)
+        children = Path(f"/proc/{upgrading.pid}/task/{upgrading.pid}/children").read_text()
+        os.kill(int(children), signal.SIGTERM)
+        _, complaint = upgrading.communicate(timeout=60)
+    assert upgrading.returncode == 128 + signal.SIGTERM and "the old one is back" in complaint, (said, complaint)
     assert there(installed) == before
 
 
