@@ -18,7 +18,7 @@ from typing import NoReturn, Protocol, TextIO
 from relay.printable import LONGEST_LINE, printable, printable_lines
 
 # Exit codes; 2 is click's for wrong words, see usage.py.
-EX_OUTPUT = 1  # standard output, or a file that was asked for, cannot be written
+EX_OUTPUT = 1  # standard output cannot be written
 EX_UNAVAILABLE = 69  # sysexits.h: a port cannot be bound, or something needed is not there
 EX_CONFIG = 78  # sysexits.h: the configuration is wrong
 EX_INTERRUPTED = 130  # as shells have it: 128 + SIGINT

@@ -6,10 +6,13 @@ modules are still being read to a click that is not there, has its words here.
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
+try:  # Ctrl-C may come while these few are being read
+    import sys
+    from typing import NoReturn
 
-from relay import terminal
+    from relay import terminal
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 
 def main() -> NoReturn:

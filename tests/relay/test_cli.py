@@ -235,6 +235,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupted())
+sys.modules.pop({module!r}, None)
 from relay.cli import main
 sys.argv[1:] = {words!r}
 main()
@@ -249,6 +250,14 @@ def test_a_ctrl_c_while_it_still_starts_is_one_line(bare, module, words):
     command = [sys.executable, "-c", INTERRUPTS.format(module=module, words=words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "ib-relay: interrupted\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["typing", "relay.terminal", "relay.printable"])
+def test_a_ctrl_c_before_there_are_words_is_an_exit_code(bare, module):
+    command = [sys.executable, "-c", INTERRUPTS.format(module=module, words=["run"])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.slow
