@@ -200,6 +200,7 @@ def _reset_at_once(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 PREDICATES: dict[Sign, Predicate] = {
     Sign.ALWAYS: lambda run, probes: True,
+    Sign.ASKED_AS_A_CLIENT: lambda run, probes: run.evidence.asked.as_a_client,
     Sign.ACCEPTED_BEFORE: _accepted_before,
     Sign.BYTES_ARRIVED: _bytes_arrived,
     Sign.CONNECT_TOOK_SECONDS: _connect_took_seconds,
