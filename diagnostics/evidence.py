@@ -168,6 +168,7 @@ class DialSeen:
     address: str
     port: int
     source_port: int
+    waiting: bool | None = None  # not answered yet (SYN_SENT); None in files from before it was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,11 @@ class HostView:
     listeners: tuple[ListeningSocket, ...] | None = None
     # Sockets on the ports asked about whose peer is gone and whose program has not noticed
     close_wait: int | None = None
-    syn_sent: int | None = None  # dials towards these ports that are not answered
+    # Dials towards these ports that are not answered. Where we waited in vain: of `dials`, if that says it of each
+    syn_sent: int | None = None
     established: int | None = None  # connections that are open on that of these ports which has most, ours among them
     forwarders: tuple[Forwarder, ...] = ()  # as far as command lines tell
-    # Those that somebody made after we had looked first; known only where we waited for an answer in vain
+    # Those that somebody else made after we had dialled; known only where we waited for an answer in vain
     dials: tuple[DialSeen, ...] = ()
 
 

@@ -29,6 +29,7 @@ class Sign(Enum):
     """Something a run may show beside its failures. How each is recognised is in rules/signs.py."""
 
     ALWAYS = auto()
+    ASKED_AS_A_CLIENT = auto()  # the hello asked for the versions of a client in question, not for ours
     ACCEPTED_BEFORE = auto()  # a first connection was accepted
     BYTES_ARRIVED = auto()  # our bytes were acknowledged
     CONNECT_TOOK_SECONDS = auto()  # longer than it takes to learn that nobody has an address
@@ -68,6 +69,8 @@ class Explanation:
     check_after_fin: str = ""  # the same, where the connection ended with FIN
     check_from_loopback: str = ""  # the same, where loopback was dialled: what it shows is known then
     meaning: str = ""  # what it is, where its title does not say it: a title tells what was seen in its own finding
+    first_with: tuple[Sign, ...] = ()  # any of these signs puts it before all others
+    check_if_first: str = ""  # what decides then
     after_reset: str = ""  # added to the verdict where it is the likeliest one and the connection was reset
 
 

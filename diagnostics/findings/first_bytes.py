@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diagnostics.findings.client_libraries import CLIENT_LIBRARIES
-from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side
+from diagnostics.findings.entry import LOGIN_FAULTS, NAME_FAULTS, Explanation, FindingEntry, Side, Sign
 
 ENTRIES = (
     FindingEntry(
@@ -136,7 +136,11 @@ ENTRIES = (
                     "From 127.0.0.1 beside the gateway it ends the same way: look who has the port (ss -ltnp), then "
                     "at versions."
                 ),
-                meaning="what listens there is no IB gateway, or one that speaks none of the versions offered",
+                meaning="what listens there speaks none of the versions offered, or is no IB gateway",
+                first_with=(Sign.ASKED_AS_A_CLIENT,),
+                check_if_first=(
+                    "ib-diagnose --target HOST:PORT without --client-versions: if that is answered, it is the versions."
+                ),
             ),
             Explanation(code="IBD601", check="The gateway's log goes on, and 'Login has completed' has not come yet."),
             Explanation(code="IBD505"),

@@ -68,7 +68,7 @@ def summary(rows: Iterable[SocketRow], ports: Collection[int]) -> HostView:
         if row.state == ESTABLISHED and row.port in ports:
             clients[row.port] += 1
         if row.state in (ESTABLISHED, SYN_SENT) and row.remote_port in ports and len(dials) < MAX_DIALS:
-            dials.append(DialSeen(row.remote_address, row.remote_port, row.port))
+            dials.append(DialSeen(row.remote_address, row.remote_port, row.port, row.state == SYN_SENT))
     return HostView(tuple(listeners), close_wait, syn_sent, max(clients.values(), default=0), dials=tuple(dials))
 
 

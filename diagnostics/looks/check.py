@@ -89,6 +89,12 @@ class Look:
         return next(failures, None)
 
     @property
+    def never_dialled(self) -> bool:
+        """Whether it ended before any address was dialled: the name has none, or there was no time left."""
+        before = self.failed is not None and self.failed.stage in (ProbeStage.RESOLVE, ProbeStage.CONNECT)
+        return before and self.probe.address is None
+
+    @property
     def heard(self) -> Heard:
         """What counts of the gateway's codes."""
         return replayed(self.probe.codes, self.probe.farms)

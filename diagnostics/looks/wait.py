@@ -11,7 +11,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
+from diagnostics.evidence import Outcome
 from diagnostics.looks.check import EX_NO_TCP, Look, State
+from diagnostics.probing.resolve import RESOLVE_TIMEOUT
 
 LookOnce = Callable[[float], Look]  # looks once, within the seconds it is given
 
@@ -25,6 +27,8 @@ GROWTH = 2.0
 MIN_LOOK = 0.05  # seconds; with less left there is no use in looking
 MIN_NAP = 0.01  # seconds; less may not even move the clock
 LAST_LOOK = 1.0  # seconds before the end at which one more look is due: plenty for a healthy gateway's answer
+# Seconds; a silence that lasted less tells nothing. Who answers at all does so within 70 ms.
+TELLING = 0.25
 
 EX_NOT_EXECUTABLE, EX_NOT_FOUND = 126, 127  # as shells have it
 
@@ -42,15 +46,20 @@ def wait(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Look:
-    """The first look that is good, or the last one within `limit` seconds (0: no limit).
+    """The first look that is good, or the last one within `limit` seconds (0: no limit) that had time to see anything.
 
     `report` gets a line for the first look and for every one that differs from the one before.
     """
     started = clock()
+    before: Look | None = None
     reported: State | None = None
     kind, repeated = -1, 0  # exit code of the last failure, and how often it came in a row
     while True:
-        look = look_once(limit - (clock() - started) if limit else float("inf"))
+        given = limit - (clock() - started) if limit else float("inf")
+        look = look_once(given)
+        if before is not None and _is_cut_short(look, given):
+            return before
+        before = look
         if look.state != reported:
             report(f"{clock() - started:.1f} s: {look.line}")
             reported = look.state
@@ -62,6 +71,14 @@ def wait(
         if nap < MIN_NAP:
             return look
         sleep(nap)
+
+
+def _is_cut_short(look: Look, given: float) -> bool:
+    """Whether it ended with the seconds it was given, before these could tell anything: it says that we had no time."""
+    failed = look.failed
+    if failed is None or failed.outcome is not Outcome.TIMED_OUT:
+        return False
+    return given < (RESOLVE_TIMEOUT if look.never_dialled else TELLING)
 
 
 def _nap(planned: float, left: float) -> float:

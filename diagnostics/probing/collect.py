@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from diagnostics.evidence import Asked, Evidence, Fact, HostView, Outcome, Probe, ProbeStage, Route
+from diagnostics.evidence import Asked, DialSeen, Evidence, Fact, HostView, Outcome, Probe, ProbeStage, Route
 from diagnostics.host import forwarders, sockets
 from diagnostics.place.addresses import DEFAULT_PORT, SIBLINGS, label
 from diagnostics.place.facts import look_around
@@ -138,8 +138,18 @@ def merged(before: HostView | None, silence: HostView | None) -> HostView | None
     """
     if before is None or silence is None:
         return before and replace(before, dials=())
-    made = tuple(one for one in silence.dials if one not in before.dials)
-    return replace(silence, close_wait=before.close_wait, forwarders=before.forwarders, dials=made)
+    made = _without_older(silence, before)
+    return replace(made, close_wait=before.close_wait, forwarders=before.forwarders)
+
+
+def _without_older(view: HostView, before: HostView) -> HostView:
+    """Only with the dials that were not there before, whether or not they have been answered since."""
+    older = {(one.address, one.port, one.source_port) for one in before.dials}
+    return _with_dials(view, tuple(one for one in view.dials if (one.address, one.port, one.source_port) not in older))
+
+
+def _with_dials(view: HostView, dials: tuple[DialSeen, ...]) -> HostView:
+    return replace(view, dials=dials, syn_sent=sum(one.waiting is True for one in dials))
 
 
 @dataclass(slots=True)
@@ -152,6 +162,7 @@ class _Handshakes:
     look: Callable[[], HostView | None]
     silence: HostView | None = None
     was_silent: bool = False
+    before: HostView | None = None  # right before the handshake that is under way
 
     def ask_those_wanted(self) -> None:
         for _ in range(plan.MOST_HANDSHAKES):
@@ -171,6 +182,7 @@ class _Handshakes:
         self.tell(f"handshake with {label(self.probes[index].route)}")
         later = min(self.asked.timeout, max(LATER_AT_LEAST, self.asked.timeout * LATER))
         timeout = later if self.was_silent else self.asked.timeout
+        self.before = None if self.was_silent else self.look()
         self.probes[index] = probe.handshake(
             self.probes[index], self.asked, timeout=timeout, on_silence=lambda: self._look_on_silence(index)
         )
@@ -183,13 +195,14 @@ class _Handshakes:
 
     def _look_on_silence(self, waiting: int) -> None:
         if not self.was_silent:
-            self.was_silent, self.silence = True, _without_ours(self.look(), self.probes[waiting])
+            self.was_silent, view = True, _without_ours(self.look(), self.probes[waiting])
+            self.silence = _without_older(view, self.before) if view and self.before else view
 
 
 def _without_ours(view: HostView | None, waiting: Probe) -> HostView | None:
     """Without the connection that we wait on: what is left was made by others."""
     ours = waiting.address, waiting.route.port
-    return view and replace(view, dials=tuple(one for one in view.dials if (one.address, one.port) != ours))
+    return view and _with_dials(view, tuple(one for one in view.dials if (one.address, one.port) != ours))
 
 
 def nobody_accepts(view: HostView | None, route: Probe) -> bool:

@@ -62,9 +62,17 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     return Advice(
         worded(setting, said.fix),
         filled_in(worded(setting, said.check), about, behind),
-        tuple(typed for command in suited if (typed := command_of(command, run, probes))),
+        (*_without_the_range(run, code, probes), *filter(None, (command_of(one, run, probes) for one in suited))),
         said.between,
     )
+
+
+def _without_the_range(run: RunView, code: str, probes: tuple[Probe, ...]) -> tuple[str, ...]:
+    """The same run with our own range of versions, where the end may come from that of the client in question."""
+    if code != "IBD404" or not run.evidence.asked.as_a_client:
+        return ()
+    typed = command_of("ib-diagnose --verbose", run, probes)
+    return (re.sub(r" --client-versions \S+", "", typed),) if typed else ()
 
 
 def _behind(said: Advice, code: str, behind: Between) -> Advice:

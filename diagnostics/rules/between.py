@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from diagnostics.evidence import HostView, ListeningSocket, Probe
+from diagnostics.evidence import DialSeen, HostView, ListeningSocket, Probe, ProbeStage
 from diagnostics.place.addresses import DEFAULT_PORT, DEFAULT_UPSTREAM, host_and_port, is_loopback
 from diagnostics.place.host_names import HOST_NAMES
-from diagnostics.rules.run_view import WILDCARDS, RunView
+from diagnostics.rules.run_view import WILDCARDS, RunView, ok
 
 RELAY = "ib-relay"
 
@@ -120,6 +120,29 @@ def nobody_behind(run: RunView, probe: Probe) -> bool:
     """Whether a forwarder that was seen leads to a port of this machine on which nobody listens."""
     behind = between(run, probe)
     return behind is not None and behind.is_sure and _at_upstream(run, probe, behind) == ()
+
+
+def dial_in_vain(run: RunView, probe: Probe) -> str | None:
+    """Where a forwarder that may have this route dials without an answer: "host:port"; None if none is known to.
+
+    A forwarder that is known by its command line dials where it leads. Else it is any dial of somebody else that was
+    made after ours. A place where we connected ourselves does answer. Of files that do not say which dials wait, it is
+    "such a port".
+    """
+    host = run.host((probe,))
+    if host is None or not host.syn_sent:
+        return None
+    if all(one.waiting is None for one in host.dials):
+        return "such a port"
+    answered = {(one.address, one.route.port) for one in run.evidence.probes if ok(one, ProbeStage.CONNECT)}
+    waiting = (one for one in host.dials if one.waiting and (one.address, one.port) not in answered)
+    return next((host_and_port(one.address, one.port) for one in waiting if _may_be_its_dial(run, probe, one)), None)
+
+
+def _may_be_its_dial(run: RunView, probe: Probe, dial: DialSeen) -> bool:
+    leads = [one for one in run.forwarders(probe) if not one.assumed and one.upstream_port is not None]
+    to_there = (one for one in leads if one.upstream_port == dial.port)
+    return not leads or any(one.upstream_address in (None, dial.address) for one in to_there)
 
 
 def _at_upstream(run: RunView, probe: Probe, behind: Between) -> tuple[ListeningSocket, ...] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from diagnostics.evidence import Probe
 from diagnostics.findings.catalogue import CATALOGUE
-from diagnostics.findings.entry import Explanation, FindingEntry, Sign
+from diagnostics.findings.entry import Explanation, Sign
 from diagnostics.findings.wording import worded
 from diagnostics.rules.advice import filled_in
 from diagnostics.rules.between import between
@@ -32,7 +32,10 @@ def candidates(
     def any_of(signs: Iterable[Sign]) -> bool:
         return shows_any(run, signs, probes)
 
-    def rank(entry: FindingEntry) -> int:
+    def rank(explanation: Explanation) -> int:
+        entry = CATALOGUE[explanation.code]
+        if any_of(explanation.first_with):
+            return -1
         if any_of(entry.supported_by):
             return 0
         return 2 if any_of(entry.doubted_by) or is_doubted(run, entry.code, probes) else 1
@@ -44,7 +47,7 @@ def candidates(
         and not is_disproved(run, explanation.code, probes)
         and not any_of(CATALOGUE[explanation.code].excluded_by)
     ]
-    possible.sort(key=lambda explanation: rank(CATALOGUE[explanation.code]))  # stable: in the entry's order otherwise
+    possible.sort(key=rank)  # stable: in the entry's order otherwise
     if [explanation.code for explanation in possible] in ([], [code]):
         return ()
     return tuple(Candidate(explanation.code, _check(run, explanation, probes)) for explanation in possible)
@@ -58,7 +61,8 @@ def shows_any(run: RunView, signs: Iterable[Sign], probes: tuple[Probe, ...]) ->
 def _check(run: RunView, explanation: Explanation, probes: tuple[Probe, ...]) -> str:
     after_fin = explanation.check_after_fin if closed_by_hello(probes) else ""
     from_loopback = explanation.check_from_loopback if is_shown(Sign.FROM_LOOPBACK, run, probes) else ""
-    check = from_loopback or after_fin or explanation.check or CATALOGUE[explanation.code].check
+    first = explanation.check_if_first if shows_any(run, explanation.first_with, probes) else ""
+    check = first or from_loopback or after_fin or explanation.check or CATALOGUE[explanation.code].check
     about = probes[0] if probes else None
     return filled_in(worded(run.setting, check), about, between(run, about))
 

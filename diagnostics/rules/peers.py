@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostics.evidence import Asked, Outcome, Probe, ProbeStage, StageResult
 from diagnostics.findings.client_libraries import needing_more_than
 from diagnostics.place.addresses import is_loopback
-from diagnostics.rules.between import answering, between
+from diagnostics.rules.between import answering, between, dial_in_vain
 from diagnostics.rules.log_view import DONE, LISTENING, is_logged_in, log_name, log_view, seen_at, when
 from diagnostics.rules.rulebook import (
     Match,
@@ -80,8 +80,7 @@ def _wedged(run: RunView) -> Match | None:
     for probe in silent(run):
         host, waiting = run.host((probe,)), _waiting(run, probe)
         left = (host.close_wait or 0) if host else 0
-        dialling = host.syn_sent if host else None
-        if waiting or (left and not dialling):
+        if waiting or (left and dial_in_vain(run, probe) is None):
             signs = [f"{counted(waiting, 'connection')} not accepted yet{_where_behind(run, probe)}"] if waiting else []
             signs += [f"{counted(left, 'socket')} in CLOSE_WAIT"] if left else []
             return match((probe,), f"no answer to the hello, and here {' and '.join(signs)}")
@@ -101,9 +100,11 @@ def _where_behind(run: RunView, probe: Probe) -> str:
 def _proxy_dialing(run: RunView) -> Match | None:
     """It accepts, so it is not the one that hangs; and it, or somebody beside it, dials such a port in vain."""
     probes = tuple(probe for probe in silent(run) if not _waiting(run, probe))
-    host = run.host(probes)
-    if host and host.syn_sent:
-        return match(probes, "no answer to the hello, and a dial to such a port gets no answer here (SYN_SENT)")
+    dialling = {id(probe): place for probe in probes if (place := dial_in_vain(run, probe)) is not None}
+    if dialling:
+        place = next(iter(dialling.values()))
+        before = tuple(probe for probe in probes if id(probe) in dialling)
+        return match(before, f"no answer to the hello, and a dial to {place} gets no answer here (SYN_SENT)")
     if "forwarder_timed_out" in run.evidence.log_states:
         return match(probes, "no answer to the hello, and the forwarder's log says that its own dial timed out")
     return None

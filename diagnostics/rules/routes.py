@@ -211,7 +211,9 @@ def _other_bridge(run: RunView) -> Match | None:
 
 def _sibling_port(run: RunView) -> Match | None:
     """Turned away, while another port of the same machine answers: told with what that one answered."""
-    turned_away = (*refused(run), *ended_early(run), *ended_by_hello(run))
+    # An end at a hello that asked for the versions of a client may be theirs, at the right port.
+    by_hello = () if run.evidence.asked.as_a_client else ended_by_hello(run)
+    turned_away = (*refused(run), *ended_early(run), *by_hello)
     pairs = [
         (probe, other)
         for probe in turned_away

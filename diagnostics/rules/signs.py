@@ -8,7 +8,7 @@ from diagnostics.evidence import Outcome, Probe, ProbeStage
 from diagnostics.findings.entry import Sign
 from diagnostics.place.addresses import is_loopback
 from diagnostics.place.host_names import HOST_NAMES
-from diagnostics.rules.between import answering, nobody_behind
+from diagnostics.rules.between import answering, dial_in_vain, nobody_behind
 from diagnostics.rules.log_view import is_logged_in, state_holds
 from diagnostics.rules.run_view import KIND_OF_PORT, RunView, failure_is, ok
 from diagnostics.rules.sessions import MAX_CLIENTS
@@ -100,7 +100,8 @@ def _nobody_dials(run: RunView, probes: tuple[Probe, ...]) -> bool:
     if _ended_by_hello(probes):
         return _ended_at_once(probes)
     host = run.host(probes)
-    return host is not None and host.syn_sent == 0
+    known = host is not None and host.syn_sent is not None
+    return known and all(dial_in_vain(run, probe) is None for probe in probes)
 
 
 # The place and the targets.
@@ -199,6 +200,7 @@ def _reset_at_once(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 PREDICATES: dict[Sign, Predicate] = {
     Sign.ALWAYS: lambda run, probes: True,
+    Sign.ASKED_AS_A_CLIENT: lambda run, probes: run.evidence.asked.as_a_client,
     Sign.ACCEPTED_BEFORE: _accepted_before,
     Sign.BYTES_ARRIVED: _bytes_arrived,
     Sign.CONNECT_TOOK_SECONDS: _connect_took_seconds,

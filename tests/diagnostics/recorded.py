@@ -224,7 +224,7 @@ def behind(queue: int) -> HostView:
     """A relay that leads to port 4002 of this machine, where so many connections wait."""
     relay = Forwarder("ib-relay", "", 4003, "127.0.0.1:4002", open=False, assumed=True)
     listeners = OPEN, ListeningSocket("127.0.0.1", 4002, queue, 50)
-    return replace(view(*listeners), forwarders=(relay,), dials=(DialSeen("127.0.0.1", 4002, 50116),))
+    return replace(view(*listeners), forwarders=(relay,), dials=(DialSeen("127.0.0.1", 4002, 50116, False),))
 
 
 STARTED = ("started", "forwarder_up", "starting", "logging_in")
@@ -581,7 +581,7 @@ PEERS = (
         host=replace(
             view(ListeningSocket("0.0.0.0", 4003, 4, 50), close_wait=7),
             forwarders=(Forwarder("docker-proxy", "127.0.0.1", 4002, "172.18.0.3:4004"),),
-            dials=(DialSeen("127.0.0.1", 4002, 50116),),
+            dials=(DialSeen("127.0.0.1", 4002, 50116, False),),
         ),
     ),
     fault("wedged-and-accepting", "305", HELLO, GATEWAY, "305 306")(

@@ -71,7 +71,7 @@ def test_only_the_ports_asked_about_count():
         SocketRow(ESTABLISHED, "127.0.0.1", 4003, 40001, 0),
         SocketRow(ESTABLISHED, "127.0.0.1", 40001, 4003, 0, None, "127.0.0.1"),
     ]
-    dials = (DialSeen("127.0.0.2", 4003, 40002), DialSeen("127.0.0.1", 4003, 40001))
+    dials = (DialSeen("127.0.0.2", 4003, 40002, True), DialSeen("127.0.0.1", 4003, 40001, False))
     assert sockets.summary(rows, {4003}) == HostView((ListeningSocket("0.0.0.0", 4003, 1, 128),), 1, 1, 1, dials=dials)
 
 

@@ -24,6 +24,7 @@ def seen(stage=None, outcome=Outcome.OK):
 
 
 GOOD, REFUSED = seen(), seen(ProbeStage.CONNECT, Outcome.REFUSED)
+DIALLED_NOBODY, NO_NAME = seen(ProbeStage.CONNECT, Outcome.TIMED_OUT), seen(ProbeStage.RESOLVE, Outcome.TIMED_OUT)
 SILENT, CLOSED = seen(ProbeStage.HELLO, Outcome.TIMED_OUT), seen(ProbeStage.QUIET, Outcome.CLOSED)
 
 
@@ -86,6 +87,27 @@ def test_the_last_look_before_the_end_has_time_for_an_answer():
     patience = Patience(SILENT, took=0.001)
     patience.wait(12.0)
     assert any(9.5 <= at <= 11.0 for at in patience.at)
+
+
+CUT_SHORT = (
+    # (looks in order, seconds each takes, the limit, which of them is the result, how many lines)
+    ("no time was left to dial", (CLOSED, DIALLED_NOBODY), 0.0, 0.9, CLOSED, 1),
+    ("nor for the name", (CLOSED, NO_NAME), 0.0, 0.9, CLOSED, 1),
+    ("the name takes all of the last second", (CLOSED, NO_NAME), 0.5, 3.0, CLOSED, 1),
+    ("a hello that had no time for an answer", (REFUSED, REFUSED, SILENT), 0.0, 0.6, REFUSED, 1),
+    ("a silence that had", (CLOSED, SILENT), 0.0, 2.5, SILENT, 2),
+    ("a resolver that is dead", (CLOSED, NO_NAME), 3.0, 8.0, NO_NAME, 2),
+    ("what was seen in time", (CLOSED, REFUSED), 0.0, 0.9, REFUSED, 2),
+    ("good in the last moment", (CLOSED, GOOD), 0.0, 0.9, GOOD, 2),
+    ("there is no other look", (DIALLED_NOBODY,), 0.0, 0.04, DIALLED_NOBODY, 1),
+)
+
+
+@pytest.mark.parametrize("looks, took, limit, result, lines", [c[1:] for c in CUT_SHORT], ids=[c[0] for c in CUT_SHORT])
+def test_a_look_without_time_to_see_anything_does_not_replace_one_that_had_it(looks, took, limit, result, lines):
+    patience = Patience(*looks, took=took)
+    assert patience.wait(limit) is result
+    assert len(patience.reported) == lines
 
 
 # What comes after: the command itself, in the place of this process

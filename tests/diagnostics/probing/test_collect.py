@@ -14,6 +14,7 @@ import pytest
 
 from diagnostics.evidence import (
     Asked,
+    DialSeen,
     Evidence,
     Forwarder,
     HostView,
@@ -409,8 +410,18 @@ WAITING = HostView((ListeningSocket("0.0.0.0", 4003, 2, 128),), 5, 1)
 
 
 def test_the_hosts_side_is_what_says_most():
-    assert merged(BEFORE, WAITING) == HostView(WAITING.listeners, 3, 1)
+    assert merged(BEFORE, WAITING) == HostView(WAITING.listeners, 3, 0)
     assert (merged(BEFORE, None), merged(None, WAITING), merged(None, None)) == (BEFORE, None, None)
+
+
+def test_a_dial_that_was_there_before_says_nothing_of_ours():
+    older, made = DialSeen("10.9.0.9", 4002, 50000, True), DialSeen("10.9.0.9", 4002, 50002, True)
+    answered, taken = replace(older, waiting=False), DialSeen(LOOPBACK, 4001, 50004, False)
+    before = replace(BEFORE, dials=(older,), syn_sent=1)
+    seen = merged(before, replace(WAITING, dials=(older, made, taken), syn_sent=2))
+    assert (seen.dials, seen.syn_sent) == ((made, taken), 1)
+    assert merged(before, replace(WAITING, dials=(answered,))).dials == ()
+    assert merged(before, replace(WAITING, dials=(older,))).syn_sent == 0
 
 
 ACCEPTING = (

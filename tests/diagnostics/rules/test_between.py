@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from diagnostics.evidence import DialSeen, Forwarder, ListeningSocket
-from diagnostics.rules.between import Basis, Between, answering, between, nobody_behind
+from diagnostics.rules.between import Basis, Between, answering, between, dial_in_vain, nobody_behind
 from diagnostics.rules.diagnose import diagnose
 from diagnostics.rules.run_view import look_at
 from tests.diagnostics.recorded import (
@@ -36,6 +36,8 @@ PROXY = Forwarder("docker-proxy", "0.0.0.0", 4001, "172.18.0.3:4003")
 DIAL = DialSeen("127.0.0.1", 4002, 50116)
 LIVE = DialSeen("127.0.0.1", 4001, 50118)
 OURS = DialSeen("127.0.0.1", 4003, 50120)
+LOST = DialSeen("192.168.1.9", 4001, 50122, True)  # where SOCAT leads
+STRANGE = DialSeen("10.9.0.9", 4001, 50124, True)
 
 
 def seen(*forwarders, dials=(), queue=0):
@@ -190,3 +192,41 @@ def test_behind_the_relay_the_web_server_itself_is_asked():
 def test_behind_docker_proxy_the_sockets_are_those_of_the_container():
     found = diagnose(run(HOST_NETWORK, AT_4001, host=seen(PROXY))).findings[0]
     assert "docker exec GATEWAY ss -tn state close-wait '( sport = :4003 )'" in found.commands
+
+
+def dialling(*dials, forwarders=()):
+    return replace(seen(*forwarders, dials=dials), syn_sent=sum(dial.waiting is not False for dial in dials))
+
+
+BEHIND = probe("192.168.1.9", "behind", SILENT, port=4001)
+IN_VAIN = [
+    # (what is seen, the sockets of this machine, other routes, where the dial goes or None)
+    ("where the forwarder leads", dialling(STRANGE, LOST, forwarders=(SOCAT,)), (), "192.168.1.9:4001"),
+    ("elsewhere", dialling(STRANGE, forwarders=(SOCAT,)), (), None),
+    ("to another port there", dialling(replace(LOST, port=4002), forwarders=(SOCAT,)), (), None),
+    ("where a name leads", dialling(LOST, forwarders=(replace(SOCAT, upstream="gw:4001"),)), (), "192.168.1.9:4001"),
+    ("no forwarder that is known", dialling(STRANGE), (), "10.9.0.9:4001"),
+    ("a program by its defaults", dialling(STRANGE, forwarders=(BY_DEFAULT,)), (), "10.9.0.9:4001"),
+    ("one that leads nobody knows where", dialling(LOST, forwarders=(replace(SOCAT, upstream=None),)), (), LOST),
+    ("we connected there ourselves", dialling(LOST, forwarders=(SOCAT,)), (BEHIND,), None),
+    ("and nobody else did elsewhere", dialling(LOST, STRANGE), (BEHIND,), "10.9.0.9:4001"),
+    ("its dial was answered", dialling(replace(LOST, waiting=False), forwarders=(SOCAT,)), (), None),
+    ("nobody dials", dialling(), (), None),
+    ("an older file", replace(dialling(), syn_sent=1), (), "such a port"),
+    ("an older file with dials", replace(dialling(DIAL), syn_sent=1), (), "such a port"),
+    ("not looked at", None, (), None),
+]
+
+
+@pytest.mark.parametrize("host, others, place", [row[1:] for row in IN_VAIN], ids=[row[0] for row in IN_VAIN])
+def test_a_dial_in_vain_is_the_forwarders_where_it_goes_to_where_that_one_leads(host, others, place):
+    wanted = f"{place.address}:{place.port}" if isinstance(place, DialSeen) else place
+    evidence = run(PLAIN, HERE, *others, host=host)
+    assert dial_in_vain(look_at(evidence), HERE) == wanted
+    assert ("IBD307" in [one.code for one in diagnose(evidence).findings]) is (wanted is not None)
+
+
+def test_the_place_of_a_dial_in_vain_is_told():
+    found = diagnose(run(PLAIN, HERE, host=dialling(LOST, forwarders=(SOCAT,)))).findings[0]
+    said = "no answer to the hello, and a dial to 192.168.1.9:4001 gets no answer here (SYN_SENT)"
+    assert (found.code, found.message) == ("IBD307", f"127.0.0.1:4003: {said}")

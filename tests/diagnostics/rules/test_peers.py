@@ -12,6 +12,7 @@ from tests.diagnostics.recorded import (
     BRIDGE,
     CLOSED,
     DOCKER0,
+    OPEN,
     PEERS,
     PLAIN,
     REFUSED,
@@ -130,3 +131,24 @@ def test_a_gateway_that_ends_the_handshake_may_speak_none_of_the_versions_a_clie
     ):
         (finding,) = diagnose(run(BRIDGE, probe(DOCKER0, "configured", CLOSED), asked=asked)).findings
         assert finding.code == "IBD404" and finding.message.endswith(said)
+
+
+PAPER_OF_OTHERS = probe("127.0.0.1", "sibling", port=4002, source="127.0.0.1")
+VERSIONS = [
+    # (what is there, how it ends, other routes, the findings with our own range)
+    ("nothing else", CLOSED, (), ["IBD404"]),
+    ("another gateway on the machine", CLOSED, (PAPER_OF_OTHERS,), ["IBD204"]),
+    ("a reset, alone", REFUSED_BEHIND, (), ["IBD404"]),
+]
+
+
+@pytest.mark.parametrize("end, others, codes", [row[1:] for row in VERSIONS], ids=[row[0] for row in VERSIONS])
+def test_an_end_at_the_hello_of_a_client_is_first_of_all_its_versions_and_not_the_port(end, others, codes):
+    one = probe("127.0.0.1", "configured", end, port=5003, source="127.0.0.1")
+    ours = run(PLAIN, one, *others, host=view(replace(OPEN, port=5003)))
+    assert [finding.code for finding in diagnose(ours).findings] == codes
+    (finding,) = diagnose(replace(ours, asked=Asked(min_version=203, max_version=223))).findings
+    first, second = finding.candidates[:2]
+    assert (finding.code, first.code, second.code) == ("IBD404", "IBD404", "IBD301")
+    assert first.check.startswith("ib-diagnose --target 127.0.0.1:5003 without --client-versions")
+    assert finding.commands[0] == "ib-diagnose --target 127.0.0.1:5003 --verbose"
