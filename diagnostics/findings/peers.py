@@ -36,7 +36,7 @@ ENTRIES = (
             "TCP connected therefore proves nothing, and a health check that only connects reports such a "
             "gateway as healthy."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD104", "IBD204", "IBD302", "IBD310", "IBD505", *LOGIN_FAULTS),
+        silenced_by=(*NAME_FAULTS, "IBD110", "IBD104", "IBD204", "IBD302", "IBD310", "IBD505", *LOGIN_FAULTS),
         explanations=(
             Explanation(
                 code="IBD301",
@@ -125,6 +125,7 @@ ENTRIES = (
         ),
         silenced_by=(
             *NAME_FAULTS,
+            "IBD110",
             "IBD210",
             "IBD304",
             "IBD305",

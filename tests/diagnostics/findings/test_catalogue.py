@@ -147,7 +147,7 @@ def test_what_looks_the_same_is_offered(code, others):
 
 # Permanent: a code that was given out keeps its meaning. Add new ones at the end of their block; take none away.
 CODES = {
-    1: range(101, 110),
+    1: range(101, 111),
     2: range(201, 212),
     3: range(301, 312),
     4: range(401, 409),
