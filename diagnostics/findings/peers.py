@@ -12,7 +12,7 @@ ENTRIES = (
         severity="error",
         side=Side.GATEWAY,
         causes=(
-            "a forwarder (socat, a published port) accepts, and nothing listens behind it: the gateway is not up yet",
+            "a forwarder (socat, a published port) accepts; behind it nothing listens yet, or what does ends it, too",
             "the port is published to an inner port on which nobody listens",
             "inside its container the gateway listens on 127.0.0.1 only",
             "the gateway does not trust the address the connection comes from",
