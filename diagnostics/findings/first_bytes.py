@@ -175,8 +175,10 @@ ENTRIES = (
         causes=(
             "an IB Gateway or TWS that has not been updated for a long time",
             "a client library that speaks with new gateways only",
+            "a client library that is older than the gateway, which answers with more than was asked for",
         ),
         fix="Update IB Gateway or TWS, or use a client library that speaks its version.",
+        fix_if_newer="Update the client library: the gateway speaks a newer version than it asks for.",
         commands=("docker pull ghcr.io/gnzsnz/ib-gateway:stable",),
         check="ib-diagnose with --client-versions and the range of your client library says what that client gets.",
         docs=(

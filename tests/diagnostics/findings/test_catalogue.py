@@ -39,7 +39,7 @@ def test_texts_are_of_a_length_one_reads(entry):
 @EVERY
 def test_texts_are_plain(entry):
     texts = [entry.title, *entry.causes, entry.fix, *entry.commands, entry.check, entry.docs]
-    texts += [entry.does, entry.where_to_look]
+    texts += [entry.does, entry.where_to_look, entry.fix_if_newer]
     for known in entry.explanations:
         texts += [known.check, known.check_after_fin, known.meaning, known.after_reset]
     for text in texts:

@@ -98,6 +98,20 @@ def test_a_gateway_is_too_old_for_the_client_in_question_or_else_for_libraries_t
     assert diagnosis.verdict.line.startswith("Works" if answers else "Does not work")
 
 
+@pytest.mark.parametrize(
+    "version, asked, words, pulls",
+    [
+        (99, (100, 151), "Update IB Gateway or TWS", True),
+        (142, (157, 178), "Update IB Gateway or TWS", True),
+        (176, (100, 150), "Update the client library", False),
+    ],
+)
+def test_what_is_to_be_updated_is_what_is_older(version, asked, words, pulls):
+    one = probe(DOCKER0, "configured", STRANGER, server_version=version)
+    (found,) = diagnose(run(BRIDGE, one, asked=Asked(min_version=asked[0], max_version=asked[1]))).findings
+    assert found.fix.startswith(words) and any("docker pull" in command for command in found.commands) is pulls
+
+
 HALVES = [
     # how it went on, what is known of the hello, what is said
     (SILENT, {"bytes_received": 12, "hello_length": 30}, "only 12 of 30 bytes of the gateway's hello came in 5.0 s"),
