@@ -218,6 +218,7 @@ ENTRIES = (
         causes=(
             "the gateway got stuck or ended in the middle of its hello",
             "something on the way holds back, slows down or cuts the stream",
+            "where no more than four bytes came: another service has the port, and its answer begins so, too",
         ),
         fix=(
             "Try it beside the gateway, with nothing between. If the hello comes whole there, look at what forwards; "
@@ -230,10 +231,11 @@ ENTRIES = (
         ),
         check="From 127.0.0.1 beside the gateway the hello comes whole: then it is the way, else the gateway.",
         docs=(
-            "A gateway's hello is one small packet that says its own length. Its beginning came, and hardly another "
-            "service begins like that; the rest did not come in time, or the connection was ended before it."
+            "A gateway's hello is one small packet that says its own length. Its beginning came. Hardly another "
+            "service begins like five bytes of it, and many like fewer. The rest did not come in time, or the connection was "
+            "ended before it."
         ),
         silenced_by=(*NAME_FAULTS, "IBD110"),
-        does="connects, and only a part of the gateway's hello comes",
+        does="connects, and no more comes than how a gateway's hello begins",
     ),
 )
