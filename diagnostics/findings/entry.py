@@ -98,6 +98,9 @@ class FindingEntry:
     supported_by: tuple[Sign, ...] = ()
     doubted_by: tuple[Sign, ...] = ()
 
+    # What to do where the gateway is newer than what was asked for, and not too old; "": the same.
+    fix_if_newer: str = ""
+
     # In the line of the verdict.
     does: str = ""  # what such a route does, where that says more than the stage it fails at
     where_to_look: str = ""  # where the general sentence about its side does not fit; {network} is filled in

@@ -23,7 +23,7 @@ ENTRIES = (
             "An IB gateway says nothing until the client has sent its hello. Bytes came before that, so this "
             "is something else."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD110"),
         where_to_look="the host or port asked for is another service's",
     ),
     FindingEntry(
@@ -46,7 +46,7 @@ ENTRIES = (
             "The answer to the IB hello was HTTP. IB's web API and its socket API are two different products "
             "with different ports; libraries for the one cannot talk to the other."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD110"),
         where_to_look="the host or port asked for is another service's",
     ),
     FindingEntry(
@@ -69,7 +69,7 @@ ENTRIES = (
             "The answer to the IB hello was a TLS alert. Clients of the API do not speak TLS here, so a TLS "
             "front needs a counterpart on the client's side."
         ),
-        silenced_by=NAME_FAULTS,
+        silenced_by=(*NAME_FAULTS, "IBD110"),
         where_to_look="the host or port asked for is another service's",
     ),
     FindingEntry(
@@ -105,7 +105,7 @@ ENTRIES = (
             "seconds. Forwarders that dial at once (socat, docker-proxy) end the connection before the hello "
             "(IBD301). An end with FIN is more likely that of something which did take the connection."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD204", "IBD302", "IBD505", *LOGIN_FAULTS),
+        silenced_by=(*NAME_FAULTS, "IBD110", "IBD204", "IBD302", "IBD505", *LOGIN_FAULTS),
         explanations=(
             Explanation(
                 code="IBD302",
@@ -167,7 +167,7 @@ ENTRIES = (
             "Bytes came that are no frame of the API: a length that cannot be, or a hello that is no version and "
             "time. They fit no other protocol known here either. What begins like a hello is IBD408."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD401", "IBD402", "IBD403", "IBD407"),
+        silenced_by=(*NAME_FAULTS, "IBD110", "IBD401", "IBD402", "IBD403", "IBD407"),
         does="connects, and the answer is not the IB protocol",
     ),
     FindingEntry(
@@ -179,8 +179,10 @@ ENTRIES = (
         causes=(
             "an IB Gateway or TWS that has not been updated for a long time",
             "a client library that speaks with new gateways only",
+            "a client library that is older than the gateway, which answers with more than was asked for",
         ),
         fix="Update IB Gateway or TWS, or use a client library that speaks its version.",
+        fix_if_newer="Update the client library: the gateway speaks a newer version than it asks for.",
         commands=("docker pull ghcr.io/gnzsnz/ib-gateway:stable",),
         check="ib-diagnose with --client-versions and the range of your client library says what that client gets.",
         docs=(
@@ -220,6 +222,7 @@ ENTRIES = (
         causes=(
             "the gateway got stuck or ended in the middle of its hello",
             "something on the way holds back, slows down or cuts the stream",
+            "where no more than four bytes came: another service has the port, and its answer begins so, too",
         ),
         fix=(
             "Try it beside the gateway, with nothing between. If the hello comes whole there, look at what forwards; "
@@ -232,10 +235,11 @@ ENTRIES = (
         ),
         check="From 127.0.0.1 beside the gateway the hello comes whole: then it is the way, else the gateway.",
         docs=(
-            "A gateway's hello is one small packet that says its own length. Its beginning came, and hardly another "
-            "service begins like that; the rest did not come in time, or the connection was ended before it."
+            "A gateway's hello is one small packet that says its own length. Its beginning came. Hardly another "
+            "service begins like five bytes of it, and many like fewer. The rest did not come in time, or the connection was "
+            "ended before it."
         ),
-        silenced_by=NAME_FAULTS,
-        does="connects, and only a part of the gateway's hello comes",
+        silenced_by=(*NAME_FAULTS, "IBD110"),
+        does="connects, and no more comes than how a gateway's hello begins",
     ),
 )

@@ -250,4 +250,33 @@ ENTRIES = (
         ),
         silenced_by=NAME_FAULTS,
     ),
+    FindingEntry(
+        code="IBD110",
+        slug="name-stays-with-one",
+        title="clients stay with an address of the name that does not work, and another one answers",
+        severity="error",
+        side=Side.LOCAL,
+        causes=(
+            "the name has an old address beside the one that is right, in DNS, extra_hosts or hostAliases",
+            "the machine has several addresses, and on one of them another program or a forwarder has the port",
+            "the gateway, or what is before it, serves connections to one of its addresses and not to the other",
+        ),
+        fix=(
+            "Dial the address that answers as a gateway instead of the name. Or mend the name: take the other address "
+            "out of DNS, or out of /etc/hosts and what writes it."
+        ),
+        commands=(
+            "getent ahosts HOST",
+            "grep -n ADDRESS /etc/hosts",
+        ),
+        check="Use the address that answers as the host in your program: if that gets further, it was this.",
+        docs=(
+            "Clients dial the addresses of a name one after the other, and the first one that takes the connection is "
+            "the one they use. What comes of it then, silence or an end, does not make them try the next. ibapi dials "
+            "the first IPv4 address only. Whether the address that does not work is the same gateway's is not known."
+        ),
+        silenced_by=(*NAME_FAULTS, "IBD302"),
+        does="leads clients to an address that takes the connection and does not work, and they stay there",
+        where_to_look="the fault is in what the name stands for: another of its addresses answers as a gateway",
+    ),
 )

@@ -12,7 +12,7 @@ ENTRIES = (
         severity="error",
         side=Side.GATEWAY,
         causes=(
-            "a forwarder (socat, a published port) accepts, and nothing listens behind it: the gateway is not up yet",
+            "a forwarder (socat, a published port) accepts; behind it nothing listens yet, or what does ends it, too",
             "the port is published to an inner port on which nobody listens",
             "inside its container the gateway listens on 127.0.0.1 only",
             "the gateway does not trust the address the connection comes from",
@@ -36,7 +36,7 @@ ENTRIES = (
             "TCP connected therefore proves nothing, and a health check that only connects reports such a "
             "gateway as healthy."
         ),
-        silenced_by=(*NAME_FAULTS, "IBD104", "IBD204", "IBD302", "IBD310", "IBD505", *LOGIN_FAULTS),
+        silenced_by=(*NAME_FAULTS, "IBD110", "IBD104", "IBD204", "IBD302", "IBD310", "IBD505", *LOGIN_FAULTS),
         explanations=(
             Explanation(
                 code="IBD301",
@@ -125,6 +125,7 @@ ENTRIES = (
         ),
         silenced_by=(
             *NAME_FAULTS,
+            "IBD110",
             "IBD210",
             "IBD304",
             "IBD305",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from diagnostics.evidence import Asked, Probe
+from diagnostics.evidence import Asked, Outcome, Probe
 from diagnostics.findings.behind import (
     behind_words,
     commands_behind,
@@ -23,7 +23,7 @@ from diagnostics.findings.wording import commands_for, worded
 from diagnostics.place.addresses import DEFAULT_PORT, host_and_port, is_loopback
 from diagnostics.place.targets import parse_target
 from diagnostics.rules.between import Between, between
-from diagnostics.rules.run_view import RunView
+from diagnostics.rules.run_view import RunView, failure
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")  # %: fe80::1%eth0
 GATEWAY_PORTS = (4001, 4002, 7496, 7497)  # those of Gateway and TWS themselves
@@ -51,6 +51,8 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     if here is not None:
         fix, check = here.fix or fix, here.check or check
         commands = commands if here.commands is None else here.commands
+    if entry.fix_if_newer and _is_newer(run, probes):
+        fix = entry.fix_if_newer
     about = probes[0] if probes else run.best
     said = Advice(fix, check, commands)
     if (behind := between(run, about)) is not None:
@@ -58,7 +60,7 @@ def advice(run: RunView, code: str, probes: tuple[Probe, ...]) -> Advice:
     commands = commands_for(setting, said.commands)
     if behind is not None and not behind.is_sure:
         commands = commands_for_both(commands)
-    suited = (command for command in commands if not _is_beside_the_point(command, run))
+    suited = (command for command in commands if not _is_beside_the_point(command, run, probes))
     return Advice(
         worded(setting, said.fix),
         filled_in(worded(setting, said.check), about, behind),
@@ -98,8 +100,23 @@ def _fix_behind(fix: str, otherwise: str, behind: Between) -> str:
     return f"If {behind.program} has port {behind.port}: {fix[0].lower()}{fix[1:]} Otherwise: {otherwise}"
 
 
-def _is_beside_the_point(command: str, run: RunView) -> bool:
-    """Whether it looks for variables, and what was wrong had been typed."""
+def _was_ended(probes: tuple[Probe, ...]) -> bool:
+    failed = [failure(probe) for probe in probes]
+    return bool(failed) and all(one is not None and one.outcome in (Outcome.CLOSED, Outcome.RESET) for one in failed)
+
+
+def _is_newer(run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """Whether the gateways answered with a later version than was asked for."""
+    versions = [probe.server_version for probe in probes]
+    return bool(versions) and all(one is not None and one > run.evidence.asked.max_version for one in versions)
+
+
+def _is_beside_the_point(command: str, run: RunView, probes: tuple[Probe, ...]) -> bool:
+    """Whether it waits longer for what was ended, or updates what is new, or looks for variables that were typed."""
+    if command.startswith("ib-diagnose --timeout ") and _was_ended(probes):
+        return True
+    if command.startswith("docker pull ") and _is_newer(run, probes):
+        return True
     repaired = run.evidence.asked.repaired
     return bool(repaired and OF_VARIABLES.search(command)) and all(one.origin.startswith("--") for one in repaired)
 

@@ -217,18 +217,28 @@ def _strange_answer(failed: StageResult) -> str:
     return failed.detail or f"the bytes at {failed.stage.name} are not the IB protocol"
 
 
+TELLING = 5  # bytes of a hello: its length, and the first digit of the version (relay/wire/hello.py)
+
+
 def _half_a_hello(run: RunView) -> Match | None:
-    """A gateway's hello as far as it came. That something else has the port cannot be said of it."""
+    """A gateway's hello as far as it came. That something else has the port cannot be said of it.
+
+    Nor that it is a gateway, before the length and the first digit have come: many services begin with a NUL.
+    """
     probes = half_answered(run)
     if not probes:
         return None
     first = probes[0]
-    part = hello_part(first.bytes_received, first.hello_length)
+    few = first.bytes_received < TELLING
+    part = (
+        f"{counted(first.bytes_received, 'byte')} came" if few else hello_part(first.bytes_received, first.hello_length)
+    )
     failed = failures(probes[:1])[0]
     ends = {Outcome.CLOSED: ", then it was closed (FIN)", Outcome.RESET: ", then it was reset"}
     end = ends.get(failed.outcome)
     when = time_at(probes, ProbeStage.HELLO) if end is None else f"{end}{_after(failed.seconds)}"
-    return match(probes, f"{'only ' if end is None else ''}{part}{when}")
+    doubt = "; a gateway's hello may begin so" if few else ""
+    return match(probes, f"{'only ' if end is None else ''}{part}{when}{doubt}")
 
 
 _NAMED = 4  # client libraries in one message

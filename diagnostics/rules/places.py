@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from diagnostics.evidence import Outcome, ProbeStage
+from diagnostics.evidence import Forwarder, Outcome, ProbeStage
 from diagnostics.place.setting import ROOTLESS
 from diagnostics.rules.rulebook import Match, Rule, error_of, failing_at, match
-from diagnostics.rules.run_view import WILDCARDS, RunView
+from diagnostics.rules.run_view import WILDCARDS, RunView, failure_is
 
 
 def _no_host_loopback(run: RunView) -> Match | None:
@@ -23,14 +23,26 @@ def _no_host_loopback(run: RunView) -> Match | None:
 def _port_exposed(run: RunView) -> Match | None:
     """Of a container's own processes nothing is said: its network is no machine's, and images forward inside.
 
-    A rootless engine's "host" is a network of its own, too.
+    A rootless engine's "host" is a network of its own, too. Nor of a port that was seen to lead to another service.
     """
     host = run.evidence.host
     if host is None or not run.shares_the_host or run.setting in ROOTLESS:
         return None
-    open_to_all = [one for one in host.forwarders if one.open and one.address in WILDCARDS]
+    open_to_all = [
+        one for one in host.forwarders if one.open and one.address in WILDCARDS and not _leads_astray(run, one)
+    ]
     told = ", ".join(dict.fromkeys(f"{one.program} for port {one.port}" for one in open_to_all[:4]))
     return Match(f"on all addresses of this machine, for everybody: {told}") if told else None
+
+
+def _leads_astray(run: RunView, forwarder: Forwarder) -> bool:
+    """Whether this run was answered there by something that is no gateway."""
+    through = (probe for probe in run.evidence.probes if run.forwarder(probe) == forwarder)
+    return any(
+        failure_is(probe, stage, Outcome.BAD_PEER) and probe.server_version is None and probe.redirect is None
+        for probe in through
+        for stage in (ProbeStage.QUIET, ProbeStage.HELLO)
+    )
 
 
 PLACE_RULES: tuple[tuple[str, Rule], ...] = (

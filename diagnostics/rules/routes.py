@@ -141,13 +141,64 @@ def _waiting(run: RunView, probe: Probe) -> str:
     there = (one for one in run.evidence.probes if (one.route.host, one.route.port) == place)
     outcome = next((one.result(ProbeStage.CONNECT).outcome for one in there), Outcome.SKIPPED)
     heard = {Outcome.OK: "takes connections", Outcome.REFUSED: "refuses"}.get(outcome, "answers")
-    first = _first_ipv4(probe)
-    clients = "ib_async, ib_insync and ibapi" if first == probe.address else "ib_async and ib_insync"
-    ibapi = f"; ibapi dials {first} at once" if first == probe.answering else ""
     return (
-        f"{name_of(probe)} stands for {', '.join(probe.addresses[:4])}, in this order; {probe.address} does not answer"
-        f"{time_at((probe,), ProbeStage.CONNECT)}, and {clients} wait there, although {probe.answering} {heard}{ibapi}"
+        f"{_stands_for(probe)}; {probe.address} does not answer{time_at((probe,), ProbeStage.CONNECT)}, and "
+        f"{_dialling(probe)} wait there, although {probe.answering} {heard}{_for_ibapi(probe, probe.answering)}"
     )
+
+
+def _stands_for(probe: Probe) -> str:
+    return f"{name_of(probe)} stands for {', '.join(probe.addresses[:4])}, in this order"
+
+
+def _dialling(probe: Probe) -> str:
+    """The clients that come to this address of the name."""
+    return "ib_async, ib_insync and ibapi" if _first_ipv4(probe) == probe.address else "ib_async and ib_insync"
+
+
+def _for_ibapi(probe: Probe, other: str | None) -> str:
+    first = _first_ipv4(probe)
+    return f"; ibapi dials {first} at once" if first == other else ""
+
+
+def _stays_with_the_wrong_one(run: RunView) -> Match | None:
+    """An address of the name takes the connection, no handshake comes of it, and at another one it does.
+
+    Clients go on to the next address after a refusal, and never after a connection that was taken.
+    """
+    stuck = [probe for probe in run.failing if probe.route.kind != "address" and _fails_after_connect(probe)]
+    pairs = [(probe, other) for probe in stuck if (other := _other_address(run, probe)) is not None]
+    said = (
+        f"{_stands_for(probe)}; {probe.address} takes the connection and {_does_then(probe)}, and {_dialling(probe)} "
+        f"stay with it; {_answered(other)}{_for_ibapi(probe, other.address)}"
+        for probe, other in pairs[:2]
+    )
+    return Match("; ".join(said), tuple(probe for probe, _ in pairs)) if pairs else None
+
+
+def _fails_after_connect(probe: Probe) -> bool:
+    failed = failure(probe)
+    return failed is not None and failed.stage in (ProbeStage.QUIET, ProbeStage.HELLO)
+
+
+def _other_address(run: RunView, probe: Probe) -> Probe | None:
+    """The best of the routes to another address of its name, on its port, that answer the handshake."""
+    others = (
+        one for one in run.evidence.probes if one.route.port == probe.route.port and one.address in probe.addresses
+    )
+    answering = (one for one in others if one.address != probe.address and ok(one, ProbeStage.HELLO))
+    return max(answering, key=reach, default=None)
+
+
+def _does_then(probe: Probe) -> str:
+    failed = failure(probe)
+    after = "before a byte was said" if failed is not None and failed.stage is ProbeStage.QUIET else "at the hello"
+    ends = {Outcome.CLOSED: f"closes it {after}", Outcome.RESET: f"resets it {after}"}
+    ends[Outcome.BAD_PEER] = "is no IB gateway"
+    if probe.bytes_received and failed is not None and failed.outcome is not Outcome.BAD_PEER:
+        return "gives no whole answer to the hello"
+    silent_for = f"gives no answer to the hello{time_at((probe,), ProbeStage.HELLO)}"
+    return silent_for if failed is None else ends.get(failed.outcome, silent_for)
 
 
 def _first_ipv4(probe: Probe) -> str | None:
@@ -325,6 +376,7 @@ ROUTE_RULES: tuple[tuple[str, Rule], ...] = (
     ("IBD107", _repaired_setting),
     ("IBD108", _held_up),
     ("IBD109", _not_for_ibapi),
+    ("IBD110", _stays_with_the_wrong_one),
     ("IBD201", _port_refuses),
     ("IBD202", _loopback_bind),
     ("IBD203", _other_bridge),

@@ -136,8 +136,15 @@ def _may_lead_out(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _gateway_port_ends(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    """In most images that port is the gateway's, and their own forwarder, which may have nobody behind it, another."""
-    return _all_behind(run, probes, lambda end: end.route.port in KIND_OF_PORT and _is_ended(end))
+    """In most images that port is the gateway's, and their own forwarder, which may have nobody behind it, another.
+
+    Not on loopback: what ends a connection from there does not do it because of the address.
+    """
+
+    def turns_away(end: Probe) -> bool:
+        return end.route.port in KIND_OF_PORT and not is_loopback(end.address or "") and _is_ended(end)
+
+    return _all_behind(run, probes, turns_away)
 
 
 def _all_behind(run: RunView, probes: tuple[Probe, ...], wanted: Callable[[Probe], bool]) -> bool:
@@ -167,7 +174,9 @@ def _bytes_arrived(run: RunView, probes: tuple[Probe, ...]) -> bool:
 
 
 def _reset_at_accept(run: RunView, probes: tuple[Probe, ...]) -> bool:
-    """Forwarders with nobody behind them, and gateways, close with FIN instead."""
+    """Forwarders with nobody behind them, and gateways, close with FIN instead; and where one leads, it is no relay."""
+    if _all_behind(run, probes, lambda end: is_loopback(end.address or "") and _is_ended(end)):
+        return False
     return _all_ended_at(ProbeStage.QUIET, probes, Outcome.RESET)
 
 

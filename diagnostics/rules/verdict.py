@@ -103,7 +103,9 @@ def _line_of_working(run: RunView, best: Probe, findings: tuple[Finding, ...], l
     if broken is not None:
         does = _does(broken, _finding_about(broken, findings))
         why = "The routes differ, so this is routing: the gateway itself works"
-        if is_other_port(run, broken, best):
+        if best.route.kind == "address" and best.address in broken.addresses:
+            why = "The fault is in what the name stands for: another of its addresses works"
+        elif is_other_port(run, broken, best):
             why = "The machine is the same, so it is the port"
         elif _may_be_another_gateway(run, broken, best, findings):
             why = "A gateway works; whether this route leads to the same one is not known"

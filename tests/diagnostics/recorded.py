@@ -383,6 +383,11 @@ def held_up(host: str, silent: str, answering: str) -> Probe:
     return replace(found, addresses=(silent, answering), answering=answering)
 
 
+def stays_with(host: str, one: str, other: str, end: StageResult, **known) -> Probe:
+    """A name whose first address takes the connection, and then ends like that."""
+    return replace(probe(host, "configured", end, one, **known), addresses=(one, other))
+
+
 HELD_UP = held_up("gw.example", "fd00::7", "192.168.1.7")
 
 NAMES = (
@@ -446,6 +451,25 @@ NAMES = (
             probe("gw.example", "configured", FINE, "192.168.1.7"),
             addresses=("192.168.1.8", "192.168.1.7"),
         ),
+    ),
+    *(
+        fault(f"name-stays-with-one-that-{name}", "110", Level.USABLE, ROUTING)(
+            PLAIN,
+            stays_with("gw.example", "10.9.0.3", "10.9.0.1", end, **known),
+            probe("10.9.0.1", "address"),
+        )
+        for name, end, known in (
+            ("is-silent", SILENT, {"kernel": ACKNOWLEDGED}),
+            ("closes-at-once", ENDED, {}),
+            ("closes-at-the-hello", CLOSED, {}),
+            ("is-a-web-server", STRANGER, {"first_bytes": "http"}),
+            ("begins-a-hello", SILENT, {"bytes_received": 9, "hello_length": 30}),
+        )
+    ),
+    fault("name-stays-with-one-and-the-gateway-is-not-ready", "110 503", SESSION, LOCAL)(
+        PLAIN,
+        stays_with("gw.example", "10.9.0.3", "10.9.0.1", SILENT, kernel=ACKNOWLEDGED),
+        probe("10.9.0.1", "address", NOT_READY),
     ),
     healthy("healthy-on-ipv6-before-ipv4", PLAIN, at_first("gw.example", "fd00::5", "192.168.1.7")),
     healthy("healthy-localhost-on-ipv6", PLAIN, probe("localhost", "configured", FINE, "::1", source="::1")),

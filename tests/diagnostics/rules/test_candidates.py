@@ -95,6 +95,18 @@ FORWARDED = [
         forwarded(ENDED, program="socat", to="127.0.0.1", port=4001),
         ["IBD301", *LOGIN, "IBD302"],
     ),
+    *(
+        (
+            f"it leads to loopback, which ends it, too: {how.outcome.name} at {how.stage.name}",
+            forwarded(how, probe("127.0.0.1", "behind", how, port=4001), program="socat", to="127.0.0.1", port=4001),
+            wanted,
+        )
+        for how, wanted in (
+            (ENDED, ["IBD301", *LOGIN, "IBD302"]),
+            (RESET, ["IBD301", *LOGIN, "IBD302"]),
+            (CLOSED, ["IBD301", "IBD404", "IBD601", "IBD302"]),
+        )
+    ),
     (
         "the same gateway has a session on another port",
         forwarded(ENDED, behind(ENDED), probe("172.17.0.3", "sibling", port=4004)),

@@ -27,6 +27,7 @@ from diagnostics.rules.diagnose import RULES, diagnose
 from diagnostics.rules.diagnosis import Level
 from diagnostics.saved_evidence import dump, load, plain_object
 from tests.diagnostics.recorded import (
+    BANNER,
     BRIDGE,
     BY_NAME,
     CASES,
@@ -41,6 +42,7 @@ from tests.diagnostics.recorded import (
     PLAIN,
     SLIRP,
     STORED,
+    STRANGER,
     UNKNOWN_PLACE,
     check,
     docker,
@@ -238,3 +240,24 @@ def test_a_forwarder_that_is_open_to_everybody_is_told_on_the_machine_it_is_on(p
     found = diagnose(run(place, route("127.0.0.1", "configured"), host=host)).findings
     assert [one.code for one in found] == codes
     assert not codes or "socat for port 4003" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("end", "known", "code"),
+    [
+        (BANNER, {"first_bytes": "ssh", "spoke_first": True}, "IBD401"),
+        (STRANGER, {"first_bytes": "http"}, "IBD402"),
+        (STRANGER, {"first_bytes": "tls"}, "IBD403"),
+        (STRANGER, {"first_bytes": "garbage"}, "IBD405"),
+        (STRANGER, {"server_version": 99}, "IBD406 IBD901"),
+        (STRANGER, {"redirect": "10.0.0.9:4001"}, "IBD407 IBD901"),
+    ],
+)
+def test_nobody_trades_by_way_of_a_forwarder_that_leads_to_another_service(end, known, code):
+    """Another forwarder of the same machine may lead to a gateway all the same."""
+    socat = Forwarder("socat", "0.0.0.0", 4003, "127.0.0.1:8080")
+    evidence = run(PLAIN, route("127.0.0.1", "configured", end, **known), host=replace(view(OPEN), forwarders=(socat,)))
+    assert {one.code for one in diagnose(evidence).findings} == set(code.split())
+    both = replace(view(OPEN), forwarders=(socat, replace(socat, port=4001)))
+    (exposed,) = [one for one in diagnose(replace(evidence, host=both)).findings if one.code == "IBD901"]
+    assert "port 4001" in exposed.message and ("port 4003" in exposed.message) is ("IBD901" in code)

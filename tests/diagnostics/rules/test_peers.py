@@ -99,10 +99,30 @@ def test_a_gateway_is_too_old_for_the_client_in_question_or_else_for_libraries_t
     assert diagnosis.verdict.line.startswith("Works" if answers else "Does not work")
 
 
+@pytest.mark.parametrize(
+    "version, asked, words, pulls",
+    [
+        (99, (100, 151), "Update IB Gateway or TWS", True),
+        (142, (157, 178), "Update IB Gateway or TWS", True),
+        (176, (100, 150), "Update the client library", False),
+    ],
+)
+def test_what_is_to_be_updated_is_what_is_older(version, asked, words, pulls):
+    one = probe(DOCKER0, "configured", STRANGER, server_version=version)
+    (found,) = diagnose(run(BRIDGE, one, asked=Asked(min_version=asked[0], max_version=asked[1]))).findings
+    assert found.fix.startswith(words) and any("docker pull" in command for command in found.commands) is pulls
+
+
 HALVES = [
     # how it went on, what is known of the hello, what is said
     (SILENT, {"bytes_received": 12, "hello_length": 30}, "only 12 of 30 bytes of the gateway's hello came in 5.0 s"),
-    (SILENT, {"bytes_received": 1}, "only 1 byte of the gateway's hello came in 5.0 s"),
+    (SILENT, {"bytes_received": 1}, "only 1 byte came in 5.0 s; a gateway's hello may begin so"),
+    (SILENT, {"bytes_received": 5, "hello_length": 30}, "only 5 of 30 bytes of the gateway's hello came in 5.0 s"),
+    (
+        CLOSED,
+        {"bytes_received": 4, "hello_length": 30},
+        "4 bytes came, then it was closed (FIN) after 3 ms; a gateway's hello may begin so",
+    ),
     (
         CLOSED,
         {"bytes_received": 10, "hello_length": 30},
@@ -122,6 +142,8 @@ def test_the_beginning_of_a_gateways_hello_is_no_strangers_answer_and_not_none(e
     diagnosis = diagnose(run(BRIDGE, probe(DOCKER0, "configured", end, **known)))
     assert [(one.code, one.message) for one in diagnosis.findings] == [("IBD408", f"{DOCKER0}:4003: {message}")]
     assert diagnosis.verdict.side is Side.UNCLEAR
+    waits_longer = any("--timeout 20" in command for command in diagnosis.findings[0].commands)
+    assert waits_longer is (end is SILENT), "more time is of use only where time ran out"
 
 
 def test_a_gateway_that_ends_the_handshake_may_speak_none_of_the_versions_a_client_asks_for():
