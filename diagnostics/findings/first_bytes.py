@@ -236,8 +236,8 @@ ENTRIES = (
         check="From 127.0.0.1 beside the gateway the hello comes whole: then it is the way, else the gateway.",
         docs=(
             "A gateway's hello is one small packet that says its own length. Its beginning came. Hardly another "
-            "service begins like five bytes of it, and many like fewer. The rest did not come in time, or the connection was "
-            "ended before it."
+            "service begins like five bytes of it, and many like fewer. The rest did not come in time, or the "
+            "connection was ended before it."
         ),
         silenced_by=(*NAME_FAULTS, "IBD110"),
         does="connects, and no more comes than how a gateway's hello begins",

@@ -6,7 +6,7 @@ place. Nothing that a route shows by itself tells a forwarder from a gateway. Wh
     its command line, on this machine     socat, docker-proxy, and ib-relay with its ports as options
     a dial that was seen                  made on this machine to a usual port while our hello waited: with a forwarder
                                           that is known to have the port it is where that one leads, else most likely
-    its defaults                          ib-relay runs here, and its ports are not on its command line
+    its defaults                          ib-relay runs here, and not all of its ports are on its command line
     the port alone                        4003 is ib-relay's default on a host, which is a hint and no more
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from diagnostics.evidence import DialSeen, HostView, ListeningSocket, Probe, ProbeStage
+from diagnostics.evidence import DialSeen, Forwarder, HostView, ListeningSocket, Probe, ProbeStage
 from diagnostics.place.addresses import DEFAULT_PORT, DEFAULT_UPSTREAM, host_and_port, is_loopback
 from diagnostics.place.host_names import HOST_NAMES
 from diagnostics.rules.run_view import WILDCARDS, RunView, ok
@@ -28,6 +28,8 @@ class Basis(Enum):
 
     SEEN = "seen"
     DIALLED = "most likely, by a dial that was seen"
+    UPSTREAM_BY_DEFAULT = "a program and its port that were seen, by its default upstream"
+    PORT_BY_DEFAULT = "a program and its upstream that were seen, by its default port"
     DEFAULTS = "a program that was seen, by its default ports"
     PORT = "the default port of a program"
 
@@ -58,6 +60,10 @@ class Between:
         return {
             Basis.SEEN: f"{self.program} has {where}, as seen here.",
             Basis.DIALLED: f"Most likely {self.program} has {where}: a connection to there was made after our hello.",
+            Basis.UPSTREAM_BY_DEFAULT: f"{self.program} has port {self.port}, as seen here; by its defaults it leads "
+            f"to {self.upstream}.",
+            Basis.PORT_BY_DEFAULT: f"{self.program} runs here and leads to {self.upstream}, as seen here; by its "
+            f"defaults it has port {self.port}.",
             Basis.DEFAULTS: f"{self.program} runs here; by its defaults it has {where}.",
             Basis.PORT: f"{self.port} is {self.program}'s default port, and by default it leads to {self.upstream} "
             "on its own machine.",
@@ -83,8 +89,15 @@ def _seen(run: RunView, host: HostView, probe: Probe) -> Between | None:
     if dialled is not None:
         return Between(port, dialled, known.program, Basis.SEEN) if known else _likely(port, dialled)
     if known is not None and known.upstream is not None:
-        return Between(port, known.upstream, known.program, Basis.DEFAULTS)
+        return Between(port, known.upstream, known.program, _assumed(known))
     return None
+
+
+def _assumed(known: Forwarder) -> Basis:
+    """Which part of it is a default. One that was typed as the default is cannot be told from it."""
+    if known.address != "" or known.port != DEFAULT_PORT:
+        return Basis.UPSTREAM_BY_DEFAULT
+    return Basis.DEFAULTS if known.upstream == DEFAULT_UPSTREAM else Basis.PORT_BY_DEFAULT
 
 
 def _likely(port: int, upstream: str) -> Between:

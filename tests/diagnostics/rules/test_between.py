@@ -54,6 +54,21 @@ ROWS = [
         Between(4003, "127.0.0.1:4001", "ib-relay", Basis.SEEN),
     ),
     ("its process only", PLAIN, HERE, seen(BY_DEFAULT), Between(4003, UP, "ib-relay", Basis.DEFAULTS)),
+    (
+        "its port, and no upstream",
+        *(PLAIN, HERE, seen(replace(BY_DEFAULT, address="127.0.0.1"))),
+        Between(4003, UP, "ib-relay", Basis.UPSTREAM_BY_DEFAULT),
+    ),
+    (
+        "a port of its own on what it finds, and no upstream",
+        *(PLAIN, AT_4001, replace(view(replace(OPEN, port=4001)), forwarders=(replace(BY_DEFAULT, port=4001),))),
+        Between(4001, UP, "ib-relay", Basis.UPSTREAM_BY_DEFAULT),
+    ),
+    (
+        "its upstream, and no port",
+        *(PLAIN, HERE, seen(replace(BY_DEFAULT, upstream="127.0.0.1:4001"))),
+        Between(4003, "127.0.0.1:4001", "ib-relay", Basis.PORT_BY_DEFAULT),
+    ),
     ("two dials", PLAIN, HERE, seen(BY_DEFAULT, dials=(DIAL, LIVE)), Between(4003, UP, "ib-relay", Basis.DEFAULTS)),
     ("a dial and no program", PLAIN, HERE, seen(dials=(DIAL,)), Between(4003, UP, "ib-relay", Basis.DIALLED)),
     (
