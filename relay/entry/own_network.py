@@ -21,8 +21,8 @@ def said_of_loopback_only(maps: Sequence[PortMap], has_bridges: bool, inside: bo
     if not alone:
         return ""
     return (
-        f"map {', '.join(one.name for one in alone)}: this is a container: auto listens on its loopback, which only "
-        "programs in its network reach; --listen 0.0.0.0:PORT with --allow NETWORK lets others in"
+        f"map {', '.join(one.name for one in alone)}: this looks like a container: there auto listens on loopback, "
+        "which only programs in its network reach; --listen 0.0.0.0:PORT with --allow NETWORK lets others in"
     )
 
 

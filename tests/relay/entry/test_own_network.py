@@ -7,8 +7,8 @@ from relay.entry.own_network import is_container, said_of_loopback_only
 AUTO, ALL = PortMap("default"), PortMap("open", listen=(Listen("0.0.0.0", 4003),))
 BOTH = PortMap("both", listen=(Listen("auto", 4003), Listen("10.0.0.5", 4003)))
 ALONE = (
-    "map default: this is a container: auto listens on its loopback, which only programs in its network reach; "
-    "--listen 0.0.0.0:PORT with --allow NETWORK lets others in"
+    "map default: this looks like a container: there auto listens on loopback, which only programs in "
+    "its network reach; --listen 0.0.0.0:PORT with --allow NETWORK lets others in"
 )
 
 
