@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "server": "acceptor config connection entry logs manager net survival upkeep",
     "acceptor": "config connection entry logs net",
     "upkeep": "config connection entry logs net",
-    "survival": "config connection entry logs manager net wire",
+    "survival": "command_line config connection entry logs manager net wire",
     "connection": "config logs net wire",
     "entry": "config logs manager net",
     "logs": "config net printable wire",
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "wire": "printable",
     "printable": "",
     "repair": "",
+    "command_line": "",
 }
 
 # The same for diagnostics.
@@ -60,7 +61,7 @@ DIAGNOSTICS_ROOMS = {
     "evidence": "",
     "archive": "",
 }
-DIAGNOSTICS_MAY_IMPORT = {"relay.printable", "relay.repair", "relay.wire", "relay.terminal"}
+DIAGNOSTICS_MAY_IMPORT = {"relay.command_line", "relay.printable", "relay.repair", "relay.wire", "relay.terminal"}
 
 IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "select", "selectors", "shutil"}
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
@@ -75,6 +76,7 @@ PURE_OF_DIAGNOSTICS += ("place/reading.py", "place/recognise.py", "place/routes.
 PURE_OF_DIAGNOSTICS += ("place/setting.py", "place/surroundings.py", "place/targets.py")
 PURE = (
     "relay/printable.py",
+    "relay/command_line.py",
     "relay/repair.py",
     "relay/wire/",
     *(f"relay/{name}.py" for name in PURE_OF_RELAY),

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from diagnostics.place.setting import DOCKERS, HOST_NETWORK, IN_VM, NO_CONTAINER, NO_NETWORK, PODMANS, WSL, Setting
+from diagnostics.place.setting import HOST_NETWORK, IN_VM, NO_CONTAINER, NO_NETWORK, PODMANS, WSL, Setting
 
-EVERYWHERE = frozenset(Setting)
-CONTAINERS_OF_AN_ENGINE = DOCKERS | PODMANS
 MAC = frozenset({Setting.MACOS})
 POD = frozenset({Setting.POD})
 MIRRORED = frozenset({Setting.WSL_MIRRORED})

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from diagnostics.evidence import Forwarder
 from diagnostics.place.addresses import DEFAULT_PORT, DEFAULT_UPSTREAM, host_and_port
+from relay.command_line import is_relay
 
 MAX_PROCESSES = 4096  # looked at
 MAX_LINE = 4096  # bytes of a command line
@@ -22,7 +23,6 @@ MAX_FOUND = 64
 
 LISTEN = re.compile(r"tcp[46]?-l(?:isten)?:(\d{1,5})(?:,(.*))?", re.ASCII | re.IGNORECASE | re.DOTALL)
 DIAL = re.compile(r"tcp[46]?(?:-connect)?:(\[[^\]]+\]|[^:,\[\]]+):(\d{1,5})(?:,.*)?", re.ASCII | re.IGNORECASE)
-RELAY = re.compile(r"ib-relay(\.pyz)?")
 LISTENS = re.compile(r"(auto|\[[^\]]*\]|[^:\[\]]*):(\d{1,5})", re.ASCII)
 AUTO = "auto"  # loopback and the bridges of containers
 
@@ -65,7 +65,7 @@ def forwarders(words: tuple[str, ...]) -> tuple[Forwarder, ...]:
         return tuple(_of_socat(words[1:]))[:1]
     if program == "docker-proxy":
         return tuple(_of_docker_proxy(words))
-    return tuple(_of_relay(words[words.index("run") + 1 :])) if _is_relay(words) else ()
+    return tuple(_of_relay(words[words.index("run") + 1 :])) if is_relay(words) else ()
 
 
 def _of_socat(words: tuple[str, ...]) -> Iterator[Forwarder]:
@@ -91,13 +91,6 @@ def _of_docker_proxy(words: tuple[str, ...]) -> Iterator[Forwarder]:
         known = bool(host) and its.isascii() and its.isdigit()
         upstream = host_and_port(host, int(its[:6])) if known else None
         yield Forwarder("docker-proxy", named.get("host-ip", "0.0.0.0"), int(port[:6]), upstream)
-
-
-def _is_relay(words: tuple[str, ...]) -> bool:
-    """`ib-relay run`, however it was installed."""
-    before = words[: words.index("run")] if "run" in words else ()
-    named = any(RELAY.fullmatch(os.path.basename(word)) for word in before)
-    return named or ("-m", "relay") in pairwise(before)
 
 
 def _of_relay(options: tuple[str, ...]) -> Iterator[Forwarder]:

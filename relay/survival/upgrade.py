@@ -7,7 +7,6 @@ does not handle would end it, so on Linux the kernel is asked first.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from relay.command_line import is_relay
 from relay.survival.handover import REHEARSAL, VARIABLE, answer_of
 
 PATIENCE = REHEARSAL + 10.0  # seconds from the signal to the new program, at the most
@@ -62,15 +62,6 @@ def upgrade(pid: int | None, say: Callable[[str], None]) -> None:
 def running() -> list[int]:
     """The relays of this machine, as far as can be seen."""
     return [pid for pid, arguments in sorted(_processes()) if pid != os.getpid() and is_relay(arguments)]
-
-
-def is_relay(arguments: list[str]) -> bool:
-    """Is this the command line of `ib-relay run`, however it was installed?"""
-    if "run" not in arguments or not arguments:
-        return False
-    before = arguments[: arguments.index("run")]
-    named = any(re.fullmatch(r"ib-relay(\.pyz)?", argument.rpartition("/")[2]) for argument in before)
-    return named or any(pair == ("-m", "relay") for pair in itertools.pairwise(before))
 
 
 def _only(found: list[int]) -> int:

@@ -76,13 +76,15 @@ def test_everything_the_commands_can_come_to_import_is_in_and_nothing_else():
         "diagnostics/report/html.py",
         "diagnostics/host/gateway_log.py",
         "relay/__init__.py",
+        "relay/command_line.py",
         "relay/repair.py",
         "relay/terminal.py",
         "relay/wire/__init__.py",
         "relay/wire/session.py",
     } <= set(sources)
     others = {path for path in sources if not path.startswith(("diagnostics/", "relay/wire/"))}
-    assert others == {"relay/__init__.py", "relay/printable.py", "relay/repair.py", "relay/terminal.py"}
+    shared = {"command_line", "printable", "repair", "terminal"}
+    assert others == {"relay/__init__.py", *(f"relay/{name}.py" for name in shared)}
     assert not {"diagnostics/bundle.py", "diagnostics/archive.py", "diagnostics/__main__.py"} & set(sources)
 
 
