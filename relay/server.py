@@ -20,6 +20,7 @@ from relay.connection.services import Services
 from relay.entry.descriptors import open_files_at_start, raised_open_files
 from relay.entry.listen_address import BindError, Names, look_up
 from relay.entry.listeners import Listeners
+from relay.latency import LatencyInForce
 from relay.logs.brake import Brake
 from relay.logs.logfile import LogFile, log_file_of, same_log_file
 from relay.logs.record import Cause, Reason, Record
@@ -75,6 +76,7 @@ class Relay:
         self._listeners.inherit((*self._survival.handed.listeners, *self._survival.kept_listening))
         self.upkeep = Upkeep(self._upkeep_hooks(), log, self._loop)
         self._notifier = Notifier(self._loop, self._status)
+        self._latency = LatencyInForce(self._poller, log, self._loop)
         self.max_connections = 0
 
     def _services(self) -> Services:
@@ -144,6 +146,7 @@ class Relay:
             self._listeners.close()
             raise
         self._warn()
+        self._latency.put(self.loaded.config.latency)
         self.upkeep.start(self._poller)
         self._notifier.ready()
         self._do_what_was_asked()
@@ -195,6 +198,7 @@ class Relay:
         for connection in self._acceptor.live():
             connection.end(Cause("relay", "policy", Reason.SHUTDOWN))
         self.services.deadlines.close()
+        self._latency.close()
         self._notifier.close()
         self._survival.close()
         self._brake.settle(at_once=True)
@@ -284,6 +288,7 @@ class Relay:
             return self._refused(str(error))
         self._admit(loaded)
         self.loaded, self._names = loaded, names
+        self._latency.put(loaded.config.latency)
         self.log.set_format(loaded.config.log_format)
         if new_file:
             self.log.set_file(file)

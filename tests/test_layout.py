@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "cli": "client config entry logs manager net practice printable run server service survival terminal wire",
     "run": "config logs manager net server survival",
-    "server": "acceptor config connection entry logs manager net survival upkeep",
+    "server": "acceptor config connection entry latency logs manager net survival upkeep",
+    "latency": "config logs net",
     "acceptor": "config connection entry logs net",
     "upkeep": "config connection entry logs net",
     "survival": "command_line config connection entry logs manager net wire",
@@ -67,8 +68,8 @@ IO = {"asyncio", "concurrent", "logging", "multiprocessing", "os", "pathlib", "s
 IO |= {"signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib"}
 PURE_OF_RELAY = ("config/addresses", "config/keys", "config/limits", "config/load", "entry/admission")
 PURE_OF_RELAY += ("connection/gate", "connection/judge", "connection/verdict", "logs/backlog", "logs/ends")
-PURE_OF_RELAY += ("logs/events", "logs/explain", "logs/record", "logs/units", "net/dial_errors", "service/failures")
-PURE_OF_RELAY += ("service/render",)
+PURE_OF_RELAY += ("logs/events", "logs/explain", "logs/record", "logs/units", "net/busy_polling", "net/dial_errors")
+PURE_OF_RELAY += ("service/failures", "service/render")
 PURE_OF_DIAGNOSTICS = ("evidence.py", "saved_evidence.py", "findings/", "probing/plan.py", "report/", "rules/")
 PURE_OF_DIAGNOSTICS += ("host/gateway_log.py", "host/log_lines.py", "host/log_words.py")
 PURE_OF_DIAGNOSTICS += ("place/addresses.py", "place/host_names.py", "place/netfiles.py", "place/network_mode.py")

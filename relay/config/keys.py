@@ -25,6 +25,12 @@ class LogFormat(enum.StrEnum):
     JSON = "json"
 
 
+class Latency(enum.StrEnum):
+    ADAPTIVE = "adaptive"
+    OFF = "off"
+    ALWAYS = "always"
+
+
 @dataclass(frozen=True, slots=True)
 class Key(Generic[Value_co]):
     """`read` takes a TOML value and raises InvalidValue; `from_text` makes such a value of a variable or a flag.
@@ -178,6 +184,11 @@ MAX_CONNECTIONS = _number(
     zero="from ulimit -n",
     meaning="most connections of all maps at one time; 0 is at most 512 in a service",
 )
+LATENCY = _choice(
+    "latency",
+    Latency,
+    meaning="adaptive looks for the next bytes without sleeping where they come soon; always costs a whole core",
+)
 SURVIVE = _switch("survive", meaning="sessions outlive the relay's process where a manager keeps their sockets")
 FOLLOW_BRIDGES = _list_or_none(
     "follow_bridges",
@@ -239,7 +250,7 @@ def _by_name(*keys: Key[object]) -> dict[str, Key[object]]:
 
 TOP_KEYS = _by_name(
     *(LOG_FORMAT, LOG_FILE, LOG_FILE_SIZE, LOG_INTERVAL),
-    *(MAX_CONNECTIONS, SURVIVE, FOLLOW_BRIDGES, DRAIN_TIMEOUT),
+    *(MAX_CONNECTIONS, LATENCY, SURVIVE, FOLLOW_BRIDGES, DRAIN_TIMEOUT),
 )
 MAP_KEYS = _by_name(
     *(NAME, LISTEN, UPSTREAM, PROTOCOL, ALLOW),

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from relay.config import keys
 from relay.config.addresses import Allow, InvalidValue, Listen, Network, Upstream, collapsed, overlap, reaches
-from relay.config.keys import MAP_KEYS, TOP_KEYS, Key, LogFormat, Protocol
+from relay.config.keys import MAP_KEYS, TOP_KEYS, Key, Latency, LogFormat, Protocol
 from relay.printable import printable
 
 PREFIX = "IB_RELAY_"
@@ -59,6 +59,7 @@ class Config:
     log_file_size: int = 10  # MiB; four old files are kept beside it, so 50 MiB in all
     log_interval: float = 60.0  # seconds between the progress records of a live connection
     max_connections: int = 0  # as the open-files limit allows
+    latency: Latency = Latency.ADAPTIVE
     survive: bool = True  # sessions outlive this process where the service manager can keep them
     follow_bridges: tuple[Network, ...] = ()  # where a service manager's sockets stand instead of `listen`
     drain_timeout: float = 10.0  # seconds live sessions get after SIGTERM
@@ -144,6 +145,7 @@ def _config(table: _Table, maps: tuple[PortMap, ...]) -> Config:
         log_file_size=_value(table, keys.LOG_FILE_SIZE, default.log_file_size),
         log_interval=_value(table, keys.LOG_INTERVAL, default.log_interval),
         max_connections=_value(table, keys.MAX_CONNECTIONS, default.max_connections),
+        latency=_value(table, keys.LATENCY, default.latency),
         survive=_value(table, keys.SURVIVE, default.survive),
         follow_bridges=_value(table, keys.FOLLOW_BRIDGES, default.follow_bridges),
         drain_timeout=_value(table, keys.DRAIN_TIMEOUT, default.drain_timeout),

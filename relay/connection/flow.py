@@ -142,7 +142,7 @@ class Flow:
         """Read once and pass it on."""
         if self.judge is not None:
             count = self.may_pass(self.judge)
-            return self.take(count, monotonic()) if count > 0 else True
+            return self.take(count) if count > 0 else True
         try:
             count = self.source.recv_into(self.scratch)
         except BlockingIOError:
@@ -154,20 +154,21 @@ class Flow:
             self.eof = True
             self.owner.source_ended(self)
             return True
-        return self.pass_on(self.scratch[:count], monotonic())
+        return self.pass_on(self.scratch[:count])
 
-    def pass_on(self, data: memoryview, now: float) -> bool | None:
-        """Send what was taken from the source, keep what the sink does not take at once, and show it."""
-        self.last = now
-        if self.first is None:
-            self.first = now
+    def pass_on(self, data: memoryview) -> bool | None:
+        """Send what was taken from the source, keep what the sink does not take at once, and show it.
+
+        Send first: the far end wakes up while the rest is done.
+        """
         try:
             sent = self.sink.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.refused(data, now, error)
+            self.refused(data, self.came(), error)
             return True
+        now = self.came()
         self.bytes += sent
         if sent != len(data):
             self.keep(data[sent:])
@@ -176,6 +177,13 @@ class Flow:
             self.owner.learned(events)
             return True
         return None
+
+    def came(self) -> float:
+        """Bytes have come: now (monotonic)."""
+        now = self.last = monotonic()
+        if self.first is None:
+            self.first = now
+        return now
 
     def push(self, data: bytes, now: float | None = None) -> None:
         """Send bytes that were taken before, ahead of all that is read from now on; `now` None: they were shown."""
@@ -320,12 +328,12 @@ class Flow:
             self.owner.source_ended(self)
         return count
 
-    def take(self, count: int, now: float) -> bool | None:
+    def take(self, count: int) -> bool | None:
         """Pass on the first `count` bytes of what `peek` saw."""
         count = self.source.recv_into(self.scratch, count)
         if self.judge is not None:
             self.judge.taken(count)
-        return self.pass_on(self.scratch[:count], now)
+        return self.pass_on(self.scratch[:count])
 
     def may_pass(self, judge: Judge) -> int:
         """Look, and how much of that may be taken. 0 = the owner was told of an end, -1 = nothing now.

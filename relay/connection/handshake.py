@@ -210,7 +210,7 @@ class PeekHandshake(Handshake):
             return
         self._waiting = 0 < end < count
         self._await_any()
-        down.take(count if end < 0 else end, now)
+        down.take(count if end < 0 else end)
         self._delivered()
 
     def release(self) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from time import monotonic
 
 from relay.connection.flow import Flow, Owner, Waits, show
 from relay.net import offsets
@@ -56,9 +55,9 @@ class PeekFlow(Flow):
         """Look once and pass it on."""
         return self._report(self._look_and_send())
 
-    def take(self, count: int, now: float) -> bool | None:
+    def take(self, count: int) -> bool | None:
         """Pass on the first `count` bytes of what `peek` saw."""
-        return self._report(self._send(count, now))
+        return self._report(self._send(count))
 
     def flush(self) -> bool:
         """The sink is writable: pass on what waits, then read on. True when the owner was told something."""
@@ -79,20 +78,18 @@ class PeekFlow(Flow):
         count = self.peek() if self.judge is None else self.may_pass(self.judge)
         if count <= 0:
             return () if count < 0 else None
-        return self._send(count, monotonic())
+        return self._send(count)
 
-    def _send(self, count: int, now: float) -> Sequence[Event] | None:
+    def _send(self, count: int) -> Sequence[Event] | None:
         """Send the first `count` bytes of `scratch`; those the sink has are shown, noted and dropped."""
-        self.last = now
-        if self.first is None:
-            self.first = now
         try:
             sent = self.sink.send(self.scratch[:count])
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.refused(self.scratch[:count], now, error)
+            self.refused(self.scratch[:count], self.came(), error)
             return None
+        now = self.came()
         self.most = 0
         if sent != count:
             self.most = min(max(2 * sent, LEAST_LOOK), len(self.scratch))

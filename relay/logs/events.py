@@ -16,6 +16,7 @@ EventName = Literal[
     "connection.repeated",
     "fault",
     "keep.full",
+    "latency",
     "listener.closed",
     "listener.lost",
     "listener.unused",
@@ -62,6 +63,7 @@ EVENTS: Mapping[EventName, EventKind] = {
             "connections": "how many have no lines of their own",
         },
     ),
+    "latency": EventKind('a laptop was unplugged, or plugged in again: `latency = "adaptive"` follows it'),
     "warning": EventKind("a setting is allowed and probably not what was meant"),
     "reload": EventKind(
         "the configuration was read again", {"ok": "true if it is in force, false if the old one stays"}

@@ -7,6 +7,8 @@ Data-path handlers are called at once; asyncio hears only of its own descriptors
 
 A crowd of young descriptors (clients that come or leave at once) is served a little at a time, sessions in between.
 
+After bytes have moved it may look for the next ones without sleeping: `busy_polling` says how long (busy_polling.py).
+
 The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the
 loop (a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler is
 given to `on_error(fd, error)` and never leaves the loop.
@@ -19,9 +21,11 @@ from __future__ import annotations
 import asyncio
 import select
 import selectors
-import time
 from collections.abc import Callable
-from typing import Protocol
+from time import monotonic
+from typing import Protocol, TypeVar
+
+from relay.net.busy_polling import LONGEST, Arrivals, BusyPolling
 
 FEW = 4  # ready descriptors that are served in any order; it would cost more to look who they are
 YOUNG = 2.0  # seconds; who is watched for longer is a session, not one of many that come or go at once
@@ -35,10 +39,14 @@ Handler = Callable[[int], "bool | None"]
 ReadyKeys = list[tuple[selectors.SelectorKey, int]]  # what a selector tells asyncio
 
 
+Ready = TypeVar("Ready")
+
+
 class Poller(Protocol):
     """The data path's side of the selector."""
 
     on_error: Callable[[int, Exception], None]  # a handler of this descriptor raised
+    busy_polling: BusyPolling | None  # None: sleep at once
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call `handler(events)` whenever `fd` is ready, level-triggered; OSError as from epoll_ctl."""
@@ -79,6 +87,34 @@ def _raise(fd: int, error: Exception) -> None:
     raise error
 
 
+def _next(poll: Callable[[float], list[Ready]], wait: float, policy: BusyPolling, after: Arrivals) -> list[Ready]:
+    """What is ready next: looked for without sleeping for as long as the policy says, and then waited for.
+
+    `wait`: seconds at most, below 0 without end. What it says of `after` is learnt later, when nobody waits for it.
+    """
+    polls = wait and (policy.always or after.window)
+    if polls and (ready := poll(0)):
+        return ready
+    began = now = monotonic()
+    if polls:
+        until = policy.until(after, began)
+        if 0 < wait < until - began:
+            until = began + wait
+        while now < until:
+            ready = poll(0)
+            now = monotonic()
+            if ready:
+                after.gap = now - began
+                return ready
+        if now > began:
+            policy.budget.spend(now - began)
+    ready = poll(wait if wait <= 0 else max(0.0, wait - (now - began)))
+    gap = monotonic() - began
+    if wait and (ready or gap > LONGEST):
+        after.gap = gap
+    return ready
+
+
 if hasattr(select, "epoll"):
 
     class EpollPoller(selectors.EpollSelector):
@@ -94,12 +130,16 @@ if hasattr(select, "epoll"):
             self._since: dict[int, float] = {}  # monotonic, when it was watched
             self._young_until = 0.0  # the last of them
             self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
+            self.busy_polling: BusyPolling | None = None
+            self._arrivals: dict[int, Arrivals] = {}
+            self._after: Arrivals | None = None  # of the descriptor that was served last, until we have slept
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
             self._handlers[fd] = handler
-            self._since[fd] = now = time.monotonic()
+            self._arrivals[fd] = Arrivals()
+            self._since[fd] = now = monotonic()
             self._young_until = now + YOUNG
 
         def change(self, fd: int, events: int) -> None:
@@ -110,30 +150,31 @@ if hasattr(select, "epoll"):
 
         def unwatch(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
-                del self._since[fd]
+                del self._since[fd], self._arrivals[fd]
                 self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
-                del self._since[fd]
+                del self._since[fd], self._arrivals[fd]
                 self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
             handlers, gone = self._handlers, self._gone
             poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
             wait = -1.0 if timeout is None or timeout < 0 else timeout
-            deadline = None if wait < 0 else time.monotonic() + wait
+            deadline = None if wait < 0 else monotonic() + wait
             while True:
+                after, policy = self._after, self.busy_polling
                 try:
-                    ready = poll(wait)
+                    ready = batch = poll(wait) if after is None or policy is None else _next(poll, wait, policy, after)
                 except InterruptedError:
                     return []
                 touched = not ready
                 if gone:
                     gone.clear()
                 young: list[tuple[int, int]] | None = None
-                if len(ready) > FEW and time.monotonic() < self._young_until:
+                if len(ready) > FEW and monotonic() < self._young_until:
                     ready, young = self._by_age(ready)
                 for fd, events in ready:
                     if fd == asyncio_fd:
@@ -150,16 +191,27 @@ if hasattr(select, "epoll"):
                         self.on_error(fd, error)
                 if young and self._serve_young(young):
                     touched = True
+                if policy is not None:
+                    self._learn(after, batch, wait)
                 if touched:
                     return super().select(0)
                 if deadline is not None:
-                    wait = deadline - time.monotonic()
+                    wait = deadline - monotonic()
                     if wait <= 0:
                         return super().select(0)
 
+        def _learn(self, after: Arrivals | None, batch: list[tuple[int, int]], wait: float) -> None:
+            """What came `after` somebody's bytes; the last one of this batch is the next to be waited after."""
+            if after is not None and after.gap is not None:
+                after.learn()
+            if batch:
+                self._after = self._arrivals.get(batch[-1][0], after)
+            elif wait:
+                self._after = None
+
         def _by_age(self, ready: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
             """Those who are to be served now, and the young."""
-            since, young_since = self._since, time.monotonic() - YOUNG
+            since, young_since = self._since, monotonic() - YOUNG
             return (
                 [item for item in ready if since.get(item[0], 0.0) <= young_since],
                 [item for item in ready if since.get(item[0], 0.0) > young_since],
@@ -172,12 +224,12 @@ if hasattr(select, "epoll"):
             """
             late, touched = self._late, False
             young.sort(key=lambda item: late.get(item[0], len(late)))
-            until = time.monotonic() + SLICE
+            until = monotonic() + SLICE
             for served, (fd, events) in enumerate(young):
                 handler = self._handlers.get(fd)
                 if handler is None or fd in self._gone:
                     continue
-                if time.monotonic() > until:
+                if monotonic() > until:
                     self._late = {left: place for place, (left, _) in enumerate(young[served:])}
                     return touched
                 try:
@@ -201,29 +253,32 @@ class PortablePoller(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.on_error: Callable[[int, Exception], None] = _raise
-        self._paused: dict[int, Handler] = {}  # selectors cannot register "no events"
+        self.busy_polling: BusyPolling | None = None
+        self._paused: dict[int, _DataPath] = {}  # selectors cannot register "no events"
+        self._after: Arrivals | None = None
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
-        if events:
-            self.register(fd, _to_selectors(events), _DataPath(handler))
-        else:
-            self._paused[fd] = handler
+        self._put(fd, events, _DataPath(handler))
 
     def change(self, fd: int, events: int) -> None:
         if fd in self._paused:
             if events:
-                self.register(fd, _to_selectors(events), _DataPath(self._paused.pop(fd)))
+                self._put(fd, events, self._paused.pop(fd))
         elif events:
             self.modify(fd, _to_selectors(events), self.get_key(fd).data)
         else:
-            self._paused[fd] = self.get_key(fd).data.handler
+            self._paused[fd] = self.get_key(fd).data
             self.unregister(fd)
 
-    def rewatch(self, fd: int, handler: Handler) -> None:
-        if fd in self._paused:
-            self._paused[fd] = handler
+    def _put(self, fd: int, events: int, data: _DataPath) -> None:
+        if events:
+            self.register(fd, _to_selectors(events), data)
         else:
-            self.get_key(fd).data.handler = handler
+            self._paused[fd] = data
+
+    def rewatch(self, fd: int, handler: Handler) -> None:
+        data = self._paused.get(fd) or self.get_key(fd).data
+        data.handler = handler
 
     def unwatch(self, fd: int) -> None:
         if self._paused.pop(fd, None) is None and fd in self.get_map():
@@ -233,24 +288,38 @@ class PortablePoller(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> ReadyKeys:
         others: ReadyKeys = []
-        for key, mask in super().select(timeout):
+        after = self._after
+        ready = self._ready(-1.0 if timeout is None else timeout)
+        if timeout != 0:
+            self._after = after if ready else None
+        for key, mask in ready:
             if not isinstance(key.data, _DataPath):
                 others.append((key, mask))
             # An earlier handler of this very batch may have closed it, and its number may be somebody else's by now:
             # `data` is made by `watch` and outlives `change`, so it tells who an event is for.
             elif (watched := self.get_map().get(key.fd)) is not None and watched.data is key.data:
+                self._after = key.data.arrivals
                 try:
                     key.data.handler(_from_selectors(mask))
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.on_error(key.fd, error)
+        if after is not None and after.gap is not None:
+            after.learn()
         return others
+
+    def _ready(self, wait: float) -> ReadyKeys:
+        poll = super().select
+        if self._after is None or self.busy_polling is None:
+            return poll(None if wait < 0 else wait)
+        return _next(lambda wait: poll(None if wait < 0 else wait), wait, self.busy_polling, self._after)
 
 
 class _DataPath:
-    __slots__ = ("handler",)
+    __slots__ = ("handler", "arrivals")
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
+        self.arrivals = Arrivals()
 
 
 def _to_selectors(events: int) -> int:

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from relay.config.addresses import InvalidValue
-from relay.config.keys import MAP_KEYS, TOP_KEYS, LogFormat, Protocol
+from relay.config.keys import MAP_KEYS, TOP_KEYS, Latency, LogFormat, Protocol
 from relay.config.load import Config, PortMap
 
 KEYS = TOP_KEYS | MAP_KEYS
@@ -131,7 +131,7 @@ def test_a_log_file_is_standard_output_or_an_absolute_path(value, taken):
             key.read(value)
 
 
-@pytest.mark.parametrize(("name", "values"), [("log_format", LogFormat), ("protocol", Protocol)])
+@pytest.mark.parametrize(("name", "values"), [("log_format", LogFormat), ("protocol", Protocol), ("latency", Latency)])
 def test_a_choice_takes_its_words_and_nothing_else(name, values):
     assert [KEYS[name].read(value.value) for value in values] == list(values)
     for bad in ("", "IB", "text ", 1, True, None, ["ib"], {}):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.config.addresses import Allow, Listen, Upstream
-from relay.config.keys import MAP_KEYS, TOP_KEYS, LogFormat, Protocol
+from relay.config.keys import MAP_KEYS, TOP_KEYS, Latency, LogFormat, Protocol
 from relay.config.load import Config, ConfigError, PortMap, aligned, effective, load
 
 DATA = Path(__file__).parents[2] / "data" / "config"
@@ -68,8 +68,8 @@ INVALID = {
     "top-key-in-map": "map default: log_format: unknown key; it belongs above the first [[map]] line",
     "unknown-key": 'log_intervall: unknown key; did you mean "log_interval"?',
     "unknown-key-far": "colour: unknown key; "
-    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, survive, follow_bridges, "
-    "drain_timeout, map",
+    "allowed: log_format, log_file, log_file_size, log_interval, max_connections, latency, survive, "
+    "follow_bridges, drain_timeout, map",
     "unknown-key-in-map": 'map paper: listen_address: unknown key; did you mean "listen"?',
     "upstream-is-listener": 'map paper: upstream: seen "localhost:4003" to dial, where map paper of this relay listens '
     '("auto:4003"); allowed: the gateway\'s address as upstream',
@@ -105,6 +105,7 @@ def test_without_anything_4003_leads_to_the_paper_gateway():
         log_format=LogFormat.TEXT,
         log_interval=60.0,
         max_connections=0,
+        latency=Latency.ADAPTIVE,
         survive=True,
         drain_timeout=10.0,
         maps=(
@@ -162,6 +163,7 @@ def test_a_file_with_every_key_is_read_whole():
         5,
         30.0,
         200,
+        Latency.OFF,
         False,
         (ipaddress.ip_network("172.16.0.0/12"),),
         20.0,
@@ -202,6 +204,7 @@ def test_every_key_has_a_variable_and_a_flag():
         "log_file_size": "2",
         "log_interval": "5",
         "max_connections": "7",
+        "latency": "always",
         "survive": "false",
         "follow_bridges": "10.0.0.0/8,fd00::/8",
         "drain_timeout": "1.5",
@@ -229,7 +232,7 @@ def test_every_key_has_a_variable_and_a_flag():
     bounds = (1.0, 2.0, 3.0, 4.0, 5.0, 6, 7, 8, 9, 10.0)
     entry = PortMap("x", listen, Upstream("gateway", 3), Protocol.RAW, allow, *bounds)
     follow = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
-    expected = Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, False, follow, 1.5, (entry,))
+    expected = Config(LogFormat.JSON, "/x/y.log", 2, 5.0, 7, Latency.ALWAYS, False, follow, 1.5, (entry,))
     assert by_variable.config == by_flag.config == expected
     assert by_variable.origins["x.connect_timeout"] == "IB_RELAY_CONNECT_TIMEOUT"
     assert by_flag.origins["x.connect_timeout"] == "--connect-timeout"
@@ -402,13 +405,14 @@ def test_effective_has_a_row_for_every_key_and_a_line_for_every_list_item():
     loaded = load((DATA / "full.toml").read_bytes(), "full.toml", {"IB_RELAY_LOG_INTERVAL": "5"}, {})
     rows = effective(replace(loaded, file_origin="--config"))
     assert [row[0] for row in rows if row[0]] == ["config", *loaded.origins]
-    assert rows[:13] == [
+    assert rows[:14] == [
         ("config", "full.toml", "--config"),
         ("log_format", "json", "file"),
         ("log_file", "/var/log/ib-relay/relay.log", "file"),
         ("log_file_size", "5 MiB", "file"),
         ("log_interval", "5 s", "IB_RELAY_LOG_INTERVAL"),
         ("max_connections", "200", "file"),
+        ("latency", "off", "file"),
         ("survive", "false", "file"),
         ("follow_bridges", "172.16.0.0/12", "file"),
         ("drain_timeout", "20 s", "file"),

@@ -44,7 +44,12 @@ if "IB_RELAY_UNDER_SANDBOX" in os.environ:
 MAP = "test"  # the name of every relay's one map
 LISTENING = "ib_relay.listening"
 OPEN, READY, PROGRESS, CLOSE = (f"ib_relay.connection.{event}" for event in ("open", "ready", "progress", "close"))
-TOP_LEVEL = {"log_interval", "max_connections", "drain_timeout"}  # every other setting belongs to the port map
+TOP_LEVEL = {
+    "log_interval",
+    "max_connections",
+    "drain_timeout",
+    "latency",
+}  # every other setting belongs to the port map
 LINUX = sys.platform.startswith("linux")
 linux_only = pytest.mark.skipif(not LINUX, reason="asks what only Linux' /proc tells")
 

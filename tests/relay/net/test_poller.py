@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from relay.net import poller
+from relay.net.busy_polling import FIRST_WINDOW, SHARE, Arrivals, BusyPolling
 from relay.net.poller import BROKEN, READ, WRITE, EpollPoller, PortablePoller, new_event_loop, poller_of
 
 POLLERS = [
@@ -259,7 +260,7 @@ class Crowd:
 
     def __init__(self, monkeypatch):
         self.now, self.served = 1000.0, []
-        monkeypatch.setattr(poller.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(poller, "monotonic", lambda: self.now)
         self.poller = EpollPoller()
         self.pairs = {}
 
@@ -327,3 +328,145 @@ def test_a_young_one_that_goes_before_its_turn_is_not_served(crowd):
     crowd.poller.unwatch(crowd.pairs[gone][0].fileno())
     served = [name for _ in range(10) for name in crowd.turn()]
     assert sorted([first, gone, *served]) == sorted(crowd.pairs)
+
+
+# Without sleeping
+
+
+class Script:
+    """What an epoll says each time it is asked, and what it was asked; its clock goes on by `step` with each look."""
+
+    def __init__(self, monkeypatch, *answers, step=30e-6, slept=0.0):
+        self.now, self.step, self.slept = 1000.0, step, slept
+        self.answers, self.waits = list(answers), []
+        monkeypatch.setattr(poller, "monotonic", lambda: self.now)
+
+    def poll(self, wait):
+        self.waits.append(wait)
+        self.now += self.step if wait == 0 else self.slept
+        return self.answers.pop(0) if self.answers else []
+
+
+def arrivals(window):
+    found = Arrivals()
+    found.window = window
+    return found
+
+
+READY = [(7, READ)]
+
+
+def test_what_is_ready_at_once_needs_no_clock(monkeypatch):
+    script, after = Script(monkeypatch, READY), arrivals(100e-6)
+    assert poller._next(script.poll, -1.0, BusyPolling(1000.0), after) == READY
+    assert (script.waits, after.gap) == ([0], None)
+
+
+def test_what_comes_within_the_window_is_found_without_a_sleep(monkeypatch):
+    script, after, policy = Script(monkeypatch, [], [], READY), arrivals(100e-6), BusyPolling(1000.0)
+    assert poller._next(script.poll, -1.0, policy, after) == READY
+    assert (script.waits, after.gap) == ([0, 0, 0], pytest.approx(60e-6))
+    assert policy.budget.affords(SHARE, script.now), "nothing was in vain"
+
+
+def test_what_comes_later_is_slept_for_and_the_window_was_in_vain(monkeypatch):
+    script, after, policy = Script(monkeypatch, slept=0.5), arrivals(100e-6), BusyPolling(1000.0)
+    script.answers = [[], [], [], [], [], READY]
+    assert poller._next(script.poll, -1.0, policy, after) == READY
+    assert (script.waits, after.gap) == ([0] * 5 + [-1.0], pytest.approx(0.5 + 4 * 30e-6))
+    assert policy.budget.affords(SHARE - 125e-6, 1000.0)
+    assert not policy.budget.affords(SHARE - 115e-6, 1000.0)
+
+
+def test_without_a_window_it_sleeps_at_once_and_still_learns(monkeypatch):
+    script, after = Script(monkeypatch, READY, slept=0.25), arrivals(0.0)
+    assert poller._next(script.poll, 0.75, BusyPolling(1000.0), after) == READY
+    assert (script.waits, after.gap) == ([0.75], 0.25)
+
+
+def test_a_sleep_ends_where_a_timer_is_due_however_long_it_was_polled_for(monkeypatch):
+    script, after = Script(monkeypatch, slept=0.01), arrivals(100e-6)
+    assert poller._next(script.poll, 0.01, BusyPolling(1000.0), after) == []
+    assert script.waits[-1] == pytest.approx(0.01 - 4 * 30e-6)
+    assert after.gap == pytest.approx(0.01 + 4 * 30e-6), "longer than any window: that much is known"
+    script, after = Script(monkeypatch), arrivals(300e-6)
+    assert poller._next(script.poll, 100e-6, BusyPolling(1000.0), after) == []
+    assert (script.waits, after.gap) == ([0] * 5 + [0.0], None), "and a window does, too"
+
+
+def test_always_never_sleeps_but_for_a_timer(monkeypatch):
+    script, after = Script(monkeypatch, *[[]] * 5000, READY), arrivals(0.0)
+    assert poller._next(script.poll, -1.0, BusyPolling(1000.0, always=True), after) == READY
+    assert set(script.waits) == {0}
+    script = Script(monkeypatch)
+    assert poller._next(script.poll, 0.001, BusyPolling(1000.0, always=True), after) == []
+    assert set(script.waits) == {0} and script.now == pytest.approx(1000.001, abs=100e-6)
+
+
+def test_a_look_without_time_is_one_look(monkeypatch):
+    script, after = Script(monkeypatch), arrivals(300e-6)
+    assert poller._next(script.poll, 0.0, BusyPolling(1000.0, always=True), after) == []
+    assert (script.waits, after.gap) == ([0.0], None)
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_bytes_timers_and_asyncio_s_own_descriptors_have_their_turn(loop, pair, always):
+    near, far = pair
+    loop.poller.busy_polling = BusyPolling(0.0, always)
+    seen, other, came = [], socket.socketpair(), asyncio.Event()
+
+    def read(_events):
+        seen.append(near.recv(10))
+        came.set()
+        return True
+
+    loop.poller.watch(near.fileno(), READ, read)
+
+    async def talk():
+        reader, writer = await asyncio.open_connection(sock=other[0])
+        for number in range(50):
+            came.clear()
+            far.send(b"%d" % number)
+            await came.wait()
+            await asyncio.sleep(0.0001)
+            other[1].send(b"asyncio")
+            assert await reader.readexactly(7) == b"asyncio"
+        writer.close()
+        await writer.wait_closed()
+
+    loop.run_until_complete(asyncio.wait_for(talk(), 30))
+    assert seen == [b"%d" % number for number in range(50)]
+    loop.poller.unwatch(near.fileno())
+    other[1].close()
+
+
+def test_each_descriptor_has_its_own_window(loop):
+    """A question is answered at once, and nothing comes soon after the answer: only one of them is polled for."""
+    loop.poller.busy_polling = BusyPolling(0.0, share=1.0)
+    (asked, asker), (answered, answerer) = socket.socketpair(), socket.socketpair()
+
+    def question(_events):
+        asked.recv(10)
+        answerer.send(b"a")
+
+    loop.poller.watch(asked.fileno(), READ, question)
+    loop.poller.watch(answered.fileno(), READ, lambda _: answered.recv(10))
+
+    async def talk():
+        for _ in range(60):
+            asker.send(b"q")
+            await asyncio.sleep(0.002)
+
+    loop.run_until_complete(talk())
+    windows = [_arrivals_of(loop.poller, sock).window for sock in (asked, answered)]
+    for sock in (asked, answered):
+        loop.poller.unwatch(sock.fileno())
+    for sock in (asked, asker, answered, answerer):
+        sock.close()
+    assert windows == [FIRST_WINDOW, 0.0]
+
+
+def _arrivals_of(poller, sock):
+    if isinstance(poller, PortablePoller):
+        return poller.get_key(sock.fileno()).data.arrivals
+    return poller._arrivals[sock.fileno()]

@@ -174,7 +174,7 @@ async def test_a_judge_goes_on_at_the_very_byte_and_rules_on_what_was_not_begun(
         if sent:
             assert connection.up.peek() == len(ORDER)
             assert connection.up.judge.look(connection.up.scratch[: len(ORDER)], 0.0).passing == len(ORDER)
-            connection.up.take(sent, 0.0)
+            connection.up.take(sent)
         again = resumed(rig, killed(rig, connection))
         assert await gateway.read(len(ORDER)) == ORDER
         await client.send(TICK + ORDER)

@@ -1,0 +1,99 @@
+"""How long to look for the next bytes without sleeping: windows that are learned, and a budget for those in vain. Pure.
+
+Theory. A relay that sleeps until the next bytes come pays for a wake-up: the kernel has to start an idle core, which on
+a virtual machine takes longer than all the work of a relay (measured: 7 us on one machine, 60 to 100 us on others), and
+a sleep with its wake-up costs CPU, too. Looking again and again instead costs a whole core for as long as it lasts. So
+it is worth it where something comes soon, and only there.
+
+How soon differs by what has just been passed on: a gateway answers a question within microseconds, and the next tick
+comes when the market moves. So each descriptor has its Arrivals: how much later the next bytes came, whoever sent them,
+after bytes had been read from this one. They are counted by size, older ones weigh less, and the window is the one that
+would have paid best: what was answered within it is worth WORTH each, and what was not has cost the whole window.
+
+Polling that is answered is no waste, it replaces a sleep and a wake-up. Polling that ends in a sleep after all is, and
+of that a Budget allows a share of one core, whatever the windows say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+BOUNDS = (25e-6, 50e-6, 100e-6, 200e-6, 300e-6)  # seconds; the windows to choose from
+LONGEST = BOUNDS[-1]
+FIRST_WINDOW = 100e-6  # seconds, before anything is known
+WORTH = 100e-6  # seconds of polling in vain that are given for one wake-up less
+SHARE = 0.02  # of one core that polling in vain may take
+_CHOOSE = 8  # arrivals between two choices of a window
+_MEMORY = 32  # arrivals after which all of them count half
+
+
+class Arrivals:
+    """How soon the next bytes came after those of one descriptor. `window`: how long to poll for them, in seconds.
+
+    `gap` is the latest one, in seconds, until it is learnt from; more than LONGEST need not have been the end of it.
+    """
+
+    __slots__ = ("window", "gap", "_counts", "_left")
+
+    def __init__(self) -> None:
+        self.window = FIRST_WINDOW
+        self.gap: float | None = None
+        self._counts = [0] * (len(BOUNDS) + 1)  # by the window they came within; the last one: later
+        self._left = _CHOOSE
+
+    def learn(self) -> None:
+        """Think `gap` over."""
+        assert self.gap is not None, "nothing has come"
+        self._counts[bisect_left(BOUNDS, self.gap)] += 1
+        self.gap = None
+        self._left -= 1
+        if not self._left:
+            self._left = _CHOOSE
+            self._choose()
+
+    def _choose(self) -> None:
+        counts, total = self._counts, sum(self._counts)
+        best, within, self.window = 0.0, 0, 0.0
+        for bound, count in zip(BOUNDS, counts, strict=False):
+            within += count
+            gain = within * WORTH - (total - within) * bound
+            if gain > best:
+                best, self.window = gain, bound
+        if total >= _MEMORY:
+            self._counts = [count // 2 for count in counts]
+
+
+class Budget:
+    """Seconds of polling in vain: a share of the time that passes, saved up for a second at most."""
+
+    __slots__ = ("_share", "_left", "_at")
+
+    def __init__(self, share: float, now: float) -> None:
+        self._share, self._left, self._at = share, share, now
+
+    def affords(self, window: float, now: float) -> bool:
+        """May this window turn out to be in vain?"""
+        self._left = min(self._share, self._left + (now - self._at) * self._share)
+        self._at = now
+        return window <= self._left
+
+    def spend(self, seconds: float) -> None:
+        """So many were in vain."""
+        self._left -= seconds
+
+
+class BusyPolling:
+    """The policy of one relay. `always`: without a window and without a budget, a whole core for it."""
+
+    __slots__ = ("always", "budget")
+
+    def __init__(self, now: float, always: bool = False, share: float = SHARE) -> None:
+        self.always = always
+        self.budget = Budget(share, now)
+
+    def until(self, arrivals: Arrivals, now: float) -> float:
+        """Until when (monotonic) to poll after `arrivals`' bytes; `now` where not at all."""
+        if self.always:
+            return float("inf")
+        window = arrivals.window
+        return now + window if window and self.budget.affords(window, now) else now

@@ -1,0 +1,108 @@
+"""relay/net/busy_polling.py: windows that pay, and what may be spent in vain."""
+
+import random
+
+import pytest
+
+from relay.net.busy_polling import BOUNDS, FIRST_WINDOW, SHARE, Arrivals, Budget, BusyPolling
+
+US = 1e-6
+LATER = 5_000 * US
+
+
+def learnt(arrivals, gaps):
+    for gap in gaps:
+        arrivals.gap = gap
+        arrivals.learn()
+    return arrivals
+
+
+def window_after(*gaps):
+    """Of a hundred arrivals, the gaps in turn, as microseconds."""
+    return round(learnt(Arrivals(), [gaps[at % len(gaps)] * US for at in range(96)]).window / US)
+
+
+def test_before_anything_is_known_there_is_a_window():
+    assert Arrivals().window == FIRST_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("gaps", "window"),
+    [
+        ((10,), 25),
+        ((25,), 25),
+        ((26,), 50),
+        ((60, 90), 100),
+        ((250,), 300),
+        ((301,), 0),
+        ((1_000_000,), 0),
+        ((10, 10, 10, 45), 50),  # the few that come later are worth 25 us more
+        ((10, LATER / US), 25),  # every second one: 100 us for 25
+        ((10, *[LATER / US] * 3), 25),  # every fourth one: 100 us for 75
+        ((10, *[LATER / US] * 7), 0),  # every eighth one: 100 us for 175
+        ((250, LATER / US), 0),  # every second one: 100 us for 300
+        ((250, 250, 250, 250, 250, 250, 250, LATER / US), 300),  # 700 us for 300
+        ((10, 10, 250, LATER / US), 25),  # the third one would cost 300 us each time the fourth one comes
+    ],
+)
+def test_the_window_is_the_one_that_pays_best(gaps, window):
+    assert window_after(*gaps) == window
+
+
+def test_a_window_that_pays_no_more_is_gone_soon_and_comes_back():
+    arrivals = learnt(Arrivals(), [10 * US] * 1000)
+    learnt(arrivals, [LATER] * 64)
+    assert arrivals.window == 0
+    assert learnt(arrivals, [10 * US] * 16).window == BOUNDS[0]
+
+
+def test_eight_sparse_ticks_end_the_first_window():
+    assert learnt(Arrivals(), [1.0] * 7).window == FIRST_WINDOW
+    assert learnt(Arrivals(), [1.0] * 8).window == 0
+
+
+@pytest.mark.parametrize(
+    ("mean", "polls"), [(15 * US, True), (60 * US, True), (1_000 * US, False), (5_000 * US, False)]
+)
+def test_irregular_arrivals_are_polled_for_where_they_come_soon(mean, polls):
+    chance = random.Random(7)
+    arrivals = Arrivals()
+    windows = [learnt(arrivals, [chance.expovariate(1 / mean) for _ in range(8)]).window for _ in range(500)]
+    assert sum((window > 0) == polls for window in windows) > 0.9 * len(windows)
+
+
+def test_a_budget_is_a_share_of_the_time_and_saves_up_for_one_second():
+    budget = Budget(0.02, now=100.0)
+    assert budget.affords(0.02, 100.0), "a second's worth to begin with"
+    assert not budget.affords(0.021, 100.0)
+    budget.spend(0.02)
+    assert not budget.affords(25 * US, 100.0)
+    assert budget.affords(0.0099, 100.5)
+    assert not budget.affords(0.0101, 100.5)
+    assert not budget.affords(0.021, 5000.0), "no more than for a second"
+
+
+@pytest.mark.parametrize("share", [0.01, SHARE])
+def test_what_is_spent_in_vain_is_never_more_than_the_share_of_any_second(share):
+    """Windows of every kind that never pay: the worst there is."""
+    chance, now, spent = random.Random(3), 50.0, []
+    budget = Budget(share, now)
+    while now < 60.0:
+        window = chance.choice(BOUNDS)
+        if budget.affords(window, now):
+            budget.spend(window)
+            spent.append((now, window))
+            now += window
+        now += chance.uniform(0, 50 * US)
+    assert sum(window for _, window in spent) > 9 * share, "it is used"
+    for begin in range(50, 59):
+        assert sum(window for at, window in spent if begin <= at < begin + 1) <= 2 * share + max(BOUNDS)
+
+
+def test_until_when_to_poll():
+    arrivals = Arrivals()
+    assert BusyPolling(10.0).until(arrivals, 10.0) == 10.0 + FIRST_WINDOW
+    assert BusyPolling(10.0, share=0.0).until(arrivals, 10.0) == 10.0, "nothing left to spend"
+    assert BusyPolling(10.0, always=True, share=0.0).until(arrivals, 10.0) == float("inf")
+    arrivals.window = 0.0
+    assert BusyPolling(10.0).until(arrivals, 10.0) == 10.0
