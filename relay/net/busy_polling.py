@@ -24,28 +24,27 @@ FIRST_WINDOW = 100e-6  # seconds, before anything is known
 WORTH = 100e-6  # seconds of polling in vain that are given for one wake-up less
 SHARE = 0.02  # of one core that polling in vain may take
 _CHOOSE = 8  # arrivals between two choices of a window
+_REST = 8  # sleeps, of which one is measured where there is no window: cheaper where nothing comes soon anyway
 _MEMORY = 32  # arrivals after which all of them count half
 
 
 class Arrivals:
     """How soon the next bytes came after those of one descriptor. `window`: how long to poll for them, in seconds.
 
-    `gap` is the latest one, in seconds, until it is learnt from; more than LONGEST need not have been the end of it.
+    `rest`: without a window, sleeps until one is measured.
     """
 
-    __slots__ = ("window", "gap", "_counts", "_left")
+    __slots__ = ("window", "rest", "_counts", "_left")
 
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
-        self.gap: float | None = None
         self._counts = [0] * (len(BOUNDS) + 1)  # by the window they came within; the last one: later
         self._left = _CHOOSE
+        self.rest = _REST
 
-    def learn(self) -> None:
-        """Think `gap` over."""
-        assert self.gap is not None, "nothing has come"
-        self._counts[bisect_left(BOUNDS, self.gap)] += 1
-        self.gap = None
+    def learn(self, gap: float) -> None:
+        """The next bytes came after so many seconds; above LONGEST, or later."""
+        self._counts[bisect_left(BOUNDS, gap)] += 1
         self._left -= 1
         if not self._left:
             self._left = _CHOOSE
@@ -83,13 +82,28 @@ class Budget:
 
 
 class BusyPolling:
-    """The policy of one relay. `always`: without a window and without a budget, a whole core for it."""
+    """The policy of one relay. `always`: without a window and without a budget, a whole core for it.
 
-    __slots__ = ("always", "budget")
+    What came is learnt from later (`learn`), when nobody waits for what the relay does.
+    """
+
+    __slots__ = ("always", "budget", "at_rest", "_came")
 
     def __init__(self, now: float, always: bool = False, share: float = SHARE) -> None:
         self.always = always
         self.budget = Budget(share, now)
+        self.at_rest = Arrivals() if always else None  # what is waited after when nothing has moved
+        self._came: tuple[Arrivals, float] | None = None
+
+    def after(self, arrivals: Arrivals) -> Arrivals | None:
+        """Bytes of this descriptor have moved. None: sleep, and do not measure for how long."""
+        if arrivals.window or self.always:
+            return arrivals
+        arrivals.rest -= 1
+        if arrivals.rest:
+            return None
+        arrivals.rest = _REST
+        return arrivals
 
     def until(self, arrivals: Arrivals, now: float) -> float:
         """Until when (monotonic) to poll after `arrivals`' bytes; `now` where not at all."""
@@ -97,3 +111,19 @@ class BusyPolling:
             return float("inf")
         window = arrivals.window
         return now + window if window and self.budget.affords(window, now) else now
+
+    def in_vain(self, seconds: float) -> None:
+        """So long was polled, and then slept after all."""
+        self.budget.spend(seconds)
+
+    def came(self, arrivals: Arrivals, gap: float, ready: bool = True) -> None:
+        """The next bytes after `arrivals`' came after `gap` seconds; not `ready`: or nobody knows when."""
+        if ready or gap > LONGEST:
+            self._came = arrivals, gap
+
+    def learn(self) -> None:
+        """Think over what came last."""
+        if self._came is not None:
+            arrivals, gap = self._came
+            self._came = None
+            arrivals.learn(gap)

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from relay.net.busy_polling import LONGEST, Arrivals, BusyPolling
+from relay.net.busy_polling import Arrivals, BusyPolling
 
 FEW = 4  # ready descriptors that are served in any order; it would cost more to look who they are
 YOUNG = 2.0  # seconds; who is watched for longer is a session, not one of many that come or go at once
@@ -90,11 +90,12 @@ def _raise(fd: int, error: Exception) -> None:
 def _next(poll: Callable[[float], list[Ready]], wait: float, policy: BusyPolling, after: Arrivals) -> list[Ready]:
     """What is ready next: looked for without sleeping for as long as the policy says, and then waited for.
 
-    `wait`: seconds at most, below 0 without end. What it says of `after` is learnt later, when nobody waits for it.
+    `wait`: seconds at most, below 0 without end.
     """
-    polls = wait and (policy.always or after.window)
+    polls = wait and (after.window or policy.always)
     if polls and (ready := poll(0)):
         return ready
+    policy.learn()  # of the last time: now is time for it
     began = now = monotonic()
     if polls:
         until = policy.until(after, began)
@@ -104,14 +105,12 @@ def _next(poll: Callable[[float], list[Ready]], wait: float, policy: BusyPolling
             ready = poll(0)
             now = monotonic()
             if ready:
-                after.gap = now - began
+                policy.came(after, now - began)
                 return ready
-        if now > began:
-            policy.budget.spend(now - began)
+        policy.in_vain(now - began)
     ready = poll(wait if wait <= 0 else max(0.0, wait - (now - began)))
-    gap = monotonic() - began
-    if wait and (ready or gap > LONGEST):
-        after.gap = gap
+    if wait:
+        policy.came(after, monotonic() - began, bool(ready))
     return ready
 
 
@@ -122,23 +121,21 @@ if hasattr(select, "epoll"):
 
         def __init__(self) -> None:
             super().__init__()
-            self._asyncio_fd = super().fileno()
+            asyncio_fd = super().fileno()
             self._data_path = select.epoll()
-            self._data_path.register(self._asyncio_fd, READ)
-            self._handlers: dict[int, Handler] = {}
+            self._data_path.register(asyncio_fd, READ)
+            self._handlers: dict[int, tuple[Handler, Arrivals]] = {asyncio_fd: (lambda _events: True, Arrivals())}
             self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
             self._since: dict[int, float] = {}  # monotonic, when it was watched
             self._young_until = 0.0  # the last of them
             self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
             self.busy_polling: BusyPolling | None = None
-            self._arrivals: dict[int, Arrivals] = {}
             self._after: Arrivals | None = None  # of the descriptor that was served last, until we have slept
             self.on_error: Callable[[int, Exception], None] = _raise
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
-            self._handlers[fd] = handler
-            self._arrivals[fd] = Arrivals()
+            self._handlers[fd] = (handler, Arrivals())
             self._since[fd] = now = monotonic()
             self._young_until = now + YOUNG
 
@@ -146,30 +143,27 @@ if hasattr(select, "epoll"):
             self._data_path.modify(fd, events)
 
         def rewatch(self, fd: int, handler: Handler) -> None:
-            self._handlers[fd] = handler
+            self._handlers[fd] = (handler, self._handlers[fd][1])
 
         def unwatch(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
-                del self._since[fd], self._arrivals[fd]
+                del self._since[fd]
                 self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
             if self._handlers.pop(fd, None) is not None:
-                del self._since[fd], self._arrivals[fd]
+                del self._since[fd]
                 self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
-            handlers, gone = self._handlers, self._gone
-            poll, asyncio_fd = self._data_path.poll, self._asyncio_fd
+            handlers, gone, policy = self._handlers, self._gone, self.busy_polling
+            poll = self._data_path.poll
             wait = -1.0 if timeout is None or timeout < 0 else timeout
             deadline = None if wait < 0 else monotonic() + wait
             while True:
-                after, policy = self._after, self.busy_polling
-                try:
-                    ready = batch = poll(wait) if after is None or policy is None else _next(poll, wait, policy, after)
-                except InterruptedError:
-                    return []
+                after, watched = self._after, None
+                ready = poll(wait) if after is None or policy is None else _next(poll, wait, policy, after)
                 touched = not ready
                 if gone:
                     gone.clear()
@@ -177,14 +171,11 @@ if hasattr(select, "epoll"):
                 if len(ready) > FEW and monotonic() < self._young_until:
                     ready, young = self._by_age(ready)
                 for fd, events in ready:
-                    if fd == asyncio_fd:
-                        touched = True
-                        continue
-                    handler = handlers.get(fd)
-                    if handler is None or (gone and fd in gone):
+                    watched = handlers.get(fd)
+                    if watched is None or (gone and fd in gone):
                         continue  # closed by an earlier handler of this very batch
                     try:
-                        if handler(events):
+                        if watched[0](events):
                             touched = True
                     except Exception as error:  # noqa: BLE001 (told to its owner; the loop lives on)
                         touched = True
@@ -192,22 +183,16 @@ if hasattr(select, "epoll"):
                 if young and self._serve_young(young):
                     touched = True
                 if policy is not None:
-                    self._learn(after, batch, wait)
+                    if watched is not None:
+                        self._after = policy.after(watched[1])
+                    elif wait and not ready:
+                        self._after = policy.at_rest
                 if touched:
                     return super().select(0)
                 if deadline is not None:
                     wait = deadline - monotonic()
                     if wait <= 0:
                         return super().select(0)
-
-        def _learn(self, after: Arrivals | None, batch: list[tuple[int, int]], wait: float) -> None:
-            """What came `after` somebody's bytes; the last one of this batch is the next to be waited after."""
-            if after is not None and after.gap is not None:
-                after.learn()
-            if batch:
-                self._after = self._arrivals.get(batch[-1][0], after)
-            elif wait:
-                self._after = None
 
         def _by_age(self, ready: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
             """Those who are to be served now, and the young."""
@@ -226,14 +211,14 @@ if hasattr(select, "epoll"):
             young.sort(key=lambda item: late.get(item[0], len(late)))
             until = monotonic() + SLICE
             for served, (fd, events) in enumerate(young):
-                handler = self._handlers.get(fd)
-                if handler is None or fd in self._gone:
+                watched = self._handlers.get(fd)
+                if watched is None or fd in self._gone:
                     continue
                 if monotonic() > until:
                     self._late = {left: place for place, (left, _) in enumerate(young[served:])}
                     return touched
                 try:
-                    if handler(events):
+                    if watched[0](events):
                         touched = True
                 except Exception as error:  # noqa: BLE001 (as above)
                     touched = True
@@ -288,23 +273,24 @@ class PortablePoller(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> ReadyKeys:
         others: ReadyKeys = []
-        after = self._after
+        served: _DataPath | None = None
         ready = self._ready(-1.0 if timeout is None else timeout)
-        if timeout != 0:
-            self._after = after if ready else None
         for key, mask in ready:
             if not isinstance(key.data, _DataPath):
                 others.append((key, mask))
             # An earlier handler of this very batch may have closed it, and its number may be somebody else's by now:
             # `data` is made by `watch` and outlives `change`, so it tells who an event is for.
             elif (watched := self.get_map().get(key.fd)) is not None and watched.data is key.data:
-                self._after = key.data.arrivals
+                served = key.data
                 try:
                     key.data.handler(_from_selectors(mask))
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.on_error(key.fd, error)
-        if after is not None and after.gap is not None:
-            after.learn()
+        if self.busy_polling is not None:
+            if served is not None:
+                self._after = self.busy_polling.after(served.arrivals)
+            elif timeout != 0 and not ready:
+                self._after = self.busy_polling.at_rest
         return others
 
     def _ready(self, wait: float) -> ReadyKeys:

@@ -168,7 +168,8 @@ async def is_kept_for_a_minute_by_each_byte(rig, connection, sender, reader, mon
     came = monotonic()
     for _ in range(3):
         came += 50
-        monkeypatch.setattr(flow, "monotonic", lambda came=came: came)
+        for module in (flow, peek_flow):
+            monkeypatch.setattr(module, "monotonic", lambda came=came: came)
         await sender.send(b"still here")
         assert await reader.read(10) == b"still here"
         connection.expired(came + 59)
@@ -465,7 +466,8 @@ async def test_an_ended_connection_leaves_nothing_behind():
         client.reset()
         await rig.end_of(connection)
         assert [sock.fileno() for sock in sockets] == [-1, -1]
-        assert (rig.live, rig.poller._handlers, rig.services.deadlines._due) == ([], {}, {})
+        assert (rig.live, rig.services.deadlines._due) == ([], {})
+        assert len(rig.poller._handlers) == 1, "asyncio's own"
 
 
 # Records

@@ -12,8 +12,7 @@ LATER = 5_000 * US
 
 def learnt(arrivals, gaps):
     for gap in gaps:
-        arrivals.gap = gap
-        arrivals.learn()
+        arrivals.learn(gap)
     return arrivals
 
 
@@ -106,3 +105,32 @@ def test_until_when_to_poll():
     assert BusyPolling(10.0, always=True, share=0.0).until(arrivals, 10.0) == float("inf")
     arrivals.window = 0.0
     assert BusyPolling(10.0).until(arrivals, 10.0) == 10.0
+
+
+def test_without_a_window_one_sleep_in_eight_is_measured():
+    policy, arrivals = BusyPolling(0.0), learnt(Arrivals(), [LATER] * 8)
+    assert [policy.after(arrivals) for _ in range(16)] == [*[None] * 7, arrivals] * 2
+    assert BusyPolling(0.0, always=True).after(arrivals) is arrivals
+    assert policy.after(learnt(arrivals, [10 * US] * 8)) is arrivals
+
+
+def test_what_came_is_learnt_from_later_and_once():
+    policy, arrivals = BusyPolling(0.0), Arrivals()
+    for _ in range(8):
+        policy.came(arrivals, LATER)
+        assert arrivals.window == FIRST_WINDOW
+        policy.learn()
+        policy.learn()
+    assert arrivals.window == 0
+
+
+def test_a_sleep_that_a_timer_ended_soon_says_nothing():
+    policy, arrivals = BusyPolling(0.0), Arrivals()
+    for _ in range(8):
+        policy.came(arrivals, 10 * US, ready=False)
+        policy.learn()
+    assert arrivals.window == FIRST_WINDOW
+    for _ in range(8):
+        policy.came(arrivals, LATER, ready=False)
+        policy.learn()
+    assert arrivals.window == 0

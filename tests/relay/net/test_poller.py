@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from relay.net import poller
-from relay.net.busy_polling import FIRST_WINDOW, SHARE, Arrivals, BusyPolling
+from relay.net.busy_polling import FIRST_WINDOW, Arrivals, BusyPolling
 from relay.net.poller import BROKEN, READ, WRITE, EpollPoller, PortablePoller, new_event_loop, poller_of
 
 POLLERS = [
@@ -347,6 +347,20 @@ class Script:
         return self.answers.pop(0) if self.answers else []
 
 
+class Told(BusyPolling):
+    """A policy that keeps what it is told."""
+
+    def __init__(self, always=False):
+        super().__init__(1000.0, always)
+        self.told = []
+
+    def in_vain(self, seconds):
+        self.told.append(("in vain", pytest.approx(seconds)))
+
+    def came(self, arrivals, gap, ready=True):
+        self.told.append(("came" if ready else "not yet", pytest.approx(gap)))
+
+
 def arrivals(window):
     found = Arrivals()
     found.window = window
@@ -357,56 +371,53 @@ READY = [(7, READ)]
 
 
 def test_what_is_ready_at_once_needs_no_clock(monkeypatch):
-    script, after = Script(monkeypatch, READY), arrivals(100e-6)
-    assert poller._next(script.poll, -1.0, BusyPolling(1000.0), after) == READY
-    assert (script.waits, after.gap) == ([0], None)
+    script, policy = Script(monkeypatch, READY), Told()
+    assert poller._next(script.poll, -1.0, policy, arrivals(100e-6)) == READY
+    assert (script.waits, policy.told) == ([0], [])
 
 
 def test_what_comes_within_the_window_is_found_without_a_sleep(monkeypatch):
-    script, after, policy = Script(monkeypatch, [], [], READY), arrivals(100e-6), BusyPolling(1000.0)
-    assert poller._next(script.poll, -1.0, policy, after) == READY
-    assert (script.waits, after.gap) == ([0, 0, 0], pytest.approx(60e-6))
-    assert policy.budget.affords(SHARE, script.now), "nothing was in vain"
+    script, policy = Script(monkeypatch, [], [], READY), Told()
+    assert poller._next(script.poll, -1.0, policy, arrivals(100e-6)) == READY
+    assert (script.waits, policy.told) == ([0, 0, 0], [("came", 60e-6)])
 
 
 def test_what_comes_later_is_slept_for_and_the_window_was_in_vain(monkeypatch):
-    script, after, policy = Script(monkeypatch, slept=0.5), arrivals(100e-6), BusyPolling(1000.0)
-    script.answers = [[], [], [], [], [], READY]
-    assert poller._next(script.poll, -1.0, policy, after) == READY
-    assert (script.waits, after.gap) == ([0] * 5 + [-1.0], pytest.approx(0.5 + 4 * 30e-6))
-    assert policy.budget.affords(SHARE - 125e-6, 1000.0)
-    assert not policy.budget.affords(SHARE - 115e-6, 1000.0)
+    script, policy = Script(monkeypatch, *[[]] * 5, READY, slept=0.5), Told()
+    assert poller._next(script.poll, -1.0, policy, arrivals(100e-6)) == READY
+    assert script.waits == [0] * 5 + [-1.0]
+    assert policy.told == [("in vain", 120e-6), ("came", 0.5 + 120e-6)]
 
 
-def test_without_a_window_it_sleeps_at_once_and_still_learns(monkeypatch):
-    script, after = Script(monkeypatch, READY, slept=0.25), arrivals(0.0)
-    assert poller._next(script.poll, 0.75, BusyPolling(1000.0), after) == READY
-    assert (script.waits, after.gap) == ([0.75], 0.25)
+def test_without_a_window_it_sleeps_at_once_and_measures_it(monkeypatch):
+    script, policy = Script(monkeypatch, READY, slept=0.25), Told()
+    assert poller._next(script.poll, 0.75, policy, arrivals(0.0)) == READY
+    assert (script.waits, policy.told) == ([0.75], [("came", 0.25)])
 
 
 def test_a_sleep_ends_where_a_timer_is_due_however_long_it_was_polled_for(monkeypatch):
-    script, after = Script(monkeypatch, slept=0.01), arrivals(100e-6)
-    assert poller._next(script.poll, 0.01, BusyPolling(1000.0), after) == []
-    assert script.waits[-1] == pytest.approx(0.01 - 4 * 30e-6)
-    assert after.gap == pytest.approx(0.01 + 4 * 30e-6), "longer than any window: that much is known"
-    script, after = Script(monkeypatch), arrivals(300e-6)
-    assert poller._next(script.poll, 100e-6, BusyPolling(1000.0), after) == []
-    assert (script.waits, after.gap) == ([0] * 5 + [0.0], None), "and a window does, too"
+    script, policy = Script(monkeypatch, slept=0.01), Told()
+    assert poller._next(script.poll, 0.01, policy, arrivals(100e-6)) == []
+    assert script.waits[-1] == pytest.approx(0.01 - 120e-6)
+    assert policy.told[-1] == ("not yet", 0.01 + 120e-6)
+    script = Script(monkeypatch)
+    assert poller._next(script.poll, 100e-6, Told(), arrivals(300e-6)) == []
+    assert script.waits == [0] * 5 + [0.0], "and a window does, too"
 
 
 def test_always_never_sleeps_but_for_a_timer(monkeypatch):
     script, after = Script(monkeypatch, *[[]] * 5000, READY), arrivals(0.0)
-    assert poller._next(script.poll, -1.0, BusyPolling(1000.0, always=True), after) == READY
+    assert poller._next(script.poll, -1.0, Told(always=True), after) == READY
     assert set(script.waits) == {0}
     script = Script(monkeypatch)
-    assert poller._next(script.poll, 0.001, BusyPolling(1000.0, always=True), after) == []
+    assert poller._next(script.poll, 0.001, Told(always=True), after) == []
     assert set(script.waits) == {0} and script.now == pytest.approx(1000.001, abs=100e-6)
 
 
 def test_a_look_without_time_is_one_look(monkeypatch):
-    script, after = Script(monkeypatch), arrivals(300e-6)
-    assert poller._next(script.poll, 0.0, BusyPolling(1000.0, always=True), after) == []
-    assert (script.waits, after.gap) == ([0.0], None)
+    script, policy = Script(monkeypatch), Told(always=True)
+    assert poller._next(script.poll, 0.0, policy, arrivals(300e-6)) == []
+    assert (script.waits, policy.told) == ([0.0], [])
 
 
 @pytest.mark.parametrize("always", [False, True])
@@ -469,4 +480,4 @@ def test_each_descriptor_has_its_own_window(loop):
 def _arrivals_of(poller, sock):
     if isinstance(poller, PortablePoller):
         return poller.get_key(sock.fileno()).data.arrivals
-    return poller._arrivals[sock.fileno()]
+    return poller._handlers[sock.fileno()][1]

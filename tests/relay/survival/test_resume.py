@@ -7,6 +7,7 @@ looking, sending, observing, noting and dropping.
 import os
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,7 +87,7 @@ def at(moment, flow, monkeypatch):
         raise Killed
 
     if moment == "before the send":
-        monkeypatch.setattr(PeekFlow, "_send", die)
+        flow.sink = SimpleNamespace(send=die)
     elif moment == "after the send":
         flow.observe = die
     elif moment == "after the observer":
