@@ -11,6 +11,7 @@ try:  # Ctrl-C may come while these few are being read
     from typing import NoReturn
 
     from relay import terminal
+    from relay.cli.importing import importing
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
@@ -28,8 +29,9 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         terminal.prepare()
-        from relay.cli import usage
-        from relay.cli.commands import commands
+        with importing():
+            from relay.cli import usage
+            from relay.cli.commands import commands
 
         return usage.run(commands, arguments, terminal.NAME)
     except ModuleNotFoundError as error:

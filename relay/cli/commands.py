@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from relay import __version__, terminal
+from relay.cli.importing import importing
 from relay.cli.service import service
 from relay.cli.usage import Function, Group, Number
 from relay.config.files import read_config
@@ -70,17 +71,18 @@ def configured(command: Function) -> Function:
 def run(config: str | None, rehearse: int | None, **flags: object) -> None:
     """Relay connections until SIGTERM (drains) or Ctrl-C; SIGHUP reloads, SIGUSR2 upgrades in place."""
     _leave_tls_out()
-    import asyncio
-    import faulthandler
+    with importing():
+        import asyncio
+        import faulthandler
 
-    from relay.entry.listen_address import BindError
-    from relay.entry.listeners import NotGiven
-    from relay.logs.log import Log
-    from relay.logs.logfile import log_file_of
-    from relay.manager.activation import ActivationError
-    from relay.net.poller import new_event_loop
-    from relay.run import run_relay
-    from relay.survival import handover
+        from relay.entry.listen_address import BindError
+        from relay.entry.listeners import NotGiven
+        from relay.logs.log import Log
+        from relay.logs.logfile import log_file_of
+        from relay.manager.activation import ActivationError
+        from relay.net.poller import new_event_loop
+        from relay.run import run_relay
+        from relay.survival import handover
 
     if rehearse is not None:
         _rehearse(rehearse, _load(config, flags))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -143,6 +142,8 @@ def _scope(given: str | None) -> Scope:
 
 def _act(work: Callable[[ModuleType, terminal.Teller], None]) -> None:
     """Work that changes the machine: it is not left half done because its lines cannot be written."""
+    import zlib
+
     try:
         from relay.service import install
     except (ImportError, SyntaxError, EOFError, ValueError, zlib.error) as error:  # of a file that was damaged

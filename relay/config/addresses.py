@@ -8,12 +8,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from relay.repair import repaired
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACKS = frozenset({"127.0.0.1", "::1"})
 MANAGERS = ("systemd:", "launchd:")
-HANDED_OVER = re.compile(r"(?:systemd|launchd):[A-Za-z0-9_.@-]{1,200}", re.ASCII)
+HANDED_OVER = r"(?:systemd|launchd):[A-Za-z0-9_.@-]{1,200}"  # compiled where there is such a value
 WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 
@@ -23,7 +21,13 @@ class InvalidValue(Exception):
     def __init__(self, seen: object, hint: str = "") -> None:
         super().__init__(seen, hint)
         self.seen = seen
-        self.hint = hint or (", ".join(repaired(seen, of_service=False).wrong) if isinstance(seen, str) else "")
+        self.hint = hint or (_wrong_with(seen) if isinstance(seen, str) else "")
+
+
+def _wrong_with(value: str) -> str:
+    from relay.repair import repaired  # for mistakes only: an upgrade's pause is the start of an interpreter
+
+    return ", ".join(repaired(value, of_service=False).wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Allow:
 def read_listen(value: object) -> Listen:
     """An entry of `listen`; raises InvalidValue."""
     if isinstance(value, str) and value.startswith(MANAGERS):
-        if not HANDED_OVER.fullmatch(value):
+        if not re.fullmatch(HANDED_OVER, value, re.ASCII):
             raise InvalidValue(value, "a name of letters, digits and _.@- follows the colon")
         return Listen(value, 0)
     return Listen(*_split_address(value))

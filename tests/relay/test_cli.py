@@ -463,7 +463,7 @@ import atexit, os, socket, sys, threading
 look_up = socket.getaddrinfo
 
 def hang(host, *more, **options):
-    return look_up(host, *more, **options) if host == "127.0.0.1" else threading.Event().wait()
+    return look_up(host, *more, **options) if host in (b"127.0.0.1", "127.0.0.1") else threading.Event().wait()
 
 socket.getaddrinfo = hang  # a name server that does not answer
 atexit.register(os._exit, 9)  # an interpreter at its end, which would meet the thread that asks
