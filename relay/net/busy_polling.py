@@ -23,7 +23,8 @@ LONGEST = BOUNDS[-1]
 FIRST_WINDOW = 100e-6  # seconds, before anything is known
 WORTH = 100e-6  # seconds of polling in vain that are given for one wake-up less
 SHARE = 0.02  # of one core that polling in vain may take
-_CHOOSE = 8  # arrivals between two choices of a window
+_FIRST_CHOICE = 4  # arrivals
+_CHOOSE = 8  # arrivals between two later choices of a window
 _REST = 8  # sleeps, of which one is measured where there is no window: cheaper where nothing comes soon anyway
 _MEMORY = 32  # arrivals after which all of them count half
 
@@ -39,7 +40,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
         self._counts = [0] * (len(BOUNDS) + 1)  # by the window they came within; the last one: later
-        self._left = _CHOOSE
+        self._left = _FIRST_CHOICE
         self.rest = _REST
 
     def learn(self, gap: float) -> None:

@@ -55,9 +55,9 @@ def test_a_window_that_pays_no_more_is_gone_soon_and_comes_back():
     assert learnt(arrivals, [10 * US] * 16).window == BOUNDS[0]
 
 
-def test_eight_sparse_ticks_end_the_first_window():
-    assert learnt(Arrivals(), [1.0] * 7).window == FIRST_WINDOW
-    assert learnt(Arrivals(), [1.0] * 8).window == 0
+def test_four_sparse_ticks_end_the_first_window():
+    assert learnt(Arrivals(), [1.0] * 3).window == FIRST_WINDOW
+    assert learnt(Arrivals(), [1.0] * 4).window == 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_without_a_window_one_sleep_in_eight_is_measured():
 
 def test_what_came_is_learnt_from_later_and_once():
     policy, arrivals = BusyPolling(0.0), Arrivals()
-    for _ in range(8):
+    for _ in range(4):
         policy.came(arrivals, LATER)
         assert arrivals.window == FIRST_WINDOW
         policy.learn()
