@@ -17,8 +17,9 @@ How noise is kept out. A machine is disturbed for milliseconds and for minutes. 
 bursts, 0.1 to 0.3 s of work, and the relays take turns: one burst of each, then the next measurement, then the next
 round, begun by another relay. Interruptions only ever take away, so the figure is that of the best quarter of the
 bursts (their median), and a ratio is that of two best quarters. What they were picked from is in the second table: the
-median of all, and how far the middle half of them is apart. Measurements that take seconds (CPU at rest, the day), and
-those that a process can give once (start, memory), are taken once a start; relays are started several times.
+median of all, and how far the middle half of them is apart. What happens now and then (a stall in every tenth burst) is
+not in a best quarter: look there. Measurements that take seconds (CPU at rest), and those that a process can give once
+(start, memory), are taken once a start; relays are started several times.
 
 Who is awake. All processes of every other relay are stopped (SIGSTOP) while one is measured. Two relays that share a
 core do not only share its time: one that polls has its slice of 4 ms to the end, and that was everybody's p99. With two
@@ -30,8 +31,8 @@ The day. In a round trip test every message comes right behind another, which is
 client get 200 ticks a second each and make 5 requests a second each, all at irregular times (exponential gaps, the same
 for every relay); timers wake both ends, nothing spins. A tick's time is one way: it carries when it was sent, on the
 clock both ends have. An answer's is a round trip. Both are shown as what a relay adds: its best quarter less that of no
-relay. Percentiles are of one slice of 5 s, 8000 ticks and 200 answers: p99.9 of answers is the slowest one. CPU is the
-share of a core that the relay's processes took.
+relay. Percentiles are of one slice of 1.7 s, 2720 ticks and 72 answers: p99 of these is the slowest one. There are 20 s
+of a day in all. CPU is the share of a core that the relay's processes took.
 
 How to read it. `start` is exec to first successful connect (systemd's activator listens before it starts the relay).
 Memory is that of the whole process tree after the first sessions have come and gone; per idle session it is the growth
@@ -42,7 +43,7 @@ are the tree's user and system time for that fixed work, read while the session 
 connect, hello, server hello and both FINs are through, 4 at a time. Goals of speed are reported, never asserted.
 
 How long. The full run, 4 starts with 3 rounds each, takes about 20 minutes; --quick, one start with 4 rounds of smaller
-bursts and a slice of 1.5 s, about 3: it says whether all is measurable and correct, and its figures are rough.
+bursts and slices of 0.5 s, about 3: it says whether all is measurable and correct, and its figures are rough.
 
 Exit code 0: every row was measured and every byte was right. 1: not so, reasons above. 2: usage, or a relay is missing.
 """

@@ -66,7 +66,6 @@ ROWS = (
     _own("some_cpu", f"CPU with {SOME_TICKS} ticks a second", "%", probes.few_ticks, 2),
     _day("answers", "p50", "p50", at_least(Against.BEST, 1.3)),
     _day("answers", "p99", "p99"),
-    _day("answers", "p999", "p99.9"),
     _day("ticks", "p50", "p50", AS_GOOD),
     _day("ticks", "p99", "p99", AS_GOOD),
     _day("ticks", "p999", "p99.9", AS_GOOD),

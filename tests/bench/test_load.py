@@ -144,27 +144,31 @@ def found(data: bytes, moved: int, place: Place) -> int | None:
     return start + at if start >= 0 and start + at < len(data) else None
 
 
+Fault = Callable[[bytes, int], bytes]
+
+
+def move(
+    source: socket.socket, sink: socket.socket, fault: Fault, at: Place | None = None, last_words: bytes = b""
+) -> None:
+    moved = 0
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            touched = None if at is None else found(data, moved, at)
+            moved += len(data)
+            if touched is not None:
+                data, at = fault(data, touched), None
+            sink.sendall(data)
+        sink.sendall(last_words)
+    for end in (source, sink):  # a reset is no half-close: what is over is over, in both directions
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RD if end is source else socket.SHUT_WR)
+
+
 @contextlib.contextmanager
-def faulty_relay(
-    upstream: int, fault: Callable[[bytes, int], bytes], at: dict[str, Place], last_words: bytes = b""
-) -> Iterator[int]:
+def faulty_relay(upstream: int, fault: Fault, at: dict[str, Place], last_words: bytes = b"") -> Iterator[int]:
     """A thread-per-direction relay that applies `fault` once per connection and direction, at `at[direction]`."""
     sockets: list[socket.socket] = [socket.create_server(("127.0.0.1", 0))]
     threads: list[threading.Thread] = []
-
-    def move(source: socket.socket, sink: socket.socket, at: Place | None, last_words: bytes) -> None:
-        moved = 0
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                touched = None if at is None else found(data, moved, at)
-                moved += len(data)
-                if touched is not None:
-                    data, at = fault(data, touched), None
-                sink.sendall(data)
-            sink.sendall(last_words)
-        for end in (source, sink):  # a reset is no half-close: what is over is over, in both directions
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RD if end is source else socket.SHUT_WR)
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -172,8 +176,8 @@ def faulty_relay(
                 client, _ = sockets[0].accept()
                 gateway = socket.create_connection(("127.0.0.1", upstream))
                 sockets.extend((client, gateway))
-                for flow in ((client, gateway, at.get("up"), b""), (gateway, client, at.get("down"), last_words)):
-                    start(move, *flow)
+                start(move, client, gateway, fault, at.get("up"))
+                start(move, gateway, client, fault, at.get("down"), last_words)
 
     def start(target: Callable, *arguments: object) -> None:
         threads.append(threading.Thread(target=target, args=arguments))
