@@ -25,7 +25,8 @@ Who is awake. All processes of every other relay are stopped (SIGSTOP) while one
 core do not only share its time: one that polls has its slice of 4 ms to the end, and that was everybody's p99. With two
 cores or more the relay has one core to itself and the load generator the others (`--pin no` lets the scheduler choose):
 a relay then cannot gain by running on the core of its peers, and what it needs of its own core becomes its throughput.
-The price is that each hop of a round trip wakes another core.
+The price is that each hop of a round trip wakes another core. Both run before everybody else's work on their cores
+(nice -20, where that is allowed, and unless the bench itself was told to be nice).
 
 The day. In a round trip test every message comes right behind another, which is not how a day is. So 8 sessions of one
 client get 200 ticks a second each and make 5 requests a second each, all at irregular times (exponential gaps, the same
@@ -190,7 +191,7 @@ def _circumstances(bench: Bench, relays: list[Peer]) -> str:
     pinned = (
         f"load on core {bench.load_cpus}, relay on core {bench.relay_cpus}" if bench.relay_cpus != "-" else "not pinned"
     )
-    lines = [f"{report.machine()}; {pinned}"]
+    lines = [f"{report.machine()}; {pinned}; nice {bench.niceness()}"]
     for peer in relays:
         version = peers.version_of(peer)
         lines.append(f"{peer.title}: {peer.note}{f' ({version})' if version else ''}")

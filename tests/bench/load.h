@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -25,6 +26,7 @@ enum {
     HOLD = 256,            /* longest message that is gathered whole before it is looked at */
     MAX_BURST = 64,        /* messages per write */
     MAX_FDS = 8192,
+    FIRST = -20,           /* nice value: before all others */
     PATIENCE = 20,         /* seconds the client waits for anything: a relay that hangs must fail, not stay */
     LIFETIME = 150         /* seconds until the client is killed whatever happens */
 };

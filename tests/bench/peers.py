@@ -214,9 +214,10 @@ def versions_of_ours(before: Path, folder: Path) -> list[Peer]:
     ours, raw = PEERS[OURS], PEERS[RAW]
     found = []
     for file, keys, title in ((now, (OURS, RAW), "now"), (before, (BEFORE, BEFORE_RAW), "before")):
-        run = partial(_relay, program=(str(file),))
-        found.append(replace(ours, key=keys[0], title=title, command=run))
-        found.append(replace(raw, key=keys[1], title=f"{title} raw", command=partial(run, protocol="raw")))
+        run, note = partial(_relay, program=(str(file),)), f"one file, {file.name}"
+        found.append(replace(ours, key=keys[0], title=title, note=f"{note}; protocol ib", command=run))
+        raw_run = partial(run, protocol="raw")
+        found.append(replace(raw, key=keys[1], title=f"{title} raw", note=f"{note}; protocol raw", command=raw_run))
     return found
 
 

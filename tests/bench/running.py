@@ -34,6 +34,11 @@ class Bench:
     load_cpus: str
     relay_cpus: str
 
+    def niceness(self) -> str:
+        """What the relay runs with; it is -20 where that is allowed."""
+        command = [str(self.program), "exec", self.relay_cpus, "nice"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
 
 # In place of `-m relay`; the command itself ends without a profiler's last words.
 PROFILED = "import cProfile, sys; from relay.cli import run; cProfile.run('run(sys.argv[2:])', sys.argv[1])"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -78,3 +79,10 @@ def test_sessions_are_really_kept_or_the_relay_is_not_measured(bench: Bench) -> 
     forgetful = replace(PEERS[SURVIVE], environment={"IB_RELAY_SURVIVE": "false"})
     with pytest.raises(load.LoadError, match="ib-relay survive gave no session to its manager"):
         Relay(bench, forgetful)
+
+
+def test_what_is_pinned_comes_before_all_others_unless_it_was_told_to_be_nice(bench: Bench) -> None:
+    own = os.nice(0)
+    pinned = replace(bench, relay_cpus=str(min(os.sched_getaffinity(0))))
+    assert bench.niceness() == str(own)
+    assert pinned.niceness() in ({str(own)} if own > 0 else {str(own), "-20"})  # not everybody may
