@@ -26,7 +26,7 @@ core do not only share its time: one that polls has its slice of 4 ms to the end
 cores or more the relay has one core to itself and the load generator the others (`--pin no` lets the scheduler choose):
 a relay then cannot gain by running on the core of its peers, and what it needs of its own core becomes its throughput.
 The price is that each hop of a round trip wakes another core. Both run before everybody else's work on their cores
-(nice -20, where that is allowed, and unless the bench itself was told to be nice).
+(nice -10, where that is allowed, and unless the bench itself was told to be nice). Only what never sleeps does not.
 
 The day. In a round trip test every message comes right behind another, which is not how a day is. So 8 sessions of one
 client get 200 ticks a second each and make 5 requests a second each, all at irregular times (exponential gaps, the same
@@ -160,6 +160,7 @@ def _bench(folder: Path, pin: bool) -> Bench:
     cpus = sorted(os.sched_getaffinity(0))
     if not pin or len(cpus) < 2:
         return Bench(load.build(folder), folder, "-", "-")
+    os.sched_setaffinity(0, cpus[:-1])  # not behind a relay that polls
     return Bench(load.build(folder), folder, ",".join(map(str, cpus[:-1])), str(cpus[-1]))
 
 
@@ -188,10 +189,10 @@ def _present(relays: list[Peer], options: argparse.Namespace) -> list[Peer]:
 
 
 def _circumstances(bench: Bench, relays: list[Peer]) -> str:
-    pinned = (
-        f"load on core {bench.load_cpus}, relay on core {bench.relay_cpus}" if bench.relay_cpus != "-" else "not pinned"
-    )
-    lines = [f"{report.machine()}; {pinned}; nice {bench.niceness()}"]
+    where = f"load on core {bench.load_cpus}, relay on core {bench.relay_cpus}, nice {bench.niceness()}"
+    if bench.relay_cpus == "-":
+        where = f"{len(os.sched_getaffinity(0))} cores, not pinned"
+    lines = [f"{report.machine()}; {where}"]
     for peer in relays:
         version = peers.version_of(peer)
         lines.append(f"{peer.title}: {peer.note}{f' ({version})' if version else ''}")

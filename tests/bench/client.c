@@ -22,9 +22,18 @@ void say(int fd, const void *bytes, size_t n) {
 }
 
 size_t hear(int fd, void *into, size_t size) {
-    ssize_t n = recv(fd, into, size, 0);
+    ssize_t n;
+    do n = recv(fd, into, size, 0); while (n < 0 && errno == EINTR);
     if (n < 0) die("recv: %s", errno == EAGAIN ? "no answer in 20 s" : strerror(errno));
     if (n == 0) die("recv: end of stream, an answer was due");
+    return n;
+}
+
+/* Whoever is stopped and continues is told EINTR. */
+int await(int poller, struct epoll_event *ready, int room) {
+    int n;
+    do n = epoll_wait(poller, ready, room, PATIENCE * 1000); while (n < 0 && errno == EINTR);
+    if (n <= 0) die("nothing came in 20 s");
     return n;
 }
 
@@ -176,8 +185,7 @@ static void fan_out(long count, long parallel) {
     double start = begin(), now = start;
     for (long i = 0; i < parallel; i++) s[fds[i]].asked = start, say(fds[i], request.bytes, request.len);
     while (left) {
-        int n = epoll_wait(poller, ready, 256, PATIENCE * 1000);
-        if (n <= 0) die("fan-out: no answer in 20 s");
+        int n = await(poller, ready, 256);
         for (int i = 0; i < n; i++) {
             int fd = ready[i].data.fd;
             size_t have = hear(fd, got, sizeof got);
@@ -210,8 +218,7 @@ static void connections(long count, long parallel) {
             s[fd].have = 0, s[fd].since = now, begun++;
             say(fd, CLIENT_HELLO, CLIENT_HELLO_LEN);
         }
-        int n = epoll_wait(poller, ready, 256, PATIENCE * 1000);
-        if (n <= 0) die("connections: no answer in 20 s");
+        int n = await(poller, ready, 256);
         for (int i = 0; i < n; i++) {
             int fd = ready[i].data.fd;
             if (s[fd].have == server_hello.len) {

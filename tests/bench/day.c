@@ -130,8 +130,7 @@ void live(long sessions, uint64_t tick_count, uint64_t tick_gap, long asks, uint
     }
     for (uint64_t left = sessions * (tick_count + asks); left;) {
         arm(timer, ask_what_is_due(all, sessions));
-        int n = epoll_wait(poller, ready, 64, PATIENCE * 1000);
-        if (n <= 0) die("no tick and no answer in 20 s");
+        int n = await(poller, ready, 64);
         for (int i = 0; i < n; i++) {
             Live *s = ready[i].data.ptr;
             if (s < all || s >= all + sessions) continue;   /* the timer */

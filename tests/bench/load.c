@@ -1,7 +1,7 @@
 /* Load generator and gateway in one program: real IB API framing, every byte checked at the far end.
  *
- *   load exec CPUS COMMAND...            run COMMAND on CPUS ("0,2"; "-" = any), before all others there if that is
- *                                        allowed, and end it with the parent
+ *   load exec CPUS NICE COMMAND...       run COMMAND on CPUS ("0,2"; "-" = any), with a nice value if that is allowed
+ *                                        ("-" = the caller's), and end it with the parent
  *   load server                          a gateway on 127.0.0.1; prints "port N"; ends when its stdin does
  *   load client PORT WHAT COUNT A        WHAT and A: see the end of client.c; speaks through whatever is at PORT
  *
@@ -36,19 +36,18 @@ static int run_pinned(char **argv) {
     CPU_ZERO(&set);
     for (char *cpu = strtok(argv[0], ","); cpu && *cpu != '-'; cpu = strtok(NULL, ",")) CPU_SET(atoi(cpu), &set);
     if (CPU_COUNT(&set) && sched_setaffinity(0, sizeof set, &set)) die("pinning: %s", strerror(errno));
-    /* Somebody else's work on a core of ours is in every tail. Whoever was told to be nice stays so. */
-    if (CPU_COUNT(&set) && getpriority(PRIO_PROCESS, 0) <= 0) setpriority(PRIO_PROCESS, 0, FIRST);
+    if (strcmp(argv[1], "-")) setpriority(PRIO_PROCESS, 0, atoi(argv[1]));
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execvp(argv[1], argv + 1);
-    die("%s: %s", argv[1], strerror(errno));
+    execvp(argv[2], argv + 2);
+    die("%s: %s", argv[2], strerror(errno));
     return 1;
 }
 
 int main(int argc, char **argv) {
     make_messages();
-    if (argc >= 4 && !strcmp(argv[1], "exec")) return run_pinned(argv + 2);
+    if (argc >= 5 && !strcmp(argv[1], "exec")) return run_pinned(argv + 2);
     if (argc == 2 && !strcmp(argv[1], "server")) return run_server();
     if (argc == 6 && !strcmp(argv[1], "client")) return run_client(argv + 2);
-    fputs("usage: load exec CPUS COMMAND... | server | client PORT WHAT COUNT A\n", stderr);
+    fputs("usage: load exec CPUS NICE COMMAND... | server | client PORT WHAT COUNT A\n", stderr);
     return 2;
 }

@@ -26,7 +26,6 @@ enum {
     HOLD = 256,            /* longest message that is gathered whole before it is looked at */
     MAX_BURST = 64,        /* messages per write */
     MAX_FDS = 8192,
-    FIRST = -20,           /* nice value: before all others */
     PATIENCE = 20,         /* seconds the client waits for anything: a relay that hangs must fail, not stay */
     LIFETIME = 150         /* seconds until the client is killed whatever happens */
 };
@@ -79,6 +78,7 @@ int open_session(void);
 void close_session(int fd);
 void say(int fd, const void *bytes, size_t n);
 size_t hear(int fd, void *into, size_t size);
+int await(int poller, struct epoll_event *ready, int room);
 double begin(void);
 void sample(int set, double value);          /* set 0 is reported as p50, p99, p999; set 1 as tick_p50 ... */
 void result(double took, double count, double bytes);

@@ -37,7 +37,8 @@ class Place:
 class Peer:
     """One column of the table. `command` is None for the run without a relay; `needs` are programs or files.
 
-    `kept`: it runs under a service manager that keeps descriptors.
+    `kept`: it runs under a service manager that keeps descriptors. `polls`: it never sleeps, so nothing has to wake it,
+    and before all others on its core it would starve the kernel's own threads there.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Peer:
     version: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     kept: bool = False
+    polls: bool = False
 
     def missing(self) -> list[str]:
         return [need for need in self.needs if shutil.which(need, path=SEARCH_PATH) is None and not Path(need).exists()]
@@ -199,6 +201,7 @@ PEERS = {
             title="HAProxy busy-polling",
             note="the same with busy-polling, which is off by default and takes a whole core at all times",
             command=partial(_haproxy, more="    busy-polling\n"),
+            polls=True,
         ),
         _NGINX,
         _PROXYD,

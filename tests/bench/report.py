@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -139,10 +138,9 @@ def as_markdown(table: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> str:
-    """CPU model, cores this process may use, kernel and Python, in one line."""
-    cpus = len(os.sched_getaffinity(0))
+    """CPU model, kernel and Python, in one line."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{_cpu_model()}, {cpus} cores, {platform.system()} {platform.release()}, {python}"
+    return f"{_cpu_model()}, {platform.system()} {platform.release()}, {python}"
 
 
 def _cpu_model() -> str:

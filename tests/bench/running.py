@@ -35,8 +35,8 @@ class Bench:
     relay_cpus: str
 
     def niceness(self) -> str:
-        """What the relay runs with; it is -20 where that is allowed."""
-        command = [str(self.program), "exec", self.relay_cpus, "nice"]
+        """What the relay runs with; it is `load.FIRST` where that is allowed."""
+        command = [*load.on(self.program, self.relay_cpus), "nice"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -125,7 +125,7 @@ class Relay:
         if profile:
             command[1:3] = ["-c", PROFILED, str(profile)]
         kept = self._keeper.environ if self._keeper else {}
-        pinned = [str(self._bench.program), "exec", self._bench.relay_cpus, *command]
+        pinned = [*load.on(self._bench.program, self._bench.relay_cpus, not self.peer.polls), *command]
         with open(self._errors, "wb") as errors:
             begun = time.perf_counter()
             self._process = subprocess.Popen(

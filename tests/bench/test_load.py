@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -96,6 +97,27 @@ def test_a_byte_of_a_day_that_is_wrong_fails_it(program: Path, place: str, fault
         pytest.raises(load.LoadError),
     ):
         run(program, port, *DAY)
+
+
+@pytest.mark.parametrize(
+    "work", [("day", 400, 1), ("fan_out", 20_000, 4), ("round_trips", 10_000, 10)], ids=lambda w: w[0]
+)
+def test_a_client_that_was_stopped_for_a_moment_goes_on(program: Path, work: tuple) -> None:
+    over = threading.Event()
+    with serving(program) as server, load.Client(program, "-", server.port, *work) as client:
+
+        def disturb() -> None:
+            while not over.wait(0.005):
+                client.signal(signal.SIGSTOP)
+                client.signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=disturb)
+        thread.start()
+        try:
+            assert client.work()["count"] > 0
+        finally:
+            over.set()
+            thread.join()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
