@@ -147,11 +147,12 @@ def main() -> int:
             print(f"tests.bench: {error}", file=sys.stderr)
             print(f"0 passed, {len(chosen_rows)} failed")
             return 2
-        print(_circumstances(bench, relays), file=sys.stderr)
+        circumstances = _circumstances(bench, relays)
+        print(circumstances, file=sys.stderr)
         results = Results(relays, chosen_rows)
         for number in range(sizes.starts):
             _measure(bench, results, sizes, number)
-    return _conclude(results, bench, options)
+    return _conclude(results, circumstances, options)
 
 
 def _bench(folder: Path, pin: bool) -> Bench:
@@ -214,10 +215,10 @@ def _measure(bench: Bench, results: Results, sizes: Sizes, number: int) -> None:
     print(f"start {number + 1} of {sizes.starts}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
 
 
-def _conclude(results: Results, bench: Bench, options: argparse.Namespace) -> int:
+def _conclude(results: Results, circumstances: str, options: argparse.Namespace) -> int:
     draw = report.as_markdown if options.markdown else report.as_text
     if options.markdown:
-        print(_circumstances(bench, results.relays).replace("\n", "  \n"), end="\n\n")
+        print(circumstances.replace("\n", "  \n"), end="\n\n")
     print("The best quarter of the bursts.", end="\n\n")
     print(draw(report.figures(results)), end="\n\n")
     print("All bursts: median (middle half apart).", end="\n\n")
@@ -232,7 +233,7 @@ def _conclude(results: Results, bench: Bench, options: argparse.Namespace) -> in
             print(price)
     print(f"The middle half of a figure's bursts was typically {results.noise():.0%} apart.")
     if options.json:
-        options.json.write_text(json.dumps(_as_json(results, bench), indent=1) + "\n")
+        options.json.write_text(json.dumps(_as_json(results, circumstances), indent=1) + "\n")
     for failure, times in collections.Counter(results.failures).items():
         print(f"FAILED {failure}{f' ({times} times)' if times > 1 else ''}")
     passed = sum(map(results.measured, results.rows))
@@ -243,10 +244,10 @@ def _conclude(results: Results, bench: Bench, options: argparse.Namespace) -> in
     return 1 if failed else 0
 
 
-def _as_json(results: Results, bench: Bench) -> dict:
+def _as_json(results: Results, circumstances: str) -> dict:
     table = itertools.product(results.rows, results.relays)
     return {
-        "circumstances": _circumstances(bench, results.relays).splitlines(),
+        "circumstances": circumstances.splitlines(),
         "rows": [
             {
                 "row": row.key,
