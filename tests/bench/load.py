@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("load.c")
+SOURCES = sorted(map(str, Path(__file__).parent.glob("*.c")))
 COMPILE_TIMEOUT = 60.0
 END_TIMEOUT = 30.0  # the client itself gives up after 20 s without progress
+
+
+# Nice value. At -20 what polls would leave 1 % of its core to all else there, the kernel's own threads among it.
+FIRST = -10
 
 
 class LoadError(Exception):
@@ -15,15 +20,15 @@ class LoadError(Exception):
 
 
 def build(folder: Path) -> Path:
-    """Compile load.c into `folder`; LoadError with the compiler's words if that fails."""
+    """Compile it into `folder`; LoadError with the compiler's words if that fails."""
     program = folder / "load"
-    command = ["cc", "-O2", "-Wall", "-o", str(program), str(SOURCE)]
+    command = ["cc", "-O2", "-Wall", "-o", str(program), *SOURCES, "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT)
     except FileNotFoundError:
         raise LoadError("no C compiler: `cc` is not installed (Debian: apt-get install gcc libc6-dev)") from None
     if done.returncode:
-        raise LoadError(f"load.c does not compile: {done.stderr.strip()}")
+        raise LoadError(f"the load generator does not compile: {done.stderr.strip()}")
     return program
 
 
@@ -54,8 +59,14 @@ class Client:
         self._line()
 
     def work(self) -> dict[str, float]:
-        """What the client measured: seconds, count, bytes; p50 and p99 (seconds) where single times were taken."""
+        """What the client measured: seconds, count, bytes; where single times were taken p50, p99 and p999 (seconds).
+
+        Those of timed ticks are tick_p50, tick_p99 and tick_p999.
+        """
         return {name: float(value) for name, _, value in (word.partition("=") for word in self._tell().split())}
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def close(self) -> None:
         self._process.stdin.write("end\n")
@@ -85,8 +96,17 @@ class Client:
         return line
 
 
+def on(program: Path, cpus: str, first: bool = True) -> list[str]:
+    """What stands before a command that is to run on these CPUS, `first`: before everybody else's work on them.
+
+    Who is told to be nice stays so, and what may run on any CPU is not measured closely enough to need it.
+    """
+    nice = str(FIRST) if first and cpus != "-" and os.nice(0) <= 0 else "-"
+    return [str(program), "exec", cpus, nice]
+
+
 def _start(program: Path, cpus: str, *arguments: str) -> subprocess.Popen:
-    command = [str(program), "exec", cpus, str(program), *arguments]
+    command = [*on(program, cpus), str(program), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

@@ -29,6 +29,11 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def group(leader: int) -> dict[int, str]:
+    """The processes of a process group, each with its state: T is stopped, Z is dead and not waited for."""
+    return {pid: fields[0] for pid, fields in _stats() if int(fields[2]) == leader}
+
+
 def cpu_seconds(root: int) -> float:
     """User and system time of the tree so far, with that of children already dead and waited for.
 
