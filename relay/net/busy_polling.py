@@ -39,7 +39,7 @@ class Arrivals:
 
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
-        self._counts = [0] * (len(BOUNDS) + 1)  # by the window they came within; the last one: later
+        self._counts = bytearray(len(BOUNDS) + 1)  # small: by the window they came within; the last one: later
         self._left = _FIRST_CHOICE
         self.rest = _REST
 
@@ -60,7 +60,7 @@ class Arrivals:
             if gain > best:
                 best, self.window = gain, bound
         if total >= _MEMORY:
-            self._counts = [count // 2 for count in counts]
+            self._counts = bytearray(count // 2 for count in counts)
 
 
 class Budget:

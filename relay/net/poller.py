@@ -114,6 +114,17 @@ def _next(poll: Callable[[float], list[Ready]], wait: float, policy: BusyPolling
     return ready
 
 
+class _Watched(Arrivals):
+    """A descriptor of the data path."""
+
+    __slots__ = ("handler", "since")
+
+    def __init__(self, handler: Handler, since: float) -> None:
+        super().__init__()
+        self.handler = handler
+        self.since = since  # monotonic
+
+
 if hasattr(select, "epoll"):
 
     class EpollPoller(selectors.EpollSelector):
@@ -124,9 +135,8 @@ if hasattr(select, "epoll"):
             asyncio_fd = super().fileno()
             self._data_path = select.epoll()
             self._data_path.register(asyncio_fd, READ)
-            self._handlers: dict[int, tuple[Handler, Arrivals]] = {asyncio_fd: (lambda _events: True, Arrivals())}
+            self._watched: dict[int, _Watched] = {asyncio_fd: _Watched(lambda _events: True, 0.0)}
             self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
-            self._since: dict[int, float] = {}  # monotonic, when it was watched
             self._young_until = 0.0  # the last of them
             self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
             self.busy_polling: BusyPolling | None = None
@@ -135,29 +145,27 @@ if hasattr(select, "epoll"):
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
-            self._handlers[fd] = (handler, Arrivals())
-            self._since[fd] = now = monotonic()
+            now = monotonic()
+            self._watched[fd] = _Watched(handler, now)
             self._young_until = now + YOUNG
 
         def change(self, fd: int, events: int) -> None:
             self._data_path.modify(fd, events)
 
         def rewatch(self, fd: int, handler: Handler) -> None:
-            self._handlers[fd] = (handler, self._handlers[fd][1])
+            self._watched[fd].handler = handler
 
         def unwatch(self, fd: int) -> None:
-            if self._handlers.pop(fd, None) is not None:
-                del self._since[fd]
+            if self._watched.pop(fd, None) is not None:
                 self._gone.add(fd)
                 self._data_path.unregister(fd)
 
         def forget(self, fd: int) -> None:
-            if self._handlers.pop(fd, None) is not None:
-                del self._since[fd]
+            if self._watched.pop(fd, None) is not None:
                 self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
-            handlers, gone, policy = self._handlers, self._gone, self.busy_polling
+            all_watched, gone, policy = self._watched, self._gone, self.busy_polling
             poll = self._data_path.poll
             wait = -1.0 if timeout is None or timeout < 0 else timeout
             deadline = None if wait < 0 else monotonic() + wait
@@ -171,11 +179,11 @@ if hasattr(select, "epoll"):
                 if len(ready) > FEW and monotonic() < self._young_until:
                     ready, young = self._by_age(ready)
                 for fd, events in ready:
-                    watched = handlers.get(fd)
+                    watched = all_watched.get(fd)
                     if watched is None or (gone and fd in gone):
                         continue  # closed by an earlier handler of this very batch
                     try:
-                        if watched[0](events):
+                        if watched.handler(events):
                             touched = True
                     except Exception as error:  # noqa: BLE001 (told to its owner; the loop lives on)
                         touched = True
@@ -184,7 +192,7 @@ if hasattr(select, "epoll"):
                     touched = True
                 if policy is not None:
                     if watched is not None:
-                        self._after = policy.after(watched[1])
+                        self._after = policy.after(watched)
                     elif wait and not ready:
                         self._after = policy.at_rest
                 if touched:
@@ -196,11 +204,13 @@ if hasattr(select, "epoll"):
 
         def _by_age(self, ready: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
             """Those who are to be served now, and the young."""
-            since, young_since = self._since, monotonic() - YOUNG
-            return (
-                [item for item in ready if since.get(item[0], 0.0) <= young_since],
-                [item for item in ready if since.get(item[0], 0.0) > young_since],
-            )
+            since = monotonic() - YOUNG
+            old: list[tuple[int, int]] = []
+            young: list[tuple[int, int]] = []
+            for item in ready:
+                watched = self._watched.get(item[0])
+                (young if watched is not None and watched.since > since else old).append(item)
+            return old, young
 
         def _serve_young(self, young: list[tuple[int, int]]) -> bool:
             """As `select` serves, for a SLICE of time; the kernel reports again who is left, and then they come first.
@@ -211,14 +221,14 @@ if hasattr(select, "epoll"):
             young.sort(key=lambda item: late.get(item[0], len(late)))
             until = monotonic() + SLICE
             for served, (fd, events) in enumerate(young):
-                watched = self._handlers.get(fd)
+                watched = self._watched.get(fd)
                 if watched is None or fd in self._gone:
                     continue
                 if monotonic() > until:
                     self._late = {left: place for place, (left, _) in enumerate(young[served:])}
                     return touched
                 try:
-                    if watched[0](events):
+                    if watched.handler(events):
                         touched = True
                 except Exception as error:  # noqa: BLE001 (as above)
                     touched = True
@@ -227,7 +237,7 @@ if hasattr(select, "epoll"):
             return touched
 
         def close(self) -> None:
-            self._handlers.clear()
+            self._watched.clear()
             self._data_path.close()
             super().close()
 
@@ -239,11 +249,11 @@ class PortablePoller(selectors.DefaultSelector):
         super().__init__()
         self.on_error: Callable[[int, Exception], None] = _raise
         self.busy_polling: BusyPolling | None = None
-        self._paused: dict[int, _DataPath] = {}  # selectors cannot register "no events"
+        self._paused: dict[int, _Watched] = {}  # selectors cannot register "no events"
         self._after: Arrivals | None = None
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
-        self._put(fd, events, _DataPath(handler))
+        self._put(fd, events, _Watched(handler, 0.0))
 
     def change(self, fd: int, events: int) -> None:
         if fd in self._paused:
@@ -255,7 +265,7 @@ class PortablePoller(selectors.DefaultSelector):
             self._paused[fd] = self.get_key(fd).data
             self.unregister(fd)
 
-    def _put(self, fd: int, events: int, data: _DataPath) -> None:
+    def _put(self, fd: int, events: int, data: _Watched) -> None:
         if events:
             self.register(fd, _to_selectors(events), data)
         else:
@@ -273,10 +283,10 @@ class PortablePoller(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> ReadyKeys:
         others: ReadyKeys = []
-        served: _DataPath | None = None
+        served: _Watched | None = None
         ready = self._ready(-1.0 if timeout is None else timeout)
         for key, mask in ready:
-            if not isinstance(key.data, _DataPath):
+            if not isinstance(key.data, _Watched):
                 others.append((key, mask))
             # An earlier handler of this very batch may have closed it, and its number may be somebody else's by now:
             # `data` is made by `watch` and outlives `change`, so it tells who an event is for.
@@ -288,7 +298,7 @@ class PortablePoller(selectors.DefaultSelector):
                     self.on_error(key.fd, error)
         if self.busy_polling is not None:
             if served is not None:
-                self._after = self.busy_polling.after(served.arrivals)
+                self._after = self.busy_polling.after(served)
             elif timeout != 0 and not ready:
                 self._after = self.busy_polling.at_rest
         return others
@@ -298,14 +308,6 @@ class PortablePoller(selectors.DefaultSelector):
         if self._after is None or self.busy_polling is None:
             return poll(None if wait < 0 else wait)
         return _next(lambda wait: poll(None if wait < 0 else wait), wait, self.busy_polling, self._after)
-
-
-class _DataPath:
-    __slots__ = ("handler", "arrivals")
-
-    def __init__(self, handler: Handler) -> None:
-        self.handler = handler
-        self.arrivals = Arrivals()
 
 
 def _to_selectors(events: int) -> int:

@@ -467,7 +467,7 @@ async def test_an_ended_connection_leaves_nothing_behind():
         await rig.end_of(connection)
         assert [sock.fileno() for sock in sockets] == [-1, -1]
         assert (rig.live, rig.services.deadlines._due) == ([], {})
-        assert len(rig.poller._handlers) == 1, "asyncio's own"
+        assert len(rig.poller._watched) == 1, "asyncio's own"
 
 
 # Records

@@ -159,7 +159,7 @@ async def test_a_cancelled_dial_is_silent_and_leaves_no_socket():
         fd = one.sock.fileno()
         one.cancel()
         one.cancel()
-        assert fd not in poller_of(asyncio.get_running_loop())._handlers
+        assert fd not in poller_of(asyncio.get_running_loop())._watched
         assert (one.sock, results) == (None, [])
 
 

@@ -479,5 +479,5 @@ def test_each_descriptor_has_its_own_window(loop):
 
 def _arrivals_of(poller, sock):
     if isinstance(poller, PortablePoller):
-        return poller.get_key(sock.fileno()).data.arrivals
-    return poller._handlers[sock.fileno()][1]
+        return poller.get_key(sock.fileno()).data
+    return poller._watched[sock.fileno()]
