@@ -33,6 +33,11 @@ def busy_polling(latency: Latency, cores: int, discharging: bool, now: float) ->
     return None if discharging else BusyPolling(now)
 
 
+def allowed_cores() -> int:
+    """How many this process may use, where that can be told."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def batteries(supplies: Path = _SUPPLIES) -> list[Path]:
     """What this machine can run on; the battery of a mouse is none of them. Empty where nobody tells."""
     try:
@@ -68,13 +73,23 @@ class LatencyInForce:
 
     def put(self, latency: Latency) -> None:
         """From now on."""
-        if latency is Latency.ALWAYS and (os.cpu_count() or 1) < 2:
-            self._log.event("warning", 'latency "always": this machine has one core, so the relay sleeps', "WARN")
         if latency is not self._latency:
+            self._say(latency)
             self._latency = latency
             self._decide()
         if latency is Latency.ADAPTIVE and self._looking is None and (found := self._find()):
             self._looking = self._loop.create_task(self._look(found), name="batteries")
+
+    def _say(self, latency: Latency) -> None:
+        """What is not as one may think."""
+        if latency is Latency.OFF:
+            return
+        if (os.cpu_count() or 1) < 2:
+            level = "WARN" if latency is Latency.ALWAYS else "INFO"
+            self._log.event("latency", "this machine has one core: the relay sleeps until bytes come", level)
+        elif allowed_cores() < 2:
+            message = "one core for this process: it slows down whoever shares it, the gateway above all"
+            self._log.event("latency", message, "WARN" if latency is Latency.ALWAYS else "INFO")
 
     def close(self) -> None:
         """Look no more."""
@@ -82,12 +97,16 @@ class LatencyInForce:
             self._looking.cancel()
 
     def _decide(self) -> None:
-        self._poller.busy_polling = busy_polling(self._latency, os.cpu_count() or 1, self._discharging, monotonic())
+        policy = busy_polling(self._latency, os.cpu_count() or 1, self._discharging, monotonic())
+        self._poller.wait_by(policy)
 
     async def _look(self, found: list[Path]) -> None:
         """Again and again, beside the loop."""
         while True:
-            discharging = await aside(lambda: any(map(is_discharging, found)), "batteries")
+            try:
+                discharging = await aside(lambda: any(map(is_discharging, found)), "batteries")
+            except RuntimeError:  # no thread can be had at the moment
+                discharging = self._discharging
             if discharging is not self._discharging:
                 self._discharging = discharging
                 self._decide()

@@ -63,7 +63,7 @@ EVENTS: Mapping[EventName, EventKind] = {
             "connections": "how many have no lines of their own",
         },
     ),
-    "latency": EventKind('a laptop was unplugged, or plugged in again: `latency = "adaptive"` follows it'),
+    "latency": EventKind("how the relay waits follows a laptop's battery, or is limited by its cores"),
     "warning": EventKind("a setting is allowed and probably not what was meant"),
     "reload": EventKind(
         "the configuration was read again", {"ok": "true if it is in force, false if the old one stays"}

@@ -10,8 +10,12 @@ comes when the market moves. So each descriptor has its Arrivals: how much later
 after bytes had been read from this one. They are counted by size, older ones weigh less, and the window is the one that
 would have paid best: what was answered within it is worth WORTH each, and what was not has cost the whole window.
 
-Polling that is answered is no waste, it replaces a sleep and a wake-up. Polling that ends in a sleep after all is, and
-of that a Budget allows a share of one core, whatever the windows say.
+Polling that is answered is no waste as long as it costs no more than what it replaces, a sleep and a wake-up. What it
+costs beyond that, and polling that ends in a sleep after all, is in vain. Of that a Budget allows a share of one core,
+whatever the windows say; one half of it is for short windows only, so that no session takes it all from the others.
+
+Where relay and gateway share one core, nothing can come while the relay looks: windows that never pay are opened ever
+more seldom.
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ BOUNDS = (25e-6, 50e-6, 100e-6, 200e-6, 300e-6)  # seconds; the windows to choos
 LONGEST = BOUNDS[-1]
 FIRST_WINDOW = 100e-6  # seconds, before anything is known
 WORTH = 100e-6  # seconds of polling in vain that are given for one wake-up less
+REPLACED = 50e-6  # seconds of CPU that a sleep and a wake-up take, with what has left the processor's caches meanwhile
 SHARE = 0.02  # of one core that polling in vain may take
 _FIRST_CHOICE = 4  # arrivals
 _CHOOSE = 8  # arrivals between two later choices of a window
 _REST = 8  # sleeps, of which one is measured where there is no window: cheaper where nothing comes soon anyway
+_LONGEST_REST = 1024
 _MEMORY = 32  # arrivals after which all of them count half
 
 
@@ -35,13 +41,26 @@ class Arrivals:
     `rest`: without a window, sleeps until one is measured.
     """
 
-    __slots__ = ("window", "rest", "_counts", "_left")
+    __slots__ = ("window", "rest", "_resting", "_in_vain", "_counts", "_left")
 
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
         self._counts = bytearray(len(BOUNDS) + 1)  # small: by the window they came within; the last one: later
         self._left = _FIRST_CHOICE
-        self.rest = _REST
+        self.rest = self._resting = _REST
+        self._in_vain = False  # has not been answered since it was opened
+
+    def is_measured(self) -> bool:
+        """Without a window: is the sleep that comes to be measured?"""
+        self.rest -= 1
+        if self.rest > 0:
+            return False
+        self.rest = self._resting
+        return True
+
+    def answered(self) -> None:
+        """The window has paid."""
+        self._in_vain, self._resting = False, _REST
 
     def learn(self, gap: float) -> None:
         """The next bytes came after so many seconds; above LONGEST, or later."""
@@ -49,7 +68,12 @@ class Arrivals:
         self._left -= 1
         if not self._left:
             self._left = _CHOOSE
+            before = self.window
             self._choose()
+            if before and not self.window and self._in_vain:
+                self.rest = self._resting = min(2 * self._resting, _LONGEST_REST)
+            elif self.window and not before:
+                self._in_vain = True
 
     def _choose(self) -> None:
         counts, total = self._counts, sum(self._counts)
@@ -66,14 +90,14 @@ class Arrivals:
 class Budget:
     """Seconds of polling in vain: a share of the time that passes, saved up for a second at most."""
 
-    __slots__ = ("_share", "_left", "_at")
+    __slots__ = ("share", "_left", "_at")
 
     def __init__(self, share: float, now: float) -> None:
-        self._share, self._left, self._at = share, share, now
+        self.share, self._left, self._at = share, share, now
 
     def affords(self, window: float, now: float) -> bool:
         """May this window turn out to be in vain?"""
-        self._left = min(self._share, self._left + (now - self._at) * self._share)
+        self._left = min(self.share, self._left + (now - self._at) * self.share)
         self._at = now
         return window <= self._left
 
@@ -98,27 +122,29 @@ class BusyPolling:
 
     def after(self, arrivals: Arrivals) -> Arrivals | None:
         """Bytes of this descriptor have moved. None: sleep, and do not measure for how long."""
-        if arrivals.window or self.always:
-            return arrivals
-        arrivals.rest -= 1
-        if arrivals.rest:
-            return None
-        arrivals.rest = _REST
-        return arrivals
+        return arrivals if arrivals.window or self.always or arrivals.is_measured() else None
 
     def until(self, arrivals: Arrivals, now: float) -> float:
         """Until when (monotonic) to poll after `arrivals`' bytes; `now` where not at all."""
         if self.always:
             return float("inf")
         window = arrivals.window
-        return now + window if window and self.budget.affords(window, now) else now
+        reserve = self.budget.share / 2 if window > REPLACED else 0.0
+        return now + window if window and self.budget.affords(window + reserve, now) else now
 
     def in_vain(self, seconds: float) -> None:
         """So long was polled, and then slept after all."""
         self.budget.spend(seconds)
 
-    def came(self, arrivals: Arrivals, gap: float, ready: bool = True) -> None:
-        """The next bytes after `arrivals`' came after `gap` seconds; not `ready`: or nobody knows when."""
+    def answered(self, arrivals: Arrivals, gap: float) -> None:
+        """The next bytes after `arrivals`' came after `gap` seconds of polling."""
+        if gap > REPLACED and not self.always:
+            self.budget.spend(gap - REPLACED)
+        arrivals.answered()
+        self._came = arrivals, gap
+
+    def came(self, arrivals: Arrivals, gap: float, ready: bool) -> None:
+        """... of `gap` seconds, the last of them asleep; not `ready`: nobody knows when."""
         if ready or gap > LONGEST:
             self._came = arrivals, gap
 

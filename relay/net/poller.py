@@ -7,7 +7,7 @@ Data-path handlers are called at once; asyncio hears only of its own descriptors
 
 A crowd of young descriptors (clients that come or leave at once) is served a little at a time, sessions in between.
 
-After bytes have moved it may look for the next ones without sleeping: `busy_polling` says how long (busy_polling.py).
+After bytes have moved it may look for the next ones without sleeping: busy_polling.py says how long.
 
 The contract of a handler: `handler(events) -> bool`. It must not block, and it returns True when it has touched the
 loop (a timer, a task, a future), because asyncio must then compute its next timeout anew. An exception in a handler is
@@ -46,7 +46,9 @@ class Poller(Protocol):
     """The data path's side of the selector."""
 
     on_error: Callable[[int, Exception], None]  # a handler of this descriptor raised
-    busy_polling: BusyPolling | None  # None: sleep at once
+
+    def wait_by(self, policy: BusyPolling | None) -> None:
+        """How to wait from now on; None: asleep. From an asyncio callback only."""
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call `handler(events)` whenever `fd` is ready, level-triggered; OSError as from epoll_ctl."""
@@ -92,22 +94,21 @@ def _next(poll: Callable[[float], list[Ready]], wait: float, policy: BusyPolling
 
     `wait`: seconds at most, below 0 without end.
     """
-    polls = wait and (after.window or policy.always)
-    if polls and (ready := poll(0)):
-        return ready
+    if wait and (ready := poll(0)):
+        return ready  # no wake-up was saved: nothing is learnt of that
     policy.learn()  # of the last time: now is time for it
     began = now = monotonic()
-    if polls:
-        until = policy.until(after, began)
-        if 0 < wait < until - began:
-            until = began + wait
-        while now < until:
-            ready = poll(0)
-            now = monotonic()
-            if ready:
-                policy.came(after, now - began)
-                return ready
-        policy.in_vain(now - began)
+    until = policy.until(after, began) if wait else began
+    if 0 < wait < until - began:
+        until = began + wait
+    while now < until:
+        ready = poll(0)
+        now = monotonic()
+        if ready:
+            policy.answered(after, now - began)
+            return ready
+    if now > began:
+        policy.in_vain(min(now, until) - began)
     ready = poll(wait if wait <= 0 else max(0.0, wait - (now - began)))
     if wait:
         policy.came(after, monotonic() - began, bool(ready))
@@ -139,9 +140,12 @@ if hasattr(select, "epoll"):
             self._gone: set[int] = set()  # unwatched during this batch: their number may already be somebody else's
             self._young_until = 0.0  # the last of them
             self._late: dict[int, int] = {}  # young ones for whom there was no time, and their places in the queue
-            self.busy_polling: BusyPolling | None = None
+            self._policy: BusyPolling | None = None
             self._after: Arrivals | None = None  # of the descriptor that was served last, until we have slept
             self.on_error: Callable[[int, Exception], None] = _raise
+
+        def wait_by(self, policy: BusyPolling | None) -> None:
+            self._policy, self._after = policy, None if policy is None else policy.at_rest
 
         def watch(self, fd: int, events: int, handler: Handler) -> None:
             self._data_path.register(fd, events)
@@ -165,7 +169,7 @@ if hasattr(select, "epoll"):
                 self._gone.add(fd)
 
         def select(self, timeout: float | None = None) -> ReadyKeys:  # noqa: C901, PLR0912 (hot: a call would cost)
-            all_watched, gone, policy = self._watched, self._gone, self.busy_polling
+            all_watched, gone, policy = self._watched, self._gone, self._policy
             poll = self._data_path.poll
             wait = -1.0 if timeout is None or timeout < 0 else timeout
             deadline = None if wait < 0 else monotonic() + wait
@@ -248,9 +252,12 @@ class PortablePoller(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.on_error: Callable[[int, Exception], None] = _raise
-        self.busy_polling: BusyPolling | None = None
+        self._policy: BusyPolling | None = None
         self._paused: dict[int, _Watched] = {}  # selectors cannot register "no events"
         self._after: Arrivals | None = None
+
+    def wait_by(self, policy: BusyPolling | None) -> None:
+        self._policy, self._after = policy, None if policy is None else policy.at_rest
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         self._put(fd, events, _Watched(handler, 0.0))
@@ -296,18 +303,18 @@ class PortablePoller(selectors.DefaultSelector):
                     key.data.handler(_from_selectors(mask))
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.on_error(key.fd, error)
-        if self.busy_polling is not None:
+        if self._policy is not None:
             if served is not None:
-                self._after = self.busy_polling.after(served)
-            elif timeout != 0 and not ready:
-                self._after = self.busy_polling.at_rest
+                self._after = self._policy.after(served)
+            elif timeout != 0:
+                self._after = self._policy.at_rest
         return others
 
     def _ready(self, wait: float) -> ReadyKeys:
         poll = super().select
-        if self._after is None or self.busy_polling is None:
+        if self._after is None or self._policy is None:
             return poll(None if wait < 0 else wait)
-        return _next(lambda wait: poll(None if wait < 0 else wait), wait, self.busy_polling, self._after)
+        return _next(lambda wait: poll(None if wait < 0 else wait), wait, self._policy, self._after)
 
 
 def _to_selectors(events: int) -> int:

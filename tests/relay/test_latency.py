@@ -64,17 +64,17 @@ async def test_an_unplugged_laptop_sleeps_and_a_plugged_one_polls_again(tmp_path
     poller = poller_of(loop)
     in_force = LatencyInForce(poller, heard, loop, lambda: batteries(tmp_path))
     in_force.put(Latency.ADAPTIVE)
-    assert poller.busy_polling is not None
+    assert poller._policy is not None
     (battery / "status").write_text("Discharging\n")
-    await until(lambda: poller.busy_polling is None, "the relay sleeps")
+    await until(lambda: poller._policy is None, "the relay sleeps")
     (battery / "status").write_text("Full\n")
-    await until(lambda: poller.busy_polling is not None, "the relay polls again")
+    await until(lambda: poller._policy is not None, "the relay polls again")
     in_force.put(Latency.ALWAYS)
     (battery / "status").write_text("Discharging\n")
     await asyncio.sleep(0.1)
-    assert poller.busy_polling.always, "whoever asks for it has it on battery, too"
+    assert poller._policy.always, "whoever asks for it has it on battery, too"
     in_force.put(Latency.OFF)
-    assert poller.busy_polling is None
+    assert poller._policy is None
     in_force.close()
     assert heard.events == [
         ("latency", "INFO", "on battery: the relay sleeps until bytes come"),
@@ -82,10 +82,52 @@ async def test_an_unplugged_laptop_sleeps_and_a_plugged_one_polls_again(tmp_path
     ]
 
 
-async def test_always_on_one_core_is_told_and_does_not_come_into_force(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+ALLOWED = "one core for this process: it slows down whoever shares it, the gateway above all"
+ONE_CORE = "this machine has one core: the relay sleeps until bytes come"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "allowed", "polls", "said"),
+    [
+        (Latency.ADAPTIVE, 4, 4, True, []),
+        (Latency.ADAPTIVE, 4, 1, True, [("latency", "INFO", ALLOWED)]),
+        (Latency.ADAPTIVE, 1, 1, False, [("latency", "INFO", ONE_CORE)]),
+        (Latency.ALWAYS, 4, 4, True, []),
+        (Latency.ALWAYS, 4, 1, True, [("latency", "WARN", ALLOWED)]),
+        (Latency.ALWAYS, 1, 1, False, [("latency", "WARN", ONE_CORE)]),
+        (Latency.OFF, 1, 1, False, []),
+    ],
+)
+async def test_what_few_cores_mean_is_said_once(wanted, cores, allowed, polls, said, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(latency, "allowed_cores", lambda: allowed)
     loop, heard = asyncio.get_running_loop(), Heard()
     in_force = LatencyInForce(poller_of(loop), heard, loop, list)
-    in_force.put(Latency.ALWAYS)
-    assert poller_of(loop).busy_polling is None
-    assert heard.events == [("warning", "WARN", 'latency "always": this machine has one core, so the relay sleeps')]
+    for _ in range(2):
+        in_force.put(wanted)
+    assert (poller_of(loop)._policy is not None, heard.events) == (polls, said)
+    in_force.put(Latency.OFF)
+
+
+async def test_a_look_that_finds_no_thread_is_not_the_last_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    battery = supply(tmp_path, "BAT0", type="Battery", status="Discharging")
+    asked, really = [], latency.aside
+
+    async def aside(work, name):
+        asked.append(name)
+        if len(asked) < 3:
+            raise RuntimeError("can't start new thread")
+        return await really(work, name)
+
+    monkeypatch.setattr(latency, "aside", aside)
+    loop = asyncio.get_running_loop()
+    in_force = LatencyInForce(poller_of(loop), Heard(), loop, lambda: [battery])
+    in_force.put(Latency.ADAPTIVE)
+    await until(lambda: poller_of(loop)._policy is None, "it is known in the end")
+    in_force.close()
+
+
+def test_cores_that_a_process_may_use_are_at_most_those_there_are():
+    assert 1 <= latency.allowed_cores() <= os.cpu_count()

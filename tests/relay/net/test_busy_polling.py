@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from relay.net.busy_polling import BOUNDS, FIRST_WINDOW, SHARE, Arrivals, Budget, BusyPolling
+from relay.net.busy_polling import BOUNDS, FIRST_WINDOW, REPLACED, SHARE, Arrivals, Budget, BusyPolling
 
 US = 1e-6
 LATER = 5_000 * US
@@ -117,7 +117,7 @@ def test_without_a_window_one_sleep_in_eight_is_measured():
 def test_what_came_is_learnt_from_later_and_once():
     policy, arrivals = BusyPolling(0.0), Arrivals()
     for _ in range(4):
-        policy.came(arrivals, LATER)
+        policy.came(arrivals, LATER, ready=True)
         assert arrivals.window == FIRST_WINDOW
         policy.learn()
         policy.learn()
@@ -134,3 +134,58 @@ def test_a_sleep_that_a_timer_ended_soon_says_nothing():
         policy.came(arrivals, LATER, ready=False)
         policy.learn()
     assert arrivals.window == 0
+
+
+@pytest.mark.parametrize("gap", [60, 90, 120, 200, 290])
+def test_a_peer_that_always_comes_just_in_time_costs_no_more_than_the_budget(gap):
+    """Each poll is answered: beyond what a sleep and a wake-up take, that is paid from the budget, too."""
+    policy, arrivals, now, beyond = BusyPolling(100.0), Arrivals(), 100.0, 0.0
+    while now < 110.0:
+        if policy.after(arrivals) is not None and policy.until(arrivals, now) >= now + gap * US:
+            policy.answered(arrivals, gap * US)
+            beyond += gap * US - REPLACED
+        else:
+            policy.came(arrivals, gap * US, ready=True)
+        policy.learn()
+        now += gap * US
+    assert beyond <= 11 * SHARE + LATER
+
+
+def test_one_half_of_the_budget_is_for_short_windows_only():
+    policy, long, short = BusyPolling(100.0), Arrivals(), learnt(Arrivals(), [10 * US] * 4)
+    assert short.window <= REPLACED < long.window
+    while policy.until(long, 100.0) > 100.0:
+        policy.in_vain(long.window)
+    left = 0
+    while policy.until(short, 100.0) > 100.0:
+        policy.in_vain(short.window)
+        left += 1
+    assert left * short.window == pytest.approx(SHARE / 2, abs=2 * FIRST_WINDOW)
+
+
+def rests(policy, arrivals):
+    """Sleeps before the next one that is measured."""
+    count = 1
+    while policy.after(arrivals) is None:
+        count += 1
+    return count
+
+
+def test_windows_that_never_pay_are_opened_ever_more_seldom():
+    """As where relay and gateway share a core: asleep, the answer comes at once; awake, never."""
+    policy, arrivals = BusyPolling(0.0), learnt(Arrivals(), [LATER] * 8)
+    seen = []
+    for _ in range(10):
+        seen.append(rests(policy, arrivals))
+        while not arrivals.window:
+            arrivals.learn(10 * US)
+        while arrivals.window:
+            arrivals.learn(LATER)
+    assert seen == [8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]
+    while not arrivals.window:
+        arrivals.learn(10 * US)
+    policy.answered(arrivals, 10 * US)
+    while arrivals.window:
+        arrivals.learn(LATER)
+    rests(policy, arrivals)
+    assert rests(policy, arrivals) == 8, "one answer, and it is as at first"

@@ -357,7 +357,10 @@ class Told(BusyPolling):
     def in_vain(self, seconds):
         self.told.append(("in vain", pytest.approx(seconds)))
 
-    def came(self, arrivals, gap, ready=True):
+    def answered(self, arrivals, gap):
+        self.told.append(("answered", pytest.approx(gap)))
+
+    def came(self, arrivals, gap, ready):
         self.told.append(("came" if ready else "not yet", pytest.approx(gap)))
 
 
@@ -379,20 +382,26 @@ def test_what_is_ready_at_once_needs_no_clock(monkeypatch):
 def test_what_comes_within_the_window_is_found_without_a_sleep(monkeypatch):
     script, policy = Script(monkeypatch, [], [], READY), Told()
     assert poller._next(script.poll, -1.0, policy, arrivals(100e-6)) == READY
-    assert (script.waits, policy.told) == ([0, 0, 0], [("came", 60e-6)])
+    assert (script.waits, policy.told) == ([0, 0, 0], [("answered", 60e-6)])
 
 
 def test_what_comes_later_is_slept_for_and_the_window_was_in_vain(monkeypatch):
     script, policy = Script(monkeypatch, *[[]] * 5, READY, slept=0.5), Told()
     assert poller._next(script.poll, -1.0, policy, arrivals(100e-6)) == READY
     assert script.waits == [0] * 5 + [-1.0]
-    assert policy.told == [("in vain", 120e-6), ("came", 0.5 + 120e-6)]
+    assert policy.told == [("in vain", 100e-6), ("came", 0.5 + 120e-6)], "no more than the window"
 
 
 def test_without_a_window_it_sleeps_at_once_and_measures_it(monkeypatch):
-    script, policy = Script(monkeypatch, READY, slept=0.25), Told()
+    script, policy = Script(monkeypatch, [], READY, slept=0.25), Told()
     assert poller._next(script.poll, 0.75, policy, arrivals(0.0)) == READY
-    assert (script.waits, policy.told) == ([0.75], [("came", 0.25)])
+    assert (script.waits, policy.told) == ([0, 0.75], [("came", 0.25)])
+
+
+def test_without_a_window_what_is_there_already_is_no_arrival(monkeypatch):
+    script, policy = Script(monkeypatch, READY), Told()
+    assert poller._next(script.poll, -1.0, policy, arrivals(0.0)) == READY
+    assert (script.waits, policy.told) == ([0], [])
 
 
 def test_a_sleep_ends_where_a_timer_is_due_however_long_it_was_polled_for(monkeypatch):
@@ -420,10 +429,35 @@ def test_a_look_without_time_is_one_look(monkeypatch):
     assert (script.waits, policy.told) == ([0.0], [])
 
 
+class Asked(BusyPolling):
+    """A policy that counts how often it was asked how long to poll."""
+
+    def __init__(self):
+        super().__init__(0.0, always=True)
+        self.times = 0
+
+    def until(self, arrivals, now):
+        self.times += 1
+        return super().until(arrivals, now)
+
+
+def test_always_is_awake_before_anything_has_moved_and_after_each_timer(loop):
+    policy = Asked()
+    loop.poller.wait_by(policy)
+    for _ in range(2):
+        before = policy.times
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert policy.times > before
+    loop.poller.wait_by(None)
+    before = policy.times
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert policy.times == before
+
+
 @pytest.mark.parametrize("always", [False, True])
 def test_bytes_timers_and_asyncio_s_own_descriptors_have_their_turn(loop, pair, always):
     near, far = pair
-    loop.poller.busy_polling = BusyPolling(0.0, always)
+    loop.poller.wait_by(BusyPolling(0.0, always))
     seen, other, came = [], socket.socketpair(), asyncio.Event()
 
     def read(_events):
@@ -453,7 +487,7 @@ def test_bytes_timers_and_asyncio_s_own_descriptors_have_their_turn(loop, pair, 
 
 def test_each_descriptor_has_its_own_window(loop):
     """A question is answered at once, and nothing comes soon after the answer: only one of them is polled for."""
-    loop.poller.busy_polling = BusyPolling(0.0, share=1.0)
+    loop.poller.wait_by(BusyPolling(0.0, share=1.0))
     (asked, asker), (answered, answerer) = socket.socketpair(), socket.socketpair()
 
     def question(_events):
