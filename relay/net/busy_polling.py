@@ -58,6 +58,10 @@ class Arrivals:
         self.rest = self._resting
         return True
 
+    def close(self) -> None:
+        """No window, until so much is measured that there is one again."""
+        self.window, self.rest = 0.0, self._resting
+
     def answered(self) -> None:
         """The window has paid."""
         self._in_vain, self._resting = False, _REST
@@ -129,8 +133,13 @@ class BusyPolling:
         if self.always:
             return float("inf")
         window = arrivals.window
+        if not window:
+            return now
         reserve = self.budget.share / 2 if window > REPLACED else 0.0
-        return now + window if window and self.budget.affords(window + reserve, now) else now
+        if not self.budget.affords(window + reserve, now):
+            arrivals.close()  # or each of its bytes would ask again
+            return now
+        return now + window
 
     def in_vain(self, seconds: float) -> None:
         """So long was polled, and then slept after all."""

@@ -156,11 +156,20 @@ def test_one_half_of_the_budget_is_for_short_windows_only():
     assert short.window <= REPLACED < long.window
     while policy.until(long, 100.0) > 100.0:
         policy.in_vain(long.window)
-    left = 0
+    left = 0.0
     while policy.until(short, 100.0) > 100.0:
         policy.in_vain(short.window)
-        left += 1
-    assert left * short.window == pytest.approx(SHARE / 2, abs=2 * FIRST_WINDOW)
+        left += short.window
+    assert left == pytest.approx(SHARE / 2, abs=2 * FIRST_WINDOW)
+
+
+def test_a_window_that_cannot_be_paid_is_closed_and_opened_again_by_what_is_measured():
+    policy, arrivals = BusyPolling(100.0), learnt(Arrivals(), [250 * US] * 4)
+    assert policy.until(arrivals, 100.0) > 100.0
+    policy.in_vain(SHARE)
+    assert (policy.until(arrivals, 100.0), arrivals.window) == (100.0, 0.0)
+    assert rests(policy, arrivals) == 8
+    assert policy.until(learnt(arrivals, [250 * US] * 8), 102.0) > 102.0
 
 
 def rests(policy, arrivals):
