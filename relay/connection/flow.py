@@ -128,13 +128,21 @@ class Flow:
         """Bytes that wait for the sink."""
         return len(self.pending) if self.pending is not None else 0
 
-    # The hot path in one piece: of bytes that come now and then nothing is in the processor's caches, and a call costs
-    # up to a microsecond.
-
     def ready(self, events: int) -> bool | None:
         """The source's descriptor is ready: the poller's handler. True when the loop may have been touched."""
-        if events != READ or self.waits is not None or self.judge is not None:
-            return self._ready_otherwise(events)
+        if events == READ and self.waits is None:
+            return self.pull()
+        if events & WRITE and self.reverse.flush():
+            return True
+        if events & (READ | BROKEN):
+            return self._pull_or_step_aside(events)
+        return None
+
+    def pull(self) -> bool | None:
+        """Read once and pass it on."""
+        if self.judge is not None:
+            count = self.may_pass(self.judge)
+            return self.take(count) if count > 0 else True
         try:
             count = self.source.recv_into(self.scratch)
         except BlockingIOError:
@@ -146,38 +154,29 @@ class Flow:
             self.eof = True
             self.owner.source_ended(self)
             return True
-        data = self.scratch[:count]
+        return self.pass_on(self.scratch[:count])
+
+    def pass_on(self, data: memoryview) -> bool | None:
+        """Send what was taken from the source, keep what the sink does not take at once, and show it.
+
+        Send first: the far end wakes up while the rest is done.
+        """
         try:
-            sent = self.sink.send(data)  # before all else: the far end wakes up while the rest is done
+            sent = self.sink.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
-            return self._not_sent(data, error)
-        now = self.last = monotonic()
-        if self.first is None:
-            self.first = now
+            self.refused(data, self.came(), error)
+            return True
+        now = self.came()
         self.bytes += sent
-        if sent != count:
+        if sent != len(data):
             self.keep(data[sent:])
-        learnt = show(self.observe, data, now)
-        if learnt:
-            self.owner.learned(learnt)
+        events = show(self.observe, data, now)
+        if events:
+            self.owner.learned(events)
             return True
         return None
-
-    def _ready_otherwise(self, events: int) -> bool | None:
-        if events == READ and self.waits is None:
-            return self.pull()
-        if events & WRITE and self.reverse.flush():
-            return True
-        if events & (READ | BROKEN):
-            return self._pull_or_step_aside(events)
-        return None
-
-    def pull(self) -> bool | None:
-        """Read once and pass it on."""
-        if self.judge is None:
-            return self.ready(READ)
-        count = self.may_pass(self.judge)
-        return self.take(count) if count > 0 else True
 
     def came(self) -> float:
         """Bytes have come: now (monotonic)."""
@@ -334,30 +333,7 @@ class Flow:
         count = self.source.recv_into(self.scratch, count)
         if self.judge is not None:
             self.judge.taken(count)
-        data = self.scratch[:count]
-        try:
-            sent = self.sink.send(data)
-        except OSError as error:
-            return self._not_sent(data, error)
-        return self._passed_on(data, sent)
-
-    def _not_sent(self, data: memoryview, error: OSError) -> bool | None:
-        if isinstance(error, BlockingIOError):
-            return self._passed_on(data, 0)
-        self.refused(data, self.came(), error)
-        return True
-
-    def _passed_on(self, data: memoryview, sent: int) -> bool | None:
-        """The sink took so many bytes: as the end of `ready`."""
-        now = self.came()
-        self.bytes += sent
-        if sent != len(data):
-            self.keep(data[sent:])
-        events = show(self.observe, data, now)
-        if events:
-            self.owner.learned(events)
-            return True
-        return None
+        return self.pass_on(self.scratch[:count])
 
     def may_pass(self, judge: Judge) -> int:
         """Look, and how much of that may be taken. 0 = the owner was told of an end, -1 = nothing now.

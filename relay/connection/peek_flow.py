@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from time import monotonic
 
 from relay.connection.flow import Flow, Owner, Waits, show
 from relay.net import offsets
-from relay.net.poller import READ, WRITE, Poller
+from relay.net.poller import WRITE, Poller
 from relay.wire.events import Event
 
 _DROP = socket.MSG_TRUNC
@@ -52,41 +51,9 @@ class PeekFlow(Flow):
             return offsets.unread(self.source)
         return super().left
 
-    def ready(self, events: int) -> bool | None:
-        """As Flow.ready, in one piece for the same reason: look, send, show, note, drop."""
-        if events != READ or self.waits is not None or self.judge is not None:
-            return self._ready_otherwise(events)
-        try:
-            count = self.source.recv_into(self.scratch, self.most, socket.MSG_PEEK)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            self.owner.source_failed(self, error)
-            return True
-        if not count:
-            self.eof = True
-            self.owner.source_ended(self)
-            return True
-        data = self.scratch[:count]
-        try:
-            sent = self.sink.send(data)
-        except OSError as error:
-            return self._report(self._not_taken(count, error))
-        if sent != count:
-            return self._report(self._taken(count, sent))
-        now = self.last = monotonic()
-        if self.first is None:
-            self.first = now
-        self.most = 0
-        self.bytes += count
-        learnt = show(self.observe, data, now)
-        if self.note is not None and self.observe is not None:
-            self.note(self, learnt)
-        drop(self.source, self.scratch, count)
-        if learnt:
-            self.owner.learned(learnt)
-            return True
-        return None
+    def pull(self) -> bool | None:
+        """Look once and pass it on."""
+        return self._report(self._look_and_send())
 
     def take(self, count: int) -> bool | None:
         """Pass on the first `count` bytes of what `peek` saw."""
@@ -114,21 +81,14 @@ class PeekFlow(Flow):
         return self._send(count)
 
     def _send(self, count: int) -> Sequence[Event] | None:
-        """Send the first `count` bytes of `scratch`; what was learnt, None when the owner was told of an end."""
+        """Send the first `count` bytes of `scratch`; those the sink has are shown, noted and dropped."""
         try:
             sent = self.sink.send(self.scratch[:count])
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
-            return self._not_taken(count, error)
-        return self._taken(count, sent)
-
-    def _not_taken(self, count: int, error: OSError) -> Sequence[Event] | None:
-        if isinstance(error, BlockingIOError):
-            return self._taken(count, 0)
-        self.refused(self.scratch[:count], self.came(), error)
-        return None
-
-    def _taken(self, count: int, sent: int) -> Sequence[Event]:
-        """The sink has `sent` of `count` bytes: these are shown, noted and dropped, the others wait in the source."""
+            self.refused(self.scratch[:count], self.came(), error)
+            return None
         now = self.came()
         self.most = 0
         if sent != count:
